@@ -1,0 +1,64 @@
+"""Files that are there whole or not at all.
+
+In: the path of a file or folder that is to be written. Out: that path, complete, or the state before. Everything
+that essim writes and that a later step takes for finished goes through `writing`.
+"""
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def remove(path: str | Path) -> None:
+    """Remove a file, a link or a whole folder; nothing happens where there is none."""
+    path = Path(path)
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; what the block wrote there becomes `path` when the block ends well.
+
+    The block may create a file or a folder. The temporary name keeps the target's endings (`.nii.gz`, `.csv`), since
+    writers choose the format by them, and starts with a dot. Missing parent folders are made. A file is replaced
+    in one step (`os.replace`); a folder takes the place of an existing one in two renames, and the old one
+    comes back if the second fails.
+
+    Raises whatever the block raised (a full disk: `OSError`), after removing what it had written, and
+    FileNotFoundError where the block wrote nothing.
+
+    >>> with writing("table.csv") as temporary:
+    ...     frame.to_csv(temporary)
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unique = uuid.uuid4().hex[:12]
+    temporary = path.with_name(f".{unique}.{path.name}")
+    try:
+        yield temporary
+        if not temporary.exists():
+            raise FileNotFoundError(f"{path}: nothing was written to the temporary path that `writing` gave")
+        if path.is_dir() and not path.is_symlink():
+            _swap(temporary, path, path.with_name(f".{unique}.old.{path.name}"))
+        else:
+            os.replace(temporary, path)
+    except BaseException:
+        remove(temporary)
+        raise
+
+
+def _swap(new: Path, path: Path, old: Path) -> None:
+    """Put `new` (file or folder) in the place of the folder `path`, by way of the spare name `old`."""
+    os.replace(path, old)
+    try:
+        os.replace(new, path)
+    except BaseException:
+        os.replace(old, path)
+        raise
+    remove(old)
