@@ -1,0 +1,228 @@
+"""Validated notebook parameters.
+
+In: the values of a notebook's `parameters` cell, or of a profile in workflow/config.yaml.
+Out: one frozen object with typed fields, or a ValueError in plain sentences that name the parameter.
+
+The models have no defaults: the literals in the notebook's `parameters` cell are the defaults, in sight of
+who reads it. A missing, misspelt or mistyped parameter stops the notebook in its second cell:
+
+    from essim.params import start
+    p = start("02_train", globals())
+"""
+
+import difflib
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
+
+ROOT = Path(__file__).resolve().parents[1]
+
+Contrast = Literal["t1", "t2"]
+Dataset = Literal["tumour", "stroke", "ms", "wmh"]
+Count = Annotated[int, Field(ge=0)]
+Sigmas = Annotated[list[PositiveFloat], Field(min_length=1)]
+# One noising step or several to average over; the notebook always sees a list.
+Steps = Annotated[
+    list[PositiveInt], Field(min_length=1), BeforeValidator(lambda t: t if isinstance(t, list) else [t])
+]
+
+
+class _Parameters(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Preprocessing(_Parameters):
+    smooth: bool
+    shape: Annotated[list[PositiveInt], Field(min_length=3, max_length=3)]
+    factor: PositiveInt
+
+
+class TrainConfig(_Parameters):
+    seed: Count
+    steps: PositiveInt
+    batch: PositiveInt
+    lr: PositiveFloat
+    ema_decay: Annotated[float, Field(ge=0, lt=1)]
+    clip: PositiveFloat
+    channels: PositiveInt
+    multipliers: Annotated[list[PositiveInt], Field(min_length=1)]
+    blocks: PositiveInt
+    head_channels: PositiveInt
+    patch: PositiveInt
+    timesteps: PositiveInt
+    schedule: Literal["cosine", "linear"]
+    noise: Literal["simplex", "gaussian"]
+    objective: Literal["pred_x0", "pred_noise"]
+    augment: bool
+    precision: Literal["auto", "float32", "bfloat16"]
+
+
+class Cohort(_Parameters):
+    data: Path
+    results: Path
+    seed: Count
+    voxel_mm: PositiveFloat
+    train: PositiveInt
+    val: PositiveInt
+    test: PositiveInt
+    patients_val: PositiveInt
+    patients_test: PositiveInt
+    domain_shift: bool
+    workers: PositiveInt
+
+
+class Train(_Parameters):
+    data: Path
+    results: Path
+    contrast: Contrast
+    preprocessing: Preprocessing
+    training: TrainConfig
+
+
+class Reconstruct(_Parameters):
+    data: Path
+    results: Path
+    dataset: Dataset
+    contrast: Contrast
+    preprocessing: Preprocessing
+    t: Steps
+    draws: PositiveInt
+    seed: Count
+
+
+class Ablation(_Parameters):
+    results: Path
+    dataset: Dataset
+    sigmas: Sigmas
+
+
+class Ensembling(_Parameters):
+    results: Path
+    datasets: Annotated[list[Dataset], Field(min_length=1)]
+    sigmas: Sigmas
+    temperature: PositiveFloat
+
+
+class Evaluate(_Parameters):
+    results: Path
+    dataset: Dataset
+    sigmas: Sigmas
+
+
+class Figures(_Parameters):
+    results: Path
+    datasets: Annotated[list[Dataset], Field(min_length=1)]
+
+
+MODELS = {
+    "01_cohort": Cohort,
+    "02_train": Train,
+    "03_reconstruct": Reconstruct,
+    "04_kernel_ablation": Ablation,
+    "05_ensembling": Ensembling,
+    "06_evaluate": Evaluate,
+    "99_figures": Figures,
+}
+
+
+def start(notebook, namespace):
+    """Validate the parameters of a running notebook and go to the repository's root.
+
+    `namespace` is the notebook's `globals()`. Paths in the parameters are relative to the repository's root,
+    wherever Jupyter was opened. In a fresh kernel every further plain value is an unknown parameter.
+    """
+    if (ROOT / "notebooks").is_dir():
+        os.chdir(ROOT)
+    fields = MODELS[notebook].model_fields
+    values = {name: namespace[name] for name in fields if name in namespace}
+    return check(notebook, values | _strangers(namespace, fields))
+
+
+def check(notebook, values):
+    """The notebook's parameters as one frozen object; ValueError with a sentence for each that is wrong."""
+    if notebook not in MODELS:
+        raise ValueError(f"unknown notebook `{notebook}`: known are {', '.join(MODELS)}")
+    for name, value in values.items():
+        try:
+            json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"{notebook}: parameter `{name}` must be a plain number, string, list or dict, got {value!r}"
+            ) from None
+    model = MODELS[notebook]
+    try:
+        # By way of JSON, the only form in which strict validation takes a list for a tuple and a text for a path.
+        parameters = model.model_validate_json(json.dumps(values), strict=True)
+    except ValidationError as error:
+        problems = [_sentence(model, problem) for problem in error.errors(include_url=False)]
+    else:
+        problems = [f"parameter `{name}` is missing" for name in _left_out(parameters)]
+    if problems:
+        raise ValueError("\n".join(f"{notebook}: {problem}" for problem in problems)) from None
+    return parameters
+
+
+def _strangers(namespace, fields):
+    """Plain values among the user's names that are no parameters, when nothing but the parameters has run."""
+    try:
+        shell = get_ipython()  # noqa: F821 (IPython puts it among the builtins)
+    except NameError:
+        return {}
+    if shell.execution_count > 3:  # parameters, injected parameters, this call; later the names are the notebook's
+        return {}
+    plain = (bool, int, float, str, list, tuple, dict, type(None))
+    ours = {name for name in namespace if not name.startswith("_") and name not in {"In", "Out", "exit", "quit"}}
+    ours -= set(fields) | set(getattr(shell, "user_ns_hidden", ()))
+    return {name: namespace[name] for name in ours if type(namespace[name]) in plain}
+
+
+def _left_out(model, prefix=""):
+    """Names of nested fields that fell back on a default: a notebook states them all."""
+    for name in type(model).model_fields:
+        if name not in model.model_fields_set:
+            yield prefix + name
+        elif isinstance(getattr(model, name), BaseModel):
+            yield from _left_out(getattr(model, name), f"{prefix}{name}.")
+
+
+def _sentence(model, problem):
+    """One of pydantic's error records as a sentence."""
+    name, known = _locate(model, problem["loc"])
+    if problem["type"] == "missing":
+        return f"parameter `{name}` is missing"
+    if problem["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(name.split(".")[-1], known, n=1)
+        return f"unknown parameter `{name}`; " + (f"did you mean `{close[0]}`?" if close else f"known are {', '.join(known)}")
+    value = problem["input"]
+    wanted = problem["msg"].replace("Input should", "must").replace("List should", "must").replace(" a valid", " a")
+    wanted = wanted.replace("number", "number") if wanted.startswith("must") else f"is wrong ({wanted})"
+    return f"parameter `{name}` {wanted}, got {value!r} ({_kind(value)}){_hint(value)}"
+
+
+def _locate(model, loc):
+    """The dotted name of a place in a model, and the names known beside it."""
+    parts, known = [], list(model.model_fields)
+    for part in loc:
+        field = model.model_fields.get(part) if model is not None else None
+        parts.append(f"[{part}]" if isinstance(part, int) else f".{part}" if parts else part)
+        known = list(model.model_fields) if model is not None else known
+        kind = getattr(field, "annotation", None)
+        model = kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+    return "".join(parts), known
+
+
+def _kind(value):
+    kinds = {bool: "a boolean", str: "a string", int: "an integer", float: "a number", list: "a list", dict: "a dict"}
+    return kinds.get(type(value), "nothing" if value is None else type(value).__name__)
+
+
+def _hint(value):
+    """How to write a number that came as text, as YAML does with 1e-3."""
+    try:
+        number = float(value) if isinstance(value, str) else None
+    except ValueError:
+        return ""
+    return "" if number is None else f": write it as {int(number) if number.is_integer() else number}"
