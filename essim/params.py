@@ -16,7 +16,18 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+)
+
+from essim.train import TrainConfig
+from essim.volumes import Preprocessing
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -31,33 +42,7 @@ Steps = Annotated[
 
 
 class _Parameters(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Preprocessing(_Parameters):
-    smooth: bool
-    shape: Annotated[list[PositiveInt], Field(min_length=3, max_length=3)]
-    factor: PositiveInt
-
-
-class TrainConfig(_Parameters):
-    seed: Count
-    steps: PositiveInt
-    batch: PositiveInt
-    lr: PositiveFloat
-    ema_decay: Annotated[float, Field(ge=0, lt=1)]
-    clip: PositiveFloat
-    channels: PositiveInt
-    multipliers: Annotated[list[PositiveInt], Field(min_length=1)]
-    blocks: PositiveInt
-    head_channels: PositiveInt
-    patch: PositiveInt
-    timesteps: PositiveInt
-    schedule: Literal["cosine", "linear"]
-    noise: Literal["simplex", "gaussian"]
-    objective: Literal["pred_x0", "pred_noise"]
-    augment: bool
-    precision: Literal["auto", "float32", "bfloat16"]
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Cohort(_Parameters):
@@ -110,6 +95,7 @@ class Evaluate(_Parameters):
     results: Path
     dataset: Dataset
     sigmas: Sigmas
+    temperature: PositiveFloat
 
 
 class Figures(_Parameters):
@@ -126,6 +112,19 @@ MODELS = {
     "06_evaluate": Evaluate,
     "99_figures": Figures,
 }
+
+# pydantic speaks of JSON, a notebook's reader thinks of Python.
+_WORDS = {
+    "Input should": "must",
+    "Tuple should": "must",
+    "List should": "must",
+    " after validation": "",
+    "a valid array": "a list",
+    "an object": "a dict",
+    "a valid integer": "a whole number",
+    "a valid ": "a ",
+}
+_KINDS = {bool: "a boolean", str: "a string", int: "an integer", float: "a number", list: "a list", dict: "a dict"}
 
 
 def start(notebook, namespace):
@@ -147,7 +146,7 @@ def check(notebook, values):
         raise ValueError(f"unknown notebook `{notebook}`: known are {', '.join(MODELS)}")
     for name, value in values.items():
         try:
-            json.dumps(value, allow_nan=False)
+            json.dumps(value)
         except (TypeError, ValueError):
             raise ValueError(
                 f"{notebook}: parameter `{name}` must be a plain number, string, list or dict, got {value!r}"
@@ -168,7 +167,7 @@ def check(notebook, values):
 def _strangers(namespace, fields):
     """Plain values among the user's names that are no parameters, when nothing but the parameters has run."""
     try:
-        shell = get_ipython()  # noqa: F821 (IPython puts it among the builtins)
+        shell = get_ipython()  # IPython puts it among the builtins
     except NameError:
         return {}
     if shell.execution_count > 3:  # parameters, injected parameters, this call; later the names are the notebook's
@@ -195,11 +194,13 @@ def _sentence(model, problem):
         return f"parameter `{name}` is missing"
     if problem["type"] == "extra_forbidden":
         close = difflib.get_close_matches(name.split(".")[-1], known, n=1)
-        return f"unknown parameter `{name}`; " + (f"did you mean `{close[0]}`?" if close else f"known are {', '.join(known)}")
+        advice = f"did you mean `{close[0]}`?" if close else f"known are {', '.join(known)}"
+        return f"unknown parameter `{name}`: {advice}"
     value = problem["input"]
-    wanted = problem["msg"].replace("Input should", "must").replace("List should", "must").replace(" a valid", " a")
-    wanted = wanted.replace("number", "number") if wanted.startswith("must") else f"is wrong ({wanted})"
-    return f"parameter `{name}` {wanted}, got {value!r} ({_kind(value)}){_hint(value)}"
+    wanted = problem["msg"]
+    for theirs, ours in _WORDS.items():
+        wanted = wanted.replace(theirs, ours)
+    return f"parameter `{name}` {wanted}, got {value!r}{_kind(value)}{_hint(value)}"
 
 
 def _locate(model, loc):
@@ -215,8 +216,7 @@ def _locate(model, loc):
 
 
 def _kind(value):
-    kinds = {bool: "a boolean", str: "a string", int: "an integer", float: "a number", list: "a list", dict: "a dict"}
-    return kinds.get(type(value), "nothing" if value is None else type(value).__name__)
+    return f" ({_KINDS[type(value)]})" if type(value) in _KINDS else ""
 
 
 def _hint(value):

@@ -10,7 +10,7 @@ import json
 import platform
 import subprocess
 import sys
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
@@ -34,7 +34,7 @@ def provenance(parameters, inputs=()):
         "versions": _versions(),
         "device": _device(),
         "inputs": {Path(path).as_posix(): _sha256(Path(path)) for path in inputs},
-        "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
 
