@@ -1,0 +1,49 @@
+"""From a raw anomaly map to the one that is scored: erosion, median, and for binary maps no specks.
+
+In: an anomaly map [H, W, D] (numpy, axial slices along D) and the brain mask. Out: a map of the same shape.
+Paper: section 3 (post-processing).
+"""
+
+import cc3d
+import numpy as np
+from scipy import ndimage
+
+MIN_VOXELS = 8  # components of 7 voxels or fewer are specks
+MEDIAN = 5  # voxels along each axis
+
+
+def erode_slices(mask):
+    """Erode a bool mask [H, W, D] slice by slice: 3 iterations at 96 pixels, in proportion at other sizes."""
+    iterations = max(mask.shape[:2]) // 25
+    if not iterations:
+        return mask
+    cross = ndimage.generate_binary_structure(2, 1)[:, :, None]  # within the axial slice only
+    return ndimage.binary_erosion(mask, cross, iterations=iterations)
+
+
+def median_inside(volume, mask):
+    """Exact 3-D median of 5 x 5 x 5 voxels, computed inside the mask only (0 outside); [H, W, D]."""
+    half = MEDIAN // 2
+    windows = np.lib.stride_tricks.sliding_window_view(np.pad(volume, half, mode="symmetric"), (MEDIAN,) * 3)
+    result, middle = np.zeros_like(volume), MEDIAN**3 // 2
+    for z in range(volume.shape[2]):  # slice by slice: 125 values a voxel would not fit at full resolution
+        inside = mask[:, :, z]
+        values = windows[:, :, z][inside].reshape(-1, MEDIAN**3)
+        result[:, :, z][inside] = np.partition(values, middle, axis=1)[:, middle]
+    return result
+
+
+def postprocess(anomaly, mask):
+    """Erode the brain mask slice by slice (brain rims are never reconstructed well), then take the 3-D median.
+
+    Args:
+        anomaly: float [H, W, D]. mask: bool [H, W, D].
+    Returns: float [H, W, D], 0 outside the eroded mask.
+    """
+    eroded = erode_slices(mask)
+    return median_inside(np.where(eroded, anomaly, 0).astype(np.float32), eroded)
+
+
+def remove_small(binary, min_voxels=MIN_VOXELS):
+    """Drop the 26-connected components of fewer than `min_voxels` voxels from a bool map [H, W, D]."""
+    return cc3d.dust(binary.astype(np.uint8), threshold=min_voxels, connectivity=26).astype(bool)

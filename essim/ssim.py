@@ -1,0 +1,120 @@
+"""Structural similarity maps at any kernel size: the short, readable reference.
+
+In: two batches of volumes or images [N, C, *spatial]. Out: SSIM maps of the same shape, values in [-1, 1].
+Paper: section 2 (SSIM); Wang et al. (2004). Plain torch: any device, differentiable.
+
+Local means mu and variances are Gaussian-weighted (window sigma, radius int(3.5 sigma + 0.5), reflected borders):
+
+    SSIM = l * cs,   l = (2 mu_x mu_y + c1) / (mu_x^2 + mu_y^2 + c1),   cs = (2 cov_xy + c2) / (var_x + var_y + c2)
+
+with c1 = (0.01 L)^2, c2 = (0.03 L)^2 and L the data range. Written like this, 1 - SSIM is a difference of nearly equal
+numbers. With p = x + y and q = x - y, everything becomes a sum of non-negative terms:
+
+    A = mu_p^2 + 2 c1    B = mu_q^2    C = var_p + 2 c2    D = var_q
+    u = B / (A + B)      v = D / (C + D)                                        both in [0, 1]
+    1 - SSIM = 2 (u (1 - v) + v (1 - u))
+
+Only the variance E[p^2] - mu_p^2 still subtracts; p and q are shifted to the middle of their range first (a variance
+doesn't care), which keeps float32 exact enough far from zero too.
+"""
+
+import torch
+
+SIGMAS = (0.3, 0.5, 0.7, 0.9, 1.1, 1.3, 1.5, 1.7)  # the paper's kernel sizes, in voxels
+K1, K2 = 0.01, 0.03
+
+
+def blur_matrix(length, sigma):
+    """Gaussian filter along one axis as a matrix: float64 [length, length], borders reflected (edge not repeated).
+
+    The window is the sampled Gaussian, normalised; its radius int(3.5 sigma + 0.5) follows from sigma alone.
+    """
+    radius = int(3.5 * sigma + 0.5)
+    offsets = torch.arange(-radius, radius + 1)
+    window = torch.exp(-0.5 * (offsets.double() / sigma) ** 2)
+    source = (torch.arange(length)[:, None] + offsets).abs()  # reflect at 0 ...
+    source = length - 1 - (length - 1 - source).abs()  # ... and at the far end
+    matrix = torch.zeros(length, length, dtype=torch.float64)
+    return matrix.scatter_add_(1, source, (window / window.sum()).expand(length, -1))
+
+
+def blur(maps, sigma):
+    """Gaussian filter of [M, *spatial] along every spatial axis: the same shape."""
+    for axis in range(1, maps.ndim):
+        matrix = blur_matrix(maps.shape[axis], sigma).to(maps)
+        maps = (maps.movedim(axis, -1) @ matrix.T).movedim(-1, axis)
+    return maps
+
+
+def value_range(x, y):
+    """Data range of each batch item: [N], the larger of the two volumes' max - min."""
+    x, y = x.flatten(1), y.flatten(1)
+    return torch.maximum(x.amax(1) - x.amin(1), y.amax(1) - y.amin(1))
+
+
+def dissimilarity(x, y, sigma, data_range):
+    """1 - SSIM: [N, C, *spatial] in [0, 2], without cancellation. `data_range` [N]. See the module's text."""
+    spatial = (1,) * (x.ndim - 1)
+    c1, c2 = ((k * data_range).square().reshape(-1, *spatial) for k in (K1, K2))
+    p, q = x + y, x - y
+
+    def middle(z):
+        z = z.flatten(1)
+        return ((z.amax(1) + z.amin(1)) / 2).reshape(-1, *spatial)
+
+    centre_p, centre_q = middle(p), middle(q)
+    p, q = p - centre_p, q - centre_q
+    stacked = torch.stack([p, p * p, q, q * q])
+    mu_p, pp, mu_q, qq = blur(stacked.flatten(0, 2), sigma).reshape(stacked.shape)
+    a, b = (mu_p + centre_p).square() + 2 * c1, (mu_q + centre_q).square()
+    c, d = (pp - mu_p.square()).clamp(min=0) + 2 * c2, (qq - mu_q.square()).clamp(min=0)
+    # 0 / 0 only where both volumes are constant: no difference, or no structure to differ in
+    u = torch.where(a + b > 0, b / (a + b), 0)
+    v = torch.where(c + d > 0, d / (c + d), 0)
+    return 2 * (u * (1 - v) + v * (1 - u))
+
+
+def check_pair(x, y, sigmas, data_range):
+    """Raise a sentence unless x, y and sigmas can be compared; return the data range as a tensor [N]."""
+    if x.shape != y.shape or x.ndim < 3:
+        raise ValueError(
+            f"SSIM: x and y must both be [N, C, *spatial] of one shape, got {list(x.shape)} and {list(y.shape)}."
+        )
+    if not len(sigmas) or min(sigmas) <= 0:
+        raise ValueError(f"SSIM: every sigma must be above 0 (voxels), got {list(sigmas)}.")
+    radius = int(3.5 * max(sigmas) + 0.5)
+    if min(x.shape[2:]) <= radius:
+        raise ValueError(
+            f"SSIM: sigma {max(sigmas)} needs more than {radius} voxels along every axis, got {list(x.shape[2:])}; "
+            "use a smaller sigma."
+        )
+    if data_range is None:
+        return value_range(x, y)
+    data_range = torch.as_tensor(data_range, dtype=x.dtype, device=x.device)
+    if (data_range <= 0).any():
+        raise ValueError(f"SSIM: data_range must be above 0, got {data_range.tolist()}; leave it out to use the data's.")
+    return data_range.expand(len(x))
+
+
+def ssim_maps(x, y, *, sigmas, data_range=None):
+    """SSIM maps at several kernel sizes.
+
+    Args:
+        x, y: [N, C, *spatial], one to three spatial axes, any float dtype and device; channels are independent.
+        sigmas: standard deviations of the Gaussian window, in voxels; the window's radius is int(3.5 sigma + 0.5).
+        data_range: the L of c1 and c2: a number, or [N]; default: per batch item, the larger of the two volumes'
+            max - min (the paper's).
+
+    Returns: [K, N, C, *spatial], values in [-1, 1], dtype and device of x. Two equal constant volumes give 1, two
+    different ones the luminance term; never NaN for finite input.
+
+    Raises:
+        ValueError: shapes differ, a sigma isn't positive, or a window is wider than the volume.
+    """
+    data_range = check_pair(x, y, sigmas, data_range)
+    return torch.stack([1 - dissimilarity(x, y, sigma, data_range) for sigma in sigmas])
+
+
+def ssim_map(x, y, *, sigma, data_range=None):
+    """SSIM map at one kernel size: [N, C, *spatial]. Arguments, range and errors as in `ssim_maps`."""
+    return ssim_maps(x, y, sigmas=[sigma], data_range=data_range)[0]

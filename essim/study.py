@@ -1,0 +1,172 @@
+"""The loops that the notebooks share: reconstruct a patient set, then score it.
+
+In: the scan table and a trained model; then a folder of reconstructions and a scorer. Out: that folder; tidy score tables.
+
+    reconstructions/<set>/scans.csv                                          one row a subject
+    reconstructions/<set>/<subject>/{image,reconstruction,mask,seg}.nii.gz   preprocessed, on one grid
+
+A *scorer* maps a case to its anomaly maps, {name: tensor [1, 1, H, W, D]}; it's the only thing that differs between the
+notebooks that compare scores. Paper: section 3 (reconstruction, post-processing, metrics).
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from essim.files import writing
+from essim.metrics import average_precision, best_dice, dice, fit_threshold
+from essim.postprocess import postprocess, remove_small
+from essim.volumes import load_scan, read_nifti, save_nifti
+
+PARTS = ("image", "reconstruction", "mask", "seg")
+SLICES = 64  # slices that the network sees at once
+
+
+@dataclass
+class Case:
+    """One reconstructed patient: [H, W, D] arrays on one grid; `split` is "val" or "test"."""
+
+    dataset: str
+    subject: str
+    split: str
+    image: np.ndarray
+    reconstruction: np.ndarray
+    mask: np.ndarray
+    seg: np.ndarray
+
+    def tensors(self):
+        """(image, reconstruction, mask) as [1, 1, H, W, D] tensors, ready for `essim.ensemble_map`."""
+        return tuple(torch.from_numpy(a)[None, None] for a in (self.image, self.reconstruction, self.mask))
+
+
+def reconstruct_volume(diffusion, image, mask, *, t, draws, seed):
+    """A volume [H, W, D] in [0, 1] as if healthy: the same shape, 0 outside the mask, slice by slice."""
+    device = diffusion.betas.device
+    filled = np.flatnonzero(mask.any((0, 1)))
+    slices = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)[filled]))[:, None]
+    parts = [
+        diffusion.reconstruct(part.to(device), t=t, draws=draws, seed=[*seed, i]).cpu()
+        for i, part in enumerate(slices.split(SLICES))
+    ]
+    result = np.zeros_like(image)
+    result[:, :, filled] = torch.cat(parts)[:, 0].numpy().transpose(1, 2, 0)
+    return result * mask
+
+
+def reconstruct_set(diffusion, scans, preprocessing, out, *, t, draws, seed):
+    """Reconstruct every scan of a table into the folder `out` (written whole or not at all).
+
+    The noise of a scan is a function of the seed and the scan's name, not of the order. Returns the table of `out`.
+    """
+    if not len(scans):
+        raise ValueError(f"{out}: no scans to reconstruct; check `dataset` and `contrast` against the scan table.")
+    with writing(out) as folder:
+        folder.mkdir()
+        for row in tqdm(scans.to_dict("records"), desc="reconstruct", unit="volume"):
+            scan = load_scan(row, preprocessing)
+            own_seed = [seed, *scan.subject.encode()]
+            healthy = reconstruct_volume(diffusion, scan.image, scan.mask, t=t, draws=draws, seed=own_seed)
+            place = folder / scan.subject
+            place.mkdir()
+            for part, array in zip(PARTS, (scan.image, healthy, scan.mask, scan.seg), strict=True):
+                save_nifti(place / f"{part}.nii.gz", array, scan.affine)
+        table = scans.drop(columns=["image", "mask", "seg"])
+        table.to_csv(folder / "scans.csv", index=False)
+    return table
+
+
+def read_cases(folder, split=None):
+    """The reconstructed cases of a folder, one at a time (all, or those of one split).
+
+    Raises:
+        FileNotFoundError: the folder has no scans.csv, or a volume is missing.
+    """
+    folder = Path(folder)
+    if not (folder / "scans.csv").is_file():
+        raise FileNotFoundError(f"{folder / 'scans.csv'}: no such file; reconstruct the set first (notebook 03_reconstruct).")
+    table = pd.read_csv(folder / "scans.csv", keep_default_na=False, dtype={"subject": str})
+    for row in table.to_dict("records"):
+        if split in (None, row["split"]):
+            yield read_case(folder, row)
+
+
+def read_case(folder, row):
+    """One case: the volumes of row["subject"] below `folder`."""
+    image, reconstruction, mask, seg = (read_nifti(folder / row["subject"] / f"{part}.nii.gz")[0] for part in PARTS)
+    image, reconstruction = image.astype(np.float32), reconstruction.astype(np.float32)
+    return Case(row["dataset"], row["subject"], row["split"], image, reconstruction, mask > 0, seg > 0)
+
+
+def clean_maps(case, scorer):
+    """The scorer's maps of one case, post-processed: {name: float32 [H, W, D]}."""
+    return {name: postprocess(m[0, 0].numpy(), case.mask) for name, m in scorer(case).items()}
+
+
+def score_set(folder, scorer):
+    """Score all cases of a folder: fit each method's threshold on the val part, then judge every case.
+
+    Returns: a DataFrame, one row for each case and method, with the columns
+        dataset, subject, split, method,
+        auprc        average precision inside the brain
+        dice         at `threshold`, small components removed
+        best_dice    of any threshold: an upper bound, not a result
+        threshold    best pooled Dice on the val part, before small components are removed
+        prevalence   lesion voxels / brain voxels, AUPRC's chance level
+    """
+    validation = list(read_cases(folder, "val"))
+    if not validation:
+        raise ValueError(f"{folder}: has no validation cases; thresholds need a labelled validation part.")
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        maps = list(pool.map(lambda case: clean_maps(case, scorer), tqdm(validation, desc="validation", unit="volume")))
+        segs, masks = [c.seg for c in validation], [c.mask for c in validation]
+        thresholds = {name: fit_threshold([m[name] for m in maps], segs, masks) for name in maps[0]}
+
+        def judge(case, maps):
+            return [_score_row(case, name, anomaly, thresholds[name]) for name, anomaly in maps.items()]
+
+        rows = list(pool.map(judge, validation, maps))
+        del maps
+        test = tqdm(list(read_cases(folder, "test")), desc="test", unit="volume")
+        rows += list(pool.map(lambda case: judge(case, clean_maps(case, scorer)), test))
+    return pd.DataFrame([row for case in rows for row in case])
+
+
+def _score_row(case, method, anomaly, threshold):
+    return {
+        "dataset": case.dataset,
+        "subject": case.subject,
+        "split": case.split,
+        "method": method,
+        "auprc": average_precision(anomaly, case.seg, case.mask),
+        "dice": dice(remove_small(anomaly > threshold), case.seg, case.mask),
+        "best_dice": best_dice(anomaly, case.seg, case.mask)[0],
+        "threshold": threshold,
+        "prevalence": case.seg[case.mask].mean(),
+    }
+
+
+def summarise(scores, split="test"):
+    """Mean over the subjects of one split: one row for each dataset and method, in their order of appearance."""
+    part = scores[scores.split == split]
+    groups = part.groupby(["dataset", "method"], sort=False)
+    table = groups[["auprc", "dice", "best_dice", "threshold", "prevalence"]].mean()
+    return table.assign(subjects=groups.size()).reset_index()
+
+
+def regret(summary, singles, score="auprc"):
+    """How much a method gives away for not knowing the pathology.
+
+    Args: summary: `summarise`d scores of all sets. singles: the names of the single-sigma methods.
+
+    Returns: one row a method: the mean over datasets of (best single - method) / best single. Negative: better than the
+        best single sigma, which is chosen with hindsight, set by set.
+    """
+    wide = summary.pivot(index="dataset", columns="method", values=score)
+    best = wide[list(singles)].max(axis=1)
+    lost = (-wide).add(best, axis=0).div(best, axis=0)
+    return lost.mean().rename("regret").sort_values().reset_index()

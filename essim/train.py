@@ -1,0 +1,287 @@
+"""Train the diffusion model on healthy slices.
+
+In: the scan table (healthy train and val rows of one contrast) and a `TrainConfig`. Out, in a folder:
+weights.safetensors (EMA weights with the best validation loss), config.json (what rebuilds the model) and log.csv.
+Paper: section 3 (training): axial slices, one random slice a volume and epoch, l1 loss, Adam.
+
+Everything random is a function of (seed, epoch) or (seed, step), never of what ran before: a run that is killed goes on
+from checkpoint.pt and ends with the weights that it would have had.
+"""
+
+import json
+import time
+import warnings
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import torch
+import torchio as tio
+from pydantic import BaseModel, ConfigDict, Field
+from safetensors.torch import load_file, save_file
+from tqdm import tqdm
+
+from essim.diffusion import GaussianDiffusion
+from essim.files import writing
+from essim.unet import UNet
+from essim.volumes import load_scan
+
+VALIDATIONS = 40  # validation passes (and log lines) a training
+VALIDATION_SLICES = 64
+CHECKPOINT_SECONDS = 30
+
+
+class TrainConfig(BaseModel):
+    """The network, the diffusion process and how long to train; the defaults are the paper's."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    seed: int = Field(0, ge=0)
+    epochs: int = Field(1600, ge=1, description="one random slice a volume and epoch")
+    batch: int = Field(32, ge=1, description="slices a step")
+    lr: float = Field(1e-4, gt=0)
+    lr_schedule: Literal["constant", "cosine"] = Field("constant", description="cosine: falls to 0 at the end")
+    ema_decay: float = Field(0.0, ge=0, lt=1, description="moving average of the weights; 0: none")
+    channels: int = Field(128, ge=8, multiple_of=8)
+    multipliers: tuple[int, ...] = Field((1, 2, 2), min_length=1)
+    blocks: int = Field(3, ge=1)
+    head_channels: int = Field(64, ge=1)
+    patch: int = Field(1, ge=1, description="pixels folded into channels, per side")
+    timesteps: int = Field(1000, ge=2)
+    schedule: Literal["cosine", "linear"] = "cosine"
+    objective: Literal["pred_x0", "pred_noise"] = "pred_x0"
+    noise: Literal["simplex", "gaussian"] = "simplex"
+    augment: bool = Field(True, description="gamma, bias field, blur and ghosting")
+    bfloat16: bool = Field(False, description="autocast to bfloat16 where the hardware computes in it")
+
+
+def build_model(config):
+    """An untrained `GaussianDiffusion` from a mapping with the fields of `TrainConfig`; the seed fixes its weights."""
+    torch.manual_seed(config["seed"])
+    network = {k: config[k] for k in ("channels", "multipliers", "blocks", "head_channels", "patch")}
+    process = {k: config[k] for k in ("timesteps", "schedule", "objective", "noise")}
+    return GaussianDiffusion(UNet(**network), **process)
+
+
+def pick_device():
+    """The CUDA device if there is one, else the CPU."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+class HealthySlices:
+    """Healthy volumes in memory, served as batches of axial slices [batch, 1, H, W] in [0, 1]."""
+
+    def __init__(self, rows, preprocessing, augment, name):
+        if not len(rows):
+            raise ValueError(f"train: the scan table has no healthy {name} scans of this contrast; check the split files.")
+        records = tqdm(rows.to_dict("records"), desc=f"{name} volumes", unit="volume")
+        scans = [load_scan(row, preprocessing) for row in records]
+        self.volumes = [np.ascontiguousarray(scan.image.transpose(2, 0, 1)) for scan in scans]  # [D, H, W] each
+        self.filled = [np.flatnonzero(scan.mask.any((0, 1))) for scan in scans]  # slices that show brain
+        self.augment = augmentation() if augment else None
+
+    def __len__(self):
+        return len(self.volumes)
+
+    def epoch(self, seed, epoch):
+        """Which slice of which volume, in which order: a list of (volume, slice), fixed by seed and epoch."""
+        rng = np.random.default_rng([seed, epoch])
+        order = rng.permutation(len(self))
+        return [(volume, rng.choice(self.filled[volume])) for volume in order]
+
+    def batch(self, seed, step, size):
+        """The slices of one step. Epochs run on without a gap: position step * size + i of the endless list."""
+        first = step * size
+        epochs = {e: self.epoch(seed, e) for e in range(first // len(self), (first + size - 1) // len(self) + 1)}
+        picks = [epochs[i // len(self)][i % len(self)] for i in range(first, first + size)]
+        slices = torch.stack([torch.from_numpy(self.volumes[volume][z])[None] for volume, z in picks])
+        if self.augment:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(_stream(seed, step, 1))
+                slices = torch.stack([self.augment(s[..., None])[..., 0] for s in slices]).clamp(0, 1)
+        return slices
+
+    def spread(self, count):
+        """`count` slices spread evenly over all volumes and heights, always the same: [count, 1, H, W]."""
+        every = [(volume, z) for volume in range(len(self)) for z in self.filled[volume]]
+        picks = [every[i] for i in np.linspace(0, len(every) - 1, min(count, len(every))).round().astype(int)]
+        return torch.stack([torch.from_numpy(self.volumes[volume][z])[None] for volume, z in picks])
+
+
+def augmentation():
+    """The protocol's augmentations, for one slice [1, H, W, 1]."""
+    return tio.Compose(
+        [
+            tio.RandomGamma(p=0.5),
+            tio.RandomBiasField(p=0.25),
+            tio.RandomBlur(p=0.25),
+            tio.RandomGhosting(p=0.5),
+        ]
+    )
+
+
+def _stream(*key):
+    """A 63-bit seed from a key of ints."""
+    return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
+
+
+def draw_times_and_noise(diffusion, shape, key):
+    """t [N] uniform in 1..T and noise of `shape`, fixed by the key."""
+    generator = torch.Generator().manual_seed(_stream(*key, 2))
+    t = torch.randint(1, diffusion.timesteps + 1, (shape[0],), generator=generator)
+    return t.to(diffusion.betas.device), diffusion.sample_noise(shape, seed=_stream(*key, 3))
+
+
+@torch.no_grad()
+def validation_loss(diffusion, slices):
+    """The loss on fixed slices [M, 1, H, W] in [0, 1] with fixed noise and t spread over 1..T: comparable all through."""
+    total = 0.0
+    every = torch.linspace(1, diffusion.timesteps, len(slices)).round().long().to(slices.device)
+    for i, part in enumerate(slices.split(16)):
+        noise = diffusion.sample_noise(part.shape, seed=i)
+        total += len(part) * diffusion.p_losses(2 * part - 1, every[16 * i : 16 * i + len(part)], noise).item()
+    return total / len(slices)
+
+
+@torch.no_grad()
+def update_average(average, model, decay, step):
+    """Move the averaged weights towards the model's; a young average forgets faster."""
+    decay = min(decay, (1 + step) / (10 + step))
+    for a, b in zip(average.parameters(), model.parameters(), strict=True):
+        a.lerp_(b, 1 - decay)
+
+
+def train(config, scans, contrast, preprocessing, out):
+    """Train on the healthy scans of one contrast, or go on with a training that was stopped.
+
+    Args:
+        config: a `TrainConfig`. scans: the scan table. contrast: "t1" or "t2". preprocessing: a `Preprocessing`.
+        out: the folder to write to.
+
+    Returns: the log, a DataFrame `step, epoch, train_loss, val_loss, lr, seconds`.
+    """
+    out, device = Path(out), pick_device()
+    out.mkdir(parents=True, exist_ok=True)
+    rows = scans[(scans.dataset == "healthy") & (scans.contrast == contrast)]
+    data = HealthySlices(rows[rows.split == "train"], preprocessing, config.augment, "train")
+    fixed = HealthySlices(rows[rows.split == "val"], preprocessing, False, "val").spread(VALIDATION_SLICES).to(device)
+
+    diffusion = build_model(config.model_dump()).to(device, memory_format=torch.channels_last)
+    average = build_model(config.model_dump()).to(device, memory_format=torch.channels_last)
+    best = {k: v.clone() for k, v in average.model.state_dict().items()}
+    optimizer = torch.optim.Adam(diffusion.parameters(), lr=config.lr)
+    steps = max(1, config.epochs * len(data) // config.batch)
+    identity = json.dumps([config.model_dump(), preprocessing.model_dump(), contrast, list(rows.subject)])
+    state = {"step": 0, "log": [], "best_loss": float("inf"), "seconds": 0.0}
+
+    checkpoint = read_checkpoint(out / "checkpoint.pt", identity)
+    if checkpoint:
+        state = checkpoint["state"]
+        diffusion.model.load_state_dict(checkpoint["model"])
+        average.model.load_state_dict(checkpoint["average"])
+        best = checkpoint["best"]
+        optimizer.load_state_dict(checkpoint["optimizer"])
+
+    def save_checkpoint():
+        with writing(out / "checkpoint.pt") as path:
+            weights = {"model": diffusion.model.state_dict(), "average": average.model.state_dict(), "best": best}
+            torch.save(weights | {"identity": identity, "state": state, "optimizer": optimizer.state_dict()}, path)
+
+    autocast = torch.autocast(device, torch.bfloat16, enabled=config.bfloat16 and computes_bfloat16(device))
+    every = max(1, steps // VALIDATIONS)
+    losses, began, saved = [], time.monotonic() - state["seconds"], time.monotonic()
+    bar = tqdm(total=steps * config.batch, initial=state["step"] * config.batch, desc=f"train {contrast}", unit="slice")
+    for step in range(state["step"], steps):
+        lr = config.lr * (0.5 * (1 + np.cos(np.pi * step / steps)) if config.lr_schedule == "cosine" else 1.0)
+        optimizer.param_groups[0]["lr"] = lr
+        x0 = 2 * data.batch(config.seed, step, config.batch).to(device, memory_format=torch.channels_last) - 1
+        t, noise = draw_times_and_noise(diffusion, x0.shape, (config.seed, step))
+        with autocast:
+            loss = diffusion.p_losses(x0, t, noise)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(diffusion.parameters(), 1.0)
+        optimizer.step()
+        update_average(average, diffusion, config.ema_decay, step)
+        losses.append(loss.item())
+        bar.update(config.batch)
+
+        state["step"], state["seconds"] = step + 1, time.monotonic() - began
+        if (step + 1) % every == 0 or step + 1 == steps:
+            with autocast:
+                val_loss = validation_loss(average, fixed)
+            epoch = (step + 1) * config.batch / len(data)
+            state["log"].append(
+                dict(step=step + 1, epoch=epoch, train_loss=float(np.mean(losses)), val_loss=val_loss, lr=float(lr))
+                | {"seconds": state["seconds"]}
+            )
+            losses = []
+            bar.set_postfix(train=f"{state['log'][-1]['train_loss']:.4f}", val=f"{val_loss:.4f}")
+            if val_loss < state["best_loss"]:
+                state["best_loss"] = val_loss
+                best = {k: v.clone() for k, v in average.model.state_dict().items()}
+            if time.monotonic() - saved > CHECKPOINT_SECONDS:
+                save_checkpoint()
+                saved = time.monotonic()
+    bar.close()
+
+    log = pd.DataFrame(state["log"])
+    description = {"contrast": contrast, "steps": steps, "val_loss": state["best_loss"]}
+    description |= {"training": config.model_dump(), "preprocessing": preprocessing.model_dump()}
+    with writing(out / "log.csv") as path:
+        log.to_csv(path, index=False)
+    with writing(out / "config.json") as path:
+        path.write_text(json.dumps(description, indent=2) + "\n")
+    with writing(out / "weights.safetensors") as path:
+        save_file({k: v.contiguous().cpu() for k, v in best.items()}, path)
+    (out / "checkpoint.pt").unlink(missing_ok=True)
+    return log
+
+
+def read_checkpoint(path, identity):
+    """The checkpoint of this very training, or None with a warning that says why there is nothing to go on from."""
+    if not path.is_file():
+        return None
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        if checkpoint["identity"] == identity:
+            return checkpoint
+        reason = "belongs to a training with other settings or scans"
+    except Exception as error:  # whatever a damaged file makes the reader raise
+        reason = f"cannot be read ({type(error).__name__})"
+    warnings.warn(f"{path}: {reason}; training starts from the beginning.", stacklevel=2)
+    return None
+
+
+def computes_bfloat16(device):
+    """Whether the hardware multiplies in bfloat16 itself; elsewhere autocast would only slow it down."""
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def load_model(folder, device=None):
+    """The trained `GaussianDiffusion` of a model folder, in evaluation mode.
+
+    Raises:
+        FileNotFoundError: weights or configuration are missing.
+        ValueError: the weights are damaged or belong to another architecture than config.json says.
+    """
+    folder, device = Path(folder), device or pick_device()
+    for name in ("config.json", "weights.safetensors"):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"{folder / name}: no such file; train the model first (notebook 02_train).")
+    try:
+        config = json.loads((folder / "config.json").read_text())["training"]
+        diffusion = build_model(TrainConfig(**config).model_dump())
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{folder / 'config.json'}: does not describe a model ({error}); train the model again.") from error
+    try:
+        diffusion.model.load_state_dict(load_file(folder / "weights.safetensors"))
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(
+            f"{folder / 'weights.safetensors'}: does not fit the architecture in config.json or is damaged ({reason}); "
+            "train the model again or put the matching config.json beside it."
+        ) from error
+    return diffusion.to(device, memory_format=torch.channels_last).eval()

@@ -1,0 +1,144 @@
+"""The time-conditioned U-Net that predicts a healthy slice from a noised one.
+
+In: noised slices [N, 1, H, W] in about [-1, 1] and their times t [N] (1..T). Out: [N, 1, H, W].
+Paper: section 3 (implementation); the blocks follow Dhariwal & Nichol (2021).
+
+    x -> unshuffle -> conv -> [down: blocks + half]* -> block, attention, block -> [up: double + blocks]* -> conv -> shuffle -> y
+                                    `------------------ skip connections ------------------'
+"""
+
+import math
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+def time_embedding(t, channels):
+    """Sinusoidal embedding of the times t [N]: float32 [N, channels] (Vaswani et al., 2017; wavelengths 2 pi to 10^4)."""
+    half = channels // 2
+    frequencies = torch.exp(-math.log(10_000) / half * torch.arange(half, dtype=torch.float32, device=t.device))
+    angles = t[:, None].float() * frequencies
+    return torch.cat([angles.cos(), angles.sin()], dim=1)
+
+
+def norm(channels):
+    """Group normalisation, 32 groups (8 in narrow networks, so that a group holds at least 4 channels)."""
+    return nn.GroupNorm(32 if channels % 128 == 0 else 8, channels)
+
+
+class ResidualBlock(nn.Module):
+    """[N, in, H, W] -> [N, out, H, W]; the time scales and shifts the normalised features (scale-shift conditioning)."""
+
+    def __init__(self, channels_in, channels_out, channels_time):
+        super().__init__()
+        self.norm1 = norm(channels_in)
+        self.conv1 = nn.Conv2d(channels_in, channels_out, 3, padding=1)
+        self.time = nn.Linear(channels_time, 2 * channels_out)
+        self.norm2 = norm(channels_out)
+        self.conv2 = nn.Conv2d(channels_out, channels_out, 3, padding=1)
+        self.skip = nn.Conv2d(channels_in, channels_out, 1) if channels_in != channels_out else nn.Identity()
+        nn.init.zeros_(self.conv2.weight)  # a new block starts as the identity
+        nn.init.zeros_(self.conv2.bias)
+
+    def forward(self, x, time):
+        h = self.conv1(F.silu(self.norm1(x)))
+        scale, shift = self.time(F.silu(time))[:, :, None, None].chunk(2, dim=1)
+        h = self.norm2(h) * (1 + scale) + shift
+        return self.skip(x) + self.conv2(F.silu(h))
+
+
+class Attention(nn.Module):
+    """Self-attention over all positions: [N, C, H, W] -> the same shape, `head_channels` channels a head."""
+
+    def __init__(self, channels, head_channels):
+        super().__init__()
+        if channels % head_channels:
+            raise ValueError(f"head_channels={head_channels} must divide the {channels} channels of the bottleneck.")
+        self.heads = channels // head_channels
+        self.norm = norm(channels)
+        self.qkv = nn.Conv2d(channels, 3 * channels, 1)
+        self.out = nn.Conv2d(channels, channels, 1)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, x):
+        n, c, height, width = x.shape
+        qkv = self.qkv(self.norm(x)).reshape(n, 3, self.heads, c // self.heads, height * width)
+        q, k, v = qkv.transpose(-1, -2).unbind(1)  # each [N, heads, H*W, C/heads]
+        h = F.scaled_dot_product_attention(q, k, v)
+        return x + self.out(h.transpose(-1, -2).reshape(n, c, height, width))
+
+
+class UNet(nn.Module):
+    """Residual U-Net, time-conditioned; the defaults are the paper's network.
+
+    Args:
+        channels: channels of the first level; a multiple of 8.
+        multipliers: channels of each level, as multiples of `channels`; each level halves the resolution.
+        blocks: residual blocks a level (one more on the way up).
+        head_channels: channels of an attention head (attention at the bottleneck only).
+        patch: p > 1 folds p x p pixels into channels before the first convolution and unfolds them after the last:
+            p^2 times fewer positions, for CPUs.
+
+    Input [N, 1, H, W] with H and W divisible by patch * 2^(len(multipliers) - 1), t [N] in 1..T; output [N, 1, H, W].
+    """
+
+    def __init__(self, channels=128, multipliers=(1, 2, 2), blocks=3, head_channels=64, patch=1):
+        super().__init__()
+        self.config = dict(
+            channels=channels, multipliers=list(multipliers), blocks=blocks, head_channels=head_channels, patch=patch
+        )
+        self.channels, self.patch = channels, patch
+        self.divisor = patch * 2 ** (len(multipliers) - 1)
+        widths = [channels * m for m in multipliers]
+        time = 4 * channels
+        self.time = nn.Sequential(nn.Linear(channels, time), nn.SiLU(), nn.Linear(time, time))
+        self.stem = nn.Conv2d(patch**2, channels, 3, padding=1)
+
+        self.down, skips, width = nn.ModuleList(), [channels], channels
+        for level, out in enumerate(widths):
+            if level:
+                self.down.append(nn.Conv2d(width, width, 3, stride=2, padding=1))
+                skips.append(width)
+            for _ in range(blocks):
+                self.down.append(ResidualBlock(width, out, time))
+                skips.append(out)
+                width = out
+
+        self.middle = nn.ModuleList(
+            [ResidualBlock(width, width, time), Attention(width, head_channels), ResidualBlock(width, width, time)]
+        )
+
+        self.up = nn.ModuleList()
+        for level, out in reversed(list(enumerate(widths))):
+            for _ in range(blocks + 1):
+                self.up.append(ResidualBlock(width + skips.pop(), out, time))
+                width = out
+            if level:
+                self.up.append(nn.Conv2d(width, width, 3, padding=1))
+
+        self.head = nn.Sequential(norm(width), nn.SiLU(), nn.Conv2d(width, patch**2, 3, padding=1))
+        nn.init.zeros_(self.head[-1].weight)
+        nn.init.zeros_(self.head[-1].bias)
+
+    def forward(self, x, t):
+        if x.ndim != 4 or x.shape[1] != 1 or x.shape[2] % self.divisor or x.shape[3] % self.divisor:
+            raise ValueError(
+                f"UNet: input must be [N, 1, H, W] with H and W divisible by {self.divisor}, got {list(x.shape)}; "
+                "set the preprocessing `shape` accordingly."
+            )
+        time = self.time(time_embedding(t, self.channels))
+        h = self.stem(F.pixel_unshuffle(x, self.patch))
+        skips = [h]
+        for layer in self.down:
+            h = layer(h, time) if isinstance(layer, ResidualBlock) else layer(h)
+            skips.append(h)
+        first, attention, last = self.middle
+        h = last(attention(first(h, time)), time)
+        for layer in self.up:
+            if isinstance(layer, ResidualBlock):
+                h = layer(torch.cat([h, skips.pop()], dim=1), time)
+            else:
+                h = layer(F.interpolate(h, scale_factor=2.0, mode="nearest"))
+        return F.pixel_shuffle(self.head(h), self.patch)
