@@ -151,7 +151,9 @@ def _stroke(rng, head, ml, noise):
     else:
         distance = np.hypot(aside * (1 + np.clip(along, 0, None) / 60), 0.8 * along)
     across = np.clip(-np.sign(seed[0]) * world[0] + 2, 0, 20) * 3
-    return -distance * (1 + 0.14 * noise[0]) + 2.2 * noise[1] + 0.8 * noise[2] - across, head.fractions[0] < 0.5
+    sulci = 9 * ndimage.gaussian_filter(head.fractions[0], 2.5 / head.voxel_mm)  # infarcts end at them, by gyri
+    ragged = 1 + 0.18 * noise[0] + 0.12 * noise[1]
+    return -distance * ragged + 1.5 * noise[1] + 0.8 * noise[2] - across - sulci, head.fractions[0] < 0.5
 
 
 def _ms(rng, head, ml, noise):

@@ -1,0 +1,264 @@
+"""The built-in cohort: what a subject promises, and what the folder promises."""
+
+import csv
+import hashlib
+import json
+import os
+
+import nibabel
+import numpy as np
+import pytest
+
+from essim import anatomy, cohort, lesions, mni, scanner
+from essim.cohort import CohortConfig, generate, person, subject
+from essim.files import writing
+
+SMALL = CohortConfig(voxel_mm=4, train=3, val=1, test=4, patients_val=1, patients_test=1)
+SCORED = {"tumour": "t2", "stroke": "t1", "ms": "t2", "wmh": "t1"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    out = tmp_path_factory.mktemp("cohort")
+    generate(SMALL, out)
+    return out
+
+
+def _digests(out):
+    return {str(f.relative_to(out)): hashlib.sha256(f.read_bytes()).hexdigest()
+            for f in sorted(out.rglob("*")) if f.is_file()}
+
+
+@pytest.mark.parametrize("dataset", cohort.SETS)
+def test_a_subject_is_the_same_in_any_order(dataset):
+    alone = subject(SMALL, dataset, 1)
+    subject(SMALL, "healthy", 0)
+    again = subject(SMALL, dataset, 1)
+    for key in ("t1", "t2", "mask", "seg"):
+        assert np.array_equal(alone[key], again[key])
+    assert not np.array_equal(alone["t1"], subject(SMALL, dataset, 0)["t1"])
+    other = CohortConfig(**{**vars(SMALL), "seed": 1})
+    assert not np.array_equal(alone["t1"], subject(other, dataset, 1)["t1"])
+
+
+@pytest.mark.parametrize("dataset", cohort.SETS)
+def test_a_subject_is_well_formed(dataset):
+    made = subject(CohortConfig(), dataset, 0)
+    mask = made["mask"] > 0
+    assert made["t1"].shape == made["t2"].shape == mask.shape == (80, 96, 80)
+    assert 1300 < mask.sum() * 0.008 < 2100  # ml
+    for contrast in ("t1", "t2"):
+        image = made[contrast]
+        assert image.dtype == np.int16
+        assert not image[~mask].any() and image[mask].min() >= 1 and image.max() < 10000
+    determinant = anatomy.jacobian(made["displacement"], 2)
+    assert 0.05 < determinant.min() < 1 < determinant.max() < 6
+    if dataset == "healthy":
+        assert made["seg"] is None
+        return
+    seg = made["seg"] > 0
+    low, high = lesions.SIZES_ML[dataset][2:]
+    assert 0.99 * low <= seg.sum() * 0.008 <= 1.01 * high
+    assert not (seg & ~mask).any()
+
+
+@pytest.mark.parametrize(("age", "sex"), [(20, "f"), (86, "m")])
+def test_deformation_is_invertible_at_every_age(age, sex):
+    for seed in range(6):
+        u = anatomy.draw_displacement(np.random.default_rng(seed), 2, age, sex)
+        assert 0.05 < anatomy.jacobian(u, 2).min() < 1
+
+
+def test_mass_effect_is_invertible_and_moves_tissue():
+    push = lesions._mass_effect(np.array([30, -20, 20], np.float32), 25, 0.4)
+    moved, still = (anatomy.draw_displacement(np.random.default_rng(0), 2, 60, "m", p) for p in (push, None))
+    assert 0.05 < anatomy.jacobian(moved, 2).min() < 1
+    assert 2 < np.abs(moved - still).max() < 15  # mm
+
+
+def test_jacobian_of_a_known_map():
+    x = mni.world_of(4)
+    scaling = np.stack([0.1 * x[0], -0.2 * x[1], 0.3 * x[2]])
+    np.testing.assert_allclose(anatomy.jacobian(scaling, 4), 1.1 * 0.8 * 1.3, rtol=1e-4)
+
+
+def test_sample_is_exact_on_linear_maps():
+    i, j, k = np.indices((8, 9, 7), dtype=np.float32)
+    points = np.random.default_rng(0).uniform(0.5, 5.5, (3, 50)).astype(np.float32)
+    got = mni.sample(np.stack([i + 2 * j, k], -1), 2 * points + 10, (10, 10, 10), 2)
+    np.testing.assert_allclose(got, [points[0] + 2 * points[1], points[2]], atol=1e-4)
+
+
+def test_one_seed_is_one_head_at_every_voxel_size():
+    fine, coarse = (subject(CohortConfig(voxel_mm=v), "healthy", 0) for v in (2, 4))
+    volumes = [made["mask"].sum() * v**3 / 1000 for made, v in ((fine, 2), (coarse, 4))]
+    assert volumes[0] == pytest.approx(volumes[1], rel=0.03)
+    block = fine["mask"].reshape(40, 2, 48, 2, 40, 2).mean((1, 3, 5)) > 0.5
+    assert 2 * (block & (coarse["mask"] > 0)).sum() / (block.sum() + coarse["mask"].sum()) > 0.96
+
+
+def test_age_widens_ventricles_and_thins_cortex():
+    heads = [[anatomy.grow(np.random.default_rng(seed), 4, age, "f") for seed in range(4)] for age in (22, 84)]
+    ventricles = [sum(((h.ventricle < 0) & h.mask).sum() for h in group) for group in heads]
+    grey = [np.mean([h.fractions[1].sum() / h.mask.sum() for h in group]) for group in heads]
+    assert 1.15 < ventricles[1] / ventricles[0] < 4
+    assert 0.7 < grey[1] / grey[0] < 0.99
+
+
+@pytest.mark.parametrize("kind", lesions.KINDS)
+def test_lesions_have_the_contrast_of_the_table(kind):
+    """The same head and the same noise with and without its lesion: brighter in T2w, darker in T1w, below CSF."""
+    site = scanner.TRAINING_SITES[0]
+    patient = lesions.draw_patient(kind, np.random.default_rng(3), 2, 60, "m")
+    core = patient.mask & (patient.head.fractions[2] > 0.9)
+    csf = patient.head.fractions[0] > 0.95
+    for contrast, sign in (("t1", -1), ("t2", 1)):
+        without, with_ = (scanner.acquire(np.random.default_rng(4), patient.head, site, contrast, s).astype(float)
+                          for s in (None, patient.shift[contrast]))
+        tissue, fluid = without[core].mean(), without[csf].mean()
+        share = (with_[core].mean() - tissue) / (fluid - tissue)
+        assert sign * (with_[core].mean() - tissue) > 0
+        assert 0.1 < share < 0.9
+        far = ~patient.mask & (patient.shift[contrast] == 0) & patient.head.mask
+        assert np.abs(with_ - without)[far].mean() < 2  # of about 1000: only the blur at the border
+
+
+def test_white_matter_lesions_share_is_mild():
+    patient = lesions.draw_patient("wmh", np.random.default_rng(0), 2, 70, "f")
+    inner = patient.mask & (patient.shift["t1"] > 0)
+    mean, deviation = lesions.CONTRAST["wmh"]["t1"]
+    assert patient.shift["t1"][inner].mean() == pytest.approx(mean, abs=0.3 * mean + 2 * deviation)
+
+
+def test_lesion_volumes_follow_the_stated_distribution():
+    for kind in lesions.KINDS:
+        median, spread, low, high = lesions.SIZES_ML[kind]
+        config = CohortConfig(voxel_mm=4, patients_val=0, patients_test=5)
+        volumes = [subject(config, kind, i)["seg"].sum() * 0.064 for i in range(5)]
+        assert 0.9 * low <= min(volumes) and max(volumes) <= 1.01 * high
+        # Five draws: the median is within 3 standard errors (1.25 s / sqrt n), two-sided.
+        assert abs(np.log(np.median(volumes) / median)) < 3 * 1.25 * spread / np.sqrt(5)
+
+
+def test_domain_shift_can_be_turned_off():
+    training, other = ({s.name for s in sites} for sites in (scanner.TRAINING_SITES, scanner.OTHER_SITES))
+    config = CohortConfig()
+    sites = [person(config, "healthy", i)["site"] for i in range(88)]
+    assert set(sites[:72]) == training
+    assert sum(site in other for site in sites[72:]) == 4
+    assert {person(config, k, i)["site"] for k in lesions.KINDS for i in range(22)} == other
+    same = CohortConfig(domain_shift=False)
+    assert {person(same, d, i)["site"] for d in cohort.SETS for i in range(22)} == training
+    assert not np.array_equal(subject(SMALL, "ms", 0)["t1"],
+                              subject(CohortConfig(**{**vars(SMALL), "domain_shift": False}), "ms", 0)["t1"])
+
+
+def test_layout_and_split_files(folder):
+    rows = {}
+    for table in (folder / "splits").glob("*.csv"):
+        with open(table, newline="") as stream:
+            rows[table.stem] = list(csv.DictReader(stream))
+            assert tuple(rows[table.stem][0]) == ("", *cohort.COLUMNS)
+    counts = {name: len(r) for name, r in rows.items()}
+    patients = {f"{k}_{s}": 1 for k in lesions.KINDS for s in ("val", "test")}
+    assert counts == {"IXI_train_fold0": 3, "IXI_val_fold0": 1, "IXI_test": 4, **patients}
+    for name, group in rows.items():
+        for row in group:
+            assert row["label"] == ("0" if name.startswith("IXI") else "1")
+            paths = [row["img_path"], row["img_path"].replace("t1", "t2"), row["mask_path"]]
+            for path in paths + ([row["seg_path"]] if row["label"] == "1" else []):
+                image = nibabel.load(folder / path.lstrip("/"))
+                assert image.shape == (40, 48, 40)
+                assert nibabel.aff2axcodes(image.affine) == ("R", "A", "S")
+                np.testing.assert_allclose(image.affine, mni.affine_of(4))
+            assert (row["seg_path"] == "") == (row["label"] == "0")
+    listed = json.loads((folder / "cohort.json").read_text())["files"]
+    found = {k: v for k, v in _digests(folder).items() if k.endswith(".nii.gz")}
+    assert listed == found
+    assert not (folder / "unfinished.json").exists()
+
+
+def test_files_hold_the_subject(folder):
+    made = subject(SMALL, "stroke", 0)
+    for kind, path in cohort.paths_of(made).items():
+        assert np.array_equal(np.asarray(nibabel.load(folder / path).dataobj), made[kind])
+
+
+def test_interrupted_run_goes_on_where_it_was(folder, tmp_path, monkeypatch):
+    made, real = [], cohort.subject
+
+    def stopping(config, dataset, index):
+        if len(made) == 5 and not os.environ.get("GO_ON"):
+            raise KeyboardInterrupt
+        made.append((dataset, index))
+        return real(config, dataset, index)
+
+    monkeypatch.setattr(cohort, "subject", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        generate(SMALL, tmp_path)
+    assert (tmp_path / "unfinished.json").exists() and not (tmp_path / "cohort.json").exists()
+    (tmp_path / "Train/ixi/t1/.abc.healthy0000_t1.nii.gz").write_bytes(b"half")
+    monkeypatch.setenv("GO_ON", "1")
+    generate(SMALL, tmp_path)
+    assert len(made) == len(set(made)) == 16
+    assert _digests(tmp_path) == _digests(folder)
+    generate(SMALL, tmp_path)  # nothing to do
+    (tmp_path / "Test/ms/seg/ms0001_seg.nii.gz").unlink()
+    generate(SMALL, tmp_path)  # one subject to do
+    assert made[16:] == [("ms", 1)]
+    assert _digests(tmp_path) == _digests(folder)
+
+
+def test_processes_write_the_same_bytes_and_another_recipe_starts_afresh(folder, tmp_path):
+    config = CohortConfig(voxel_mm=4, train=1, val=0, test=0, patients_val=1, patients_test=0)
+    generate(CohortConfig(**{**vars(config), "seed": 5}), tmp_path)
+    (tmp_path / "notes.txt").write_text("mine")
+    generate(config, tmp_path, workers=2)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+    ours, theirs = _digests(tmp_path), _digests(folder)
+    images = [name for name in ours if name.endswith(".nii.gz")]
+    assert len(images) == 3 + 4 * 4
+    assert all(ours[name] == theirs[name] for name in images if "healthy" not in name)
+
+
+@pytest.mark.parametrize(("bad", "word"), [({"voxel_mm": 3}, "voxel_mm"), ({"train": -1}, "train"),
+                                           ({"seed": 0.5}, "seed"), ({"patients_val": True}, "patients_val")])
+def test_bad_parameters_are_named(bad, word):
+    with pytest.raises(ValueError, match=word):
+        CohortConfig(**bad)
+
+
+def test_unknown_sets_and_subjects_are_named():
+    with pytest.raises(ValueError, match="glioma"):
+        person(SMALL, "glioma", 0)
+    with pytest.raises(IndexError, match="ms has 2"):
+        subject(SMALL, "ms", 2)
+
+
+@pytest.mark.parametrize("folder_target", [False, True])
+def test_writing_is_all_or_nothing(tmp_path, folder_target):
+    path = tmp_path / "deep" / "thing.csv"
+
+    def put(at, text):
+        if folder_target:
+            at.mkdir()
+            at = at / "inner"
+        at.write_text(text)
+
+    def read():
+        return ((path / "inner") if folder_target else path).read_text()
+
+    for text in ("one", "two"):  # new, then in the place of an old one
+        with writing(path) as temporary:
+            assert temporary.parent == path.parent and temporary.name.endswith(".csv")
+            put(temporary, text)
+        assert read() == text
+    with pytest.raises(OSError, match="full"):
+        with writing(path) as temporary:
+            put(temporary, "three")
+            raise OSError("disk full")
+    with pytest.raises(FileNotFoundError, match="thing.csv"):
+        with writing(path):
+            pass
+    assert read() == "two"
+    assert [p.name for p in path.parent.iterdir()] == ["thing.csv"]
