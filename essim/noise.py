@@ -26,14 +26,15 @@ SQUISH = (math.sqrt(3) - 1) / 2  # lattice -> pixel coordinates
 REACH = [(i, j) for i in (-1, 0, 1, 2) for j in (-1, 0, 1, 2)]  # lattice points that can reach a pixel
 
 
-def octave_weights(height, width, wavelength):
+def octave_weights(height, width, wavelength, shift=(0.0, 0.0)):
     """Which lattice point adds how much of its gradient to which pixel, for one octave.
 
-    `wavelength` is in pixels. Returns int64 arrays `pixel`, `point` and float64 arrays `along_x`, `along_y` (one entry
-    a pixel-point pair within reach), and `points`: the [L, 2] lattice coordinates that `point` counts.
+    `wavelength` is in pixels; the first pixel lies at `shift` (x, y), in wavelengths. Returns int64 arrays `pixel`,
+    `point` and float64 arrays `along_x`, `along_y` (one entry a pixel-point pair within reach), and `points`: the
+    [L, 2] lattice coordinates that `point` counts.
     """
     rows, columns = np.meshgrid(np.arange(height), np.arange(width), indexing="ij")
-    x, y = columns.ravel() / wavelength, rows.ravel() / wavelength
+    x, y = columns.ravel() / wavelength + shift[0], rows.ravel() / wavelength + shift[1]
     base_x, base_y = (np.floor(c + (x + y) * STRETCH).astype(np.int64) for c in (x, y))
     pixels, lattice, along_x, along_y = [], [], [], []
     for i, j in REACH:
@@ -55,10 +56,14 @@ def simplex_matrix(height, width, octaves, persistence, frequency, device):
     """Sparse [H*W, 2L] float32 matrix: gradients on the lattices of all octaves -> noise field.
 
     Octave k has wavelength frequency / 2^k pixels and amplitude persistence^k; the octaves are summed, not normalised.
+    Every simplex field is 0 on its lattice points, and the coarse points are fine ones too: unshifted, a few pixels would
+    never get any noise, in no image. So each octave's lattice is shifted (by a sequence that avoids itself).
     """
     row, column, value, offset = [], [], [], 0
     for k in range(octaves):
-        pixel, point, along_x, along_y, points = octave_weights(height, width, frequency / 2**k)
+        pixel, point, along_x, along_y, points = octave_weights(
+            height, width, frequency / 2**k, shift=(k * 0.7549, k * 0.5698)
+        )
         row += [pixel, pixel]
         column += [offset + 2 * point, offset + 2 * point + 1]
         value += [persistence**k * along_x, persistence**k * along_y]
