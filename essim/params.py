@@ -49,7 +49,7 @@ class Cohort(_Parameters):
     data: Path
     results: Path
     seed: Count
-    voxel_mm: PositiveFloat
+    voxel_mm: Literal[1, 2, 4]
     train: PositiveInt
     val: PositiveInt
     test: PositiveInt

@@ -102,6 +102,23 @@ def read_case(folder, row):
     return Case(row["dataset"], row["subject"], row["split"], image, reconstruction, mask > 0, seg > 0)
 
 
+def widest_slice(seg):
+    """The axial slice of a segmentation [H, W, D] that shows most of it; the middle one where it is empty."""
+    area = np.asarray(seg > 0).sum((0, 1))
+    return int(area.argmax()) if area.any() else len(area) // 2
+
+
+def residuals(folder):
+    """How well each case was rebuilt: a DataFrame with the mean |x - y| `inside` and `outside` its lesions, in the brain."""
+    rows = []
+    for case in read_cases(folder):
+        error, healthy = np.abs(case.image - case.reconstruction), case.mask & ~case.seg
+        inside = error[case.seg].mean() if case.seg.any() else np.nan
+        row = {"inside": inside, "outside": error[healthy].mean(), "lesion_voxels": case.seg.sum()}
+        rows.append({"dataset": case.dataset, "subject": case.subject, "split": case.split} | row)
+    return pd.DataFrame(rows)
+
+
 def clean_maps(case, scorer):
     """The scorer's maps of one case, post-processed: {name: float32 [H, W, D]}."""
     return {name: postprocess(m[0, 0].numpy(), case.mask) for name, m in scorer(case).items()}
@@ -156,6 +173,12 @@ def summarise(scores, split="test"):
     groups = part.groupby(["dataset", "method"], sort=False)
     table = groups[["auprc", "dice", "best_dice", "threshold", "prevalence"]].mean()
     return table.assign(subjects=groups.size()).reset_index()
+
+
+def typical(scores, method):
+    """The row of the test patient in the middle: of median AUPRC by one method."""
+    part = scores[(scores.split == "test") & (scores.method == method)].sort_values(["auprc", "subject"])
+    return part.iloc[len(part) // 2]
 
 
 def regret(summary, singles, score="auprc"):
