@@ -1,8 +1,9 @@
 """The built-in cohort: who is in which set, and their files on disk.
 
-In: a `CohortConfig`. Out: a folder in the layout of the authors' preprocessed data (`Train/ixi`, `Test/<set>`,
-`splits`), images int16, masks uint8, true affines, and `cohort.json`, written last. Every subject is a function of
-(seed, set, index): bit-identical in any order, alone or in a batch, before or after an interruption.
+In: a `CohortConfig`. Out: a folder in the layout of the authors' preprocessed data (`Train/ixi`,
+`Test/<set>`, `splits`), images int16, masks uint8, true affines, and `cohort.json`, written last. Every
+subject is a function of (seed, set, index): bit-identical in any order, alone or in a batch, before or after
+an interruption.
 """
 
 import csv
@@ -23,15 +24,16 @@ from essim import anatomy, lesions, mni, scanner
 from essim.files import remove, writing
 
 SETS = ("healthy", *lesions.KINDS)
-AGES = {"healthy": (48, 16), "tumour": (58, 12), "stroke": (64, 11), "ms": (38, 10), "wmh": (70, 8)}  # mean, std
+# Mean and standard deviation in years.
+AGES = {"healthy": (48, 16), "tumour": (58, 12), "stroke": (64, 11), "ms": (38, 10), "wmh": (70, 8)}
 WOMEN = {"healthy": 0.55, "tumour": 0.42, "stroke": 0.45, "ms": 0.72, "wmh": 0.5}
 COLUMNS = ("img_name", "label", "age", "SEX_ID (1=m, 2=f)", "site", "img_path", "mask_path", "seg_path")
 
 
 @dataclass(frozen=True)
 class CohortConfig:
-    """What is generated. `voxel_mm` is 1, 2 or 4 (4 for smoke tests only); the counts are subjects, those of patients
-    for each of the four sets; `domain_shift=False` gives everybody a training site."""
+    """What is generated. `voxel_mm` is 1, 2 or 4 (4 for smoke tests only); the counts are subjects, those of
+    patients for each of the four sets; `domain_shift=False` gives everybody a training site."""
 
     seed: int = 0
     voxel_mm: int = 2
@@ -71,15 +73,17 @@ def person(config: CohortConfig, dataset: str, index: int) -> dict:
     training = scanner.TRAINING_SITES[index % len(scanner.TRAINING_SITES)]
     other = scanner.OTHER_SITES[index // (4 if dataset == "healthy" else 1) % len(scanner.OTHER_SITES)]
     # Every fourth healthy test scan comes from the patients' sites: site and lesion can be told apart.
-    elsewhere = dataset != "healthy" or (splits[index] == "test" and (index - config.train - config.val) % 4 == 3)
+    fourth = splits[index] == "test" and (index - config.train - config.val) % 4 == 3
+    elsewhere = dataset != "healthy" or fourth
     site = other if config.domain_shift and elsewhere else training
     return {"subject": f"{dataset}{index:04d}", "dataset": dataset, "split": splits[index],
             "age": age, "sex": sex, "site": site.name}
 
 
 def subject(config: CohortConfig, dataset: str, index: int) -> dict:
-    """One subject: what `person` says, `t1`, `t2` int16 (0 outside the brain), `mask` and, for patients, `seg` uint8,
-    all [H, W, D], `affine` [4, 4], `displacement` [3, H, W, D] in mm. No state, no order: a pure function."""
+    """One subject: what `person` says, `t1`, `t2` int16 (0 outside the brain), `mask` and, for patients,
+    `seg` uint8, all [H, W, D], `affine` [4, 4], `displacement` [3, H, W, D] in mm. No state, no order: a pure
+    function."""
     who = person(config, dataset, index)
     rng, voxel = _stream(config, dataset, index, 1), config.voxel_mm
     seg, shift = None, {"t1": None, "t2": None}
@@ -89,8 +93,8 @@ def subject(config: CohortConfig, dataset: str, index: int) -> dict:
         patient = lesions.draw_patient(dataset, rng, voxel, who["age"], who["sex"])
         head, seg, shift = patient.head, patient.mask.astype(np.uint8), patient.shift
     site = scanner.SITES[who["site"]]
-    images = {contrast: scanner.acquire(_stream(config, dataset, index, stream), head, site, contrast, shift[contrast])
-              for stream, contrast in ((2, "t1"), (3, "t2"))}
+    images = {c: scanner.acquire(_stream(config, dataset, index, stream), head, site, c, shift[c])
+              for stream, c in ((2, "t1"), (3, "t2"))}
     return who | images | {"mask": head.mask.astype(np.uint8), "seg": seg, "affine": mni.affine_of(voxel),
                            "displacement": head.displacement}
 
@@ -109,9 +113,9 @@ def paths_of(who: dict) -> dict[str, str]:
 def generate(config: CohortConfig, out: str | Path, workers: int = 1) -> Path:
     """Write the cohort into the folder `out` with `workers` processes; returns the path of `cohort.json`.
 
-    Finished cohorts of the same recipe (parameters and source) are left alone. After an interruption the finished
-    subjects are kept; another recipe starts from scratch, and only files that a cohort writes are removed.
-    Raises OSError where the disk is full or `out` cannot be written; nothing half-written stays.
+    Finished cohorts of the same recipe (parameters and source) are left alone. After an interruption the
+    finished subjects are kept; another recipe starts from scratch. Raises FileExistsError where `out`
+    holds scans of another origin, OSError where the disk is full; nothing half-written stays.
     """
     out, recipe = Path(out), recipe_of(config)
     done, unfinished = out / "cohort.json", out / "unfinished.json"
@@ -121,8 +125,7 @@ def generate(config: CohortConfig, out: str | Path, workers: int = 1) -> Path:
         if all((out / "splits" / name).is_file() for name in _tables(config)):
             return done
     if recipe not in (_recipe_in(done), _recipe_in(unfinished)):
-        for name in ("cohort.json", "unfinished.json", "Train/ixi", "splits", *(f"Test/{k}" for k in lesions.KINDS)):
-            remove(out / name)
+        _start_afresh(out)
     _write_json(unfinished, {"recipe": recipe, "parameters": asdict(config)})
     remove(done)
     for stale in out.glob("T*/*/*/.*.nii.gz"):  # what kill -9 left
@@ -137,6 +140,18 @@ def generate(config: CohortConfig, out: str | Path, workers: int = 1) -> Path:
     _write_json(done, {"parameters": asdict(config), "recipe": recipe, "files": digests})
     remove(unfinished)
     return done
+
+
+def _start_afresh(out: Path) -> None:
+    """Remove an earlier cohort, whole or not; FileExistsError where the scans are of another origin."""
+    folders = [out / "Train" / "ixi", *(out / "Test" / kind for kind in lesions.KINDS), out / "splits"]
+    if not (out / "cohort.json").exists() and not (out / "unfinished.json").exists():
+        for folder in folders:
+            if folder.exists():
+                raise FileExistsError(f"{folder} holds data of another origin: give another folder")
+    _write_json(out / "unfinished.json", {"recipe": None})  # a kill from here on is still seen as ours
+    for path in (out / "cohort.json", *folders):
+        remove(path)
 
 
 def recipe_of(config: CohortConfig) -> str:

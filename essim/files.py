@@ -1,7 +1,7 @@
 """Files that are there whole or not at all.
 
-In: the path of a file or folder that is to be written. Out: that path, complete, or the state before. Everything
-that essim writes and that a later step takes for finished goes through `writing`.
+In: the path of a file or folder that is to be written. Out: that path, complete, or the state before.
+Everything that essim writes and that a later step takes for finished goes through `writing`.
 """
 
 import os
@@ -23,12 +23,12 @@ def remove(path: str | Path) -> None:
 
 @contextmanager
 def writing(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; what the block wrote there becomes `path` when the block ends well.
+    """Yield a temporary path beside `path`; what the block wrote there becomes `path` if the block ends well.
 
-    The block may create a file or a folder. The temporary name keeps the target's endings (`.nii.gz`, `.csv`), since
-    writers choose the format by them, and starts with a dot. Missing parent folders are made. A file is replaced
-    in one step (`os.replace`); a folder takes the place of an existing one in two renames, and the old one
-    comes back if the second fails.
+    The block may create a file or a folder. The temporary name keeps the target's endings (`.nii.gz`,
+    `.csv`), since writers choose the format by them, and starts with a dot. Missing parent folders are made.
+    A file is replaced in one step (`os.replace`); a folder takes the place of an existing one in two renames,
+    and the old one comes back if the second fails.
 
     Raises whatever the block raised (a full disk: `OSError`), after removing what it had written, and
     FileNotFoundError where the block wrote nothing.

@@ -1,8 +1,9 @@
-"""Four kinds of lesion with exact masks: tumour, stroke, multiple sclerosis, white-matter hyperintensities (wmh).
+"""Four kinds of lesion with exact masks: tumour, stroke, MS, white-matter hyperintensities (wmh).
 
-In: a random generator and a person. Out: the head they live in, their mask, and how far they move each voxel from its
-tissue towards CSF in T1w and T2w. Lesions are drawn before the scanner's blur, bias and noise. Every kind is a level
-in mm, high inside; the level where the mask has the volume drawn for this patient is its edge.
+In: a random generator and a person. Out: the head they live in, their mask, and how far they move each voxel
+from its tissue towards CSF in T1w and T2w. Lesions are drawn before the scanner's blur, bias and noise. Every
+kind is a level in mm, high inside; the level where the mask has the volume drawn for this patient is its
+edge.
 """
 
 from dataclasses import dataclass
@@ -13,19 +14,21 @@ from scipy import ndimage
 from essim.anatomy import Anatomy, grow, smooth_noise
 from essim.mni import axes_of, world_of
 
-# Volume of one patient's lesions in ml: median and log standard deviation of a lognormal, cut to [low, high]. In the
-# order of BraTS (whole tumour, near 90 ml), ATLAS v2.0 (median near 10 ml, tail beyond 100 ml), MSLUB (median near
-# 15 ml) and the WMH challenge 2017 (median near 10 ml).
+# Volume of one patient's lesions in ml: median and log standard deviation of a lognormal, drawn again outside
+# [low, high]. In the order of BraTS (whole tumour, near 90 ml), ATLAS v2.0 (median near 10 ml, tail beyond
+# 100 ml), MSLUB (median near 15 ml) and the WMH challenge 2017 (median near 10 ml).
 SIZES_ML = {"tumour": (85.0, 0.5, 20.0, 200.0), "stroke": (10.0, 1.4, 0.2, 150.0),
-            "ms": (11.0, 0.9, 0.5, 50.0), "wmh": (11.0, 0.9, 1.0, 50.0)}
+            "ms": (13.0, 0.9, 0.5, 50.0), "wmh": (11.0, 0.9, 1.0, 50.0)}
 
-# Contrast: the share of the way from the tissue's intensity to CSF's, (mean, standard deviation between patients).
-# Fixed before any training, from relaxation times and descriptions of plain (not FLAIR) T1w and T2w:
-# - oedema: T2 130-180 ms (white matter 75, CSF > 1500), so near .6 of CSF at TE 100 ms: brighter than grey matter (.5),
-#   well below CSF; solid tumour a little darker, necrosis near CSF (Just & Thelen 1988; Oh et al. 2005);
-# - chronic infarct: a cavity near CSF with a gliotic rim in both contrasts (ATLAS protocol, Liew et al. 2022);
-# - MS plaque: T2 in the order of 150-250 ms, near .75 of CSF; T1w grey-like, few real "black holes" (Filippi 2019);
-# - wmh: in T1w between white and grey matter, milder than in T2w (STRIVE, Wardlaw et al. 2013).
+# Contrast: the share of the way from the tissue's intensity to CSF's, (mean, standard deviation between
+# patients). Fixed before any training, from relaxation times and descriptions of plain (not FLAIR) T1w and
+# T2w:
+# - oedema: T2 130 to 180 ms (white matter 75, CSF > 1500), so near .6 of CSF at TE 100 ms: brighter than
+#   grey matter (.5), well below CSF; solid tumour a little darker, necrosis near CSF (Just & Thelen 1988, Oh
+#   et al. 2005);
+# - chronic infarct: a cavity near CSF with a gliotic rim, in both contrasts (ATLAS v2.0, Liew et al. 2022);
+# - MS plaque: T2 of 150 to 250 ms, near .75 of CSF; grey-like in T1w, few real "black holes" (Filippi 2019);
+# - wmh: in T1w between white and grey matter, weaker than in T2w (STRIVE, Wardlaw et al. 2013).
 CONTRAST = {
     "oedema": {"t1": (0.24, 0.04), "t2": (0.42, 0.05)},
     "solid": {"t1": (0.32, 0.05), "t2": (0.33, 0.06)},
@@ -40,8 +43,8 @@ KINDS = tuple(SIZES_ML)
 
 @dataclass(frozen=True)
 class Patient:
-    """`head`, `mask` bool [H, W, D] (all that is abnormal: at least half of the voxel), `shift` per contrast (t1, t2)
-    [H, W, D] in [0, 1]: share of the way to CSF."""
+    """`head`, `mask` bool [H, W, D] (all that is abnormal: at least half of the voxel), `shift` per contrast
+    (t1, t2) [H, W, D] in [0, 1]: share of the way to CSF."""
 
     head: Anatomy
     mask: np.ndarray
@@ -54,7 +57,9 @@ def draw_patient(kind: str, rng: np.random.Generator, voxel_mm: int, age: float,
         raise ValueError(f"kind is {kind!r}: take one of {', '.join(KINDS)}")
     head_rng, rng = rng.spawn(2)
     median, spread, low, high = SIZES_ML[kind]
-    ml = float(np.clip(median * np.exp(spread * rng.standard_normal()), low, high))
+    ml = 0.0
+    while not low <= ml <= high:
+        ml = float(median * np.exp(spread * rng.standard_normal()))
     push = None
     if kind == "tumour":
         radius, place = (750 * ml / np.pi) ** (1 / 3), _tumour_place(rng)
@@ -72,7 +77,7 @@ def draw_patient(kind: str, rng: np.random.Generator, voxel_mm: int, age: float,
 
 
 def _cut(level, allowed, ml, voxel_mm) -> tuple[np.ndarray, np.ndarray]:
-    """Mask of the `ml` highest levels where allowed, and the level above its edge in mm (negative outside)."""
+    """Mask of the `ml` highest levels where allowed, and the level above its edge in mm."""
     count = min(max(1, round(1000 * ml / voxel_mm**3)), int(allowed.sum()))
     inside = level - np.partition(level[allowed], -count)[-count]
     return allowed & (inside >= 0), np.where(allowed, inside, np.minimum(inside, 0))
@@ -90,7 +95,7 @@ def _shift(kind, contrast, rng, inside, mask, noise, voxel_mm) -> np.ndarray:
     if kind == "stroke":  # a rim of 3 mm or so around what has become a cavity
         ramp = np.clip(inside / 3 - 0.3 + 0.3 * noise[1], 0, 1)
         return value("rim") + (value("cavity") - value("rim")) * ramp
-    # Tumour: oedema, in it the solid core, in that the necrosis; each a share of the volume, with a ragged border.
+    # Tumour: oedema, in it the solid core, in that the necrosis; each a share of the volume.
     deep = inside + 5 * noise[1] + 2 * noise[2]
     solid, necrosis = (np.quantile(deep[mask], 1 - q) for q in (0.42, 0.17))
     solid, necrosis = (np.clip(0.5 + (deep - edge) / (1.2 * voxel_mm), 0, 1) for edge in (solid, necrosis))
@@ -106,7 +111,7 @@ def _tumour_place(rng) -> np.ndarray:
 
 
 def _mass_effect(centre, radius, strength):
-    """Pull-back that pushes tissue away from `centre`: r -> r (1 - s exp(-r^2 / 2 R^2)), increasing for s < 1."""
+    """Pull-back that pushes tissue away from `centre`: r -> r (1 - s exp(-r^2 / 2 R^2)), s < 1."""
     def push(world):
         away = world - centre[:, None]
         return -np.float32(strength) * np.exp(-(away**2).sum(0) / np.float32(2 * radius**2)) * away
@@ -151,13 +156,14 @@ def _stroke(rng, head, ml, noise):
     else:
         distance = np.hypot(aside * (1 + np.clip(along, 0, None) / 60), 0.8 * along)
     across = np.clip(-np.sign(seed[0]) * world[0] + 2, 0, 20) * 3
-    sulci = 9 * ndimage.gaussian_filter(head.fractions[0], 2.5 / head.voxel_mm)  # infarcts end at them, by gyri
+    sulci = 9 * ndimage.gaussian_filter(head.fractions[0], 2.5 / head.voxel_mm)  # infarcts end there
     ragged = 1 + 0.18 * noise[0] + 0.12 * noise[1]
-    return -distance * ragged + 1.5 * noise[1] + 0.8 * noise[2] - across - sulci, head.fractions[0] < 0.5
+    level = -distance * ragged + 1.5 * noise[1] + 0.8 * noise[2] - across - sulci
+    return level, head.fractions[0] < 0.5
 
 
 def _ms(rng, head, ml, noise):
-    """Ovoids: at the ventricles (across their wall), under the cortex, in deep white matter, below the tentorium."""
+    """Ovoids: at the ventricles, under the cortex, in deep white matter, below the tentorium."""
     white, world = head.fractions[2], world_of(head.voxel_mm)
     high = world[2] > -18
     places = (
@@ -204,8 +210,8 @@ def _pick(rng, where, world) -> np.ndarray:
 
 
 def _blob(level, head, centre, radius, stretch, rng, radial, edge=0.0) -> None:
-    """Raise `level` to an ovoid: `edge` on its border, `edge + radius` at its centre; long axis random or `radial`
-    (away from the ventricle, as plaques around a vein)."""
+    """Raise `level` to an ovoid: `edge` on its border, `edge + radius` at its centre; long axis random or
+    `radial` (away from the ventricle, as plaques around a vein)."""
     voxel = head.voxel_mm
     at = [int(np.argmin(np.abs(a - c))) for a, c in zip(axes_of(voxel), centre, strict=True)]
     reach = int(np.ceil(1.6 * radius * stretch / voxel)) + 1

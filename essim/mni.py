@@ -1,8 +1,8 @@
 """The MNI152 2009a brain as maps to grow heads from, and the study grid around it.
 
-In: the files that nilearn carries (T1w template, grey- and white-matter maps, brain mask; Fonov et al., NeuroImage 54,
-2011); nothing is downloaded. Out: float32 maps, trilinear samples of them, grid coordinates. World coordinates are
-MNI, RAS+, mm; volumes are [H, W, D] with D axial.
+In: the files that nilearn carries (T1w template, grey- and white-matter maps, brain mask; Fonov et al.,
+NeuroImage 54, 2011); nothing is downloaded. Out: float32 maps, trilinear samples of them, grid coordinates.
+World coordinates are MNI, RAS+, mm; volumes are [H, W, D] with D axial.
 """
 
 from functools import lru_cache
@@ -13,7 +13,7 @@ from scipy import ndimage
 CANVAS_MM = (160, 192, 160)  # the box cut around the brain, ...
 CORNER_MM = (-80.0, -113.0, -75.0)  # ... and its lower corner in MNI space
 TEMPLATE_ORIGIN = np.array([-98, -134, -72])  # world position of voxel (0, 0, 0) of the MNI files
-MAP_CORNER, MAP_SHAPE = np.array([-84, -116, -80]), (168, 200, 168)  # the part of it that is kept, padded with zeros
+MAP_CORNER, MAP_SHAPE = np.array([-84, -116, -80]), (168, 200, 168)  # the part that is kept, zero-padded
 
 
 def shape_of(voxel_mm: int) -> tuple[int, int, int]:
@@ -40,13 +40,13 @@ def world_of(voxel_mm: int) -> np.ndarray:
 
 @lru_cache(maxsize=4)
 def load_template(voxel_mm: int = 2) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The MNI152 maps, float32: (tissue at 1 mm [168, 200, 168, 3], guide at 2 mm [84, 100, 84, 3], aging at 2 mm
-    [84, 100, 84, 6]). Cached: do not write into them.
+    """The MNI152 maps, float32: (tissue at 1 mm [168, 200, 168, 3], guide at 2 mm [84, 100, 84, 3], aging at
+    2 mm [84, 100, 84, 6]). Cached: do not write into them.
 
-    tissue: grey, white (smoothed to the study's voxel size) and texture, the T1w minus what the fractions explain.
-    guide: signed distance to the brain's surface (mm, positive inside), to the ventricles (mm, negative inside), and
-    `individual`, 0 in deep grey nuclei and brain stem, 1 in cortex. aging: two pull-back fields of at most 1 mm, the
-    first widens the ventricles, the second the sulci.
+    tissue: grey, white (smoothed to the study's voxel size) and texture, the T1w minus what the fractions
+    explain. guide: signed distance to the brain's surface (mm, positive inside), to the ventricles (mm,
+    negative inside), and `individual`, 0 in deep grey nuclei and brain stem, 1 in cortex. aging: two
+    pull-back fields of at most 1 mm, the first widens the ventricles, the second the sulci.
     """
     from nilearn import datasets  # takes a second: only when a subject is grown
 
@@ -68,7 +68,8 @@ def load_template(voxel_mm: int = 2) -> tuple[np.ndarray, np.ndarray, np.ndarray
     texture[brain] = t1[brain] - design @ np.linalg.solve(design.T @ design, design.T @ t1[brain])
     tissue = np.stack([ndimage.gaussian_filter(v, 0.35 * voxel_mm) for v in (grey, white, texture)], -1)
 
-    x, y, z = (c + 0.5 + 2 * a.astype(np.float32) for c, a in zip(MAP_CORNER, np.ogrid[:84, :100, :84], strict=True))
+    x, y, z = (c + 0.5 + 2 * a.astype(np.float32)
+               for c, a in zip(MAP_CORNER, np.ogrid[:84, :100, :84], strict=True))
     csf = halve(csf)
     surface = _signed_distance(ndimage.binary_closing(halve(brain) > 0.5, iterations=2))
     ventricle = -_signed_distance(_ventricles(csf, surface, x, y, z))
@@ -76,7 +77,8 @@ def load_template(voxel_mm: int = 2) -> tuple[np.ndarray, np.ndarray, np.ndarray
     stem = np.maximum(np.abs(x) / 20, np.abs(y + 30) / 19) + np.maximum(z + 8, 0) / 10
     individual = 1 / (1 + np.exp(-12 * (np.minimum(deep, stem) - 1)))
     aging = (_towards(ventricle < 0, 3), _towards(csf * (surface > -1) * (ventricle > 6), 1.3))
-    return (tissue, np.stack([surface, ventricle, individual], -1).astype(np.float32), np.concatenate(aging, -1))
+    guide = np.stack([surface, ventricle, individual], -1).astype(np.float32)
+    return tissue, guide, np.concatenate(aging, -1)
 
 
 def _signed_distance(inside: np.ndarray) -> np.ndarray:
@@ -105,20 +107,26 @@ def _towards(target: np.ndarray, sigma: float) -> np.ndarray:
 
 
 def sample(maps: np.ndarray, world: np.ndarray, corner, spacing_mm: float) -> np.ndarray:
-    """Trilinear values [C, n] of maps [H, W, D, C] at points [3, n] in mm; the border's value outside.
+    """Trilinear values [C, n] of maps [H, W, D, C] at points [3, n] in mm, float32; the border's value outside.
 
-    All channels of a corner are fetched at once: several times faster than one `map_coordinates` a channel.
+    All channels of a corner are fetched at once, for as many points as the cache holds: several times faster
+    than one `map_coordinates` a channel.
     """
-    shape = maps.shape[:3]
-    flat, index, weights = maps.reshape(-1, maps.shape[3]), 0, []
-    strides = (shape[1] * shape[2], shape[2], 1)
-    for p, c, n, stride in zip(world, corner, shape, strides, strict=True):
-        p = np.clip((p - np.float32(c)) / np.float32(spacing_mm), 0, n - 1.001)
-        low = p.astype(np.int32)
-        index = index + low * stride
-        weights.append((1 - (p - low), p - low))
-    out = 0
-    for i, j, k in np.ndindex(2, 2, 2):
-        w = weights[0][i] * weights[1][j] * weights[2][k]
-        out = out + w[:, None] * flat.take(index + (i * strides[0] + j * strides[1] + k), 0)
-    return np.ascontiguousarray(out.T)
+    size, channels = maps.shape[:3], maps.shape[3]
+    strides, flat = (size[1] * size[2], size[2], 1), maps.reshape(-1, channels)
+    out = np.zeros((channels, world.shape[1]), np.float32)
+    for start in range(0, world.shape[1], 32768):
+        block = slice(start, start + 32768)
+        index, weights = 0, []
+        for place, low_corner, n, stride in zip(world[:, block], corner, size, strides, strict=True):
+            place = np.clip((place - np.float32(low_corner)) / np.float32(spacing_mm), 0, n - 1.001)
+            low = place.astype(np.intp)
+            part = (place - low).astype(np.float32)
+            index = index + low * stride
+            weights.append((1 - part, part))
+        for i, j, k in np.ndindex(2, 2, 2):
+            weight = weights[0][i] * weights[1][j] * weights[2][k]
+            values = flat.take(index + (i * strides[0] + j * strides[1] + k), 0, mode="clip")
+            for channel in range(channels):
+                out[channel, block] += weight * values[:, channel]
+    return out

@@ -1,6 +1,6 @@
 """How a scanner sees a head: tissue contrast, bias field, blur and Rician noise.
 
-In: an `Anatomy`, what the lesions make of it, a `Site`. Out: a T1w and a T2w volume, int16, zero outside the brain.
+In: an `Anatomy`, what lesions make of it, a `Site`. Out: T1w and T2w volumes, int16, zero outside the brain.
 """
 
 from dataclasses import dataclass
@@ -12,13 +12,14 @@ from essim.anatomy import Anatomy, smooth_noise
 from essim.mni import axes_of
 
 ACQUIRED_MM = 1.2  # noise is drawn at this voxel size and averaged to the study's
-BRIGHTEST = 1000  # grey value of the brightest tissue (white matter in T1w, CSF in T2w) before the scanner's gain
+BRIGHTEST = 1000  # grey value of the brightest tissue (white matter in T1w, CSF in T2w) at gain 1
 
 
 @dataclass(frozen=True)
 class Site:
-    """A scanner: intensity of (csf, grey, white) in T1w and T2w relative to the brightest tissue; standard deviation
-    of the noise at acquisition resolution, in the same unit; standard deviation of the log bias field; blur in mm."""
+    """A scanner: intensity of (csf, grey, white) in T1w and T2w relative to the brightest tissue; standard
+    deviation of the noise at acquisition resolution, in the same unit; standard deviation of the log bias
+    field; blur in mm."""
 
     name: str
     t1: tuple[float, float, float]
@@ -28,8 +29,9 @@ class Site:
     blur: float
 
 
-# Grey is about .7 of white matter in MPRAGE. In T2w, CSF > grey > white, near .5 and .33 of CSF for spin echo at TE near
-# 100 ms with relaxation times at 1.5 to 3 T (Wansapura et al. 1999, Stanisz et al. 2005). Sites differ as protocols do.
+# Grey is about .7 of white matter in MPRAGE. In T2w, CSF > grey > white, near .5 and .33 of CSF for spin echo
+# at TE near 100 ms with relaxation times at 1.5 to 3 T (Wansapura et al. 1999, Stanisz et al. 2005). Sites
+# differ as protocols do.
 TRAINING_SITES = (
     Site("north", (0.22, 0.69, 1.0), (1.0, 0.49, 0.33), 0.035, 0.040, 0.5),
     Site("east", (0.26, 0.72, 1.0), (1.0, 0.52, 0.36), 0.045, 0.055, 0.6),
@@ -45,9 +47,9 @@ SITES = {site.name: site for site in TRAINING_SITES + OTHER_SITES}
 def acquire(rng: np.random.Generator, head: Anatomy, site: Site, contrast: str, lesion=None) -> np.ndarray:
     """One volume [H, W, D], int16. `contrast` is t1 or t2.
 
-    `lesion` [H, W, D] is the share of the way from tissue to CSF that lesions move each voxel (0 none, 1 CSF). It acts
-    before blur, bias and noise, as tissue does. The template's own texture enters T1w as it is and T2w inverted and
-    weaker: what is bright in T1w for its myelin or iron is dark in T2w.
+    `lesion` [H, W, D] is the share of the way from tissue to CSF that lesions move each voxel (0 none, 1
+    CSF). It acts before blur, bias and noise, as tissue does. The template's own texture enters T1w as it is
+    and T2w inverted and weaker: what is bright in T1w for its myelin or iron is dark in T2w.
     """
     axes = axes_of(head.voxel_mm)
     tissue = np.array(getattr(site, contrast), np.float32)
@@ -71,7 +73,7 @@ def acquire(rng: np.random.Generator, head: Anatomy, site: Site, contrast: str, 
 
 
 def _rician(rng, signal: np.ndarray, noise: float, voxel_mm: float) -> np.ndarray:
-    """Magnitude of signal plus complex noise, averaged over the acquired voxels that one study voxel holds."""
+    """Magnitude of signal plus complex noise, averaged over the acquired voxels in one study voxel."""
     draws = max(1, round((voxel_mm / ACQUIRED_MM) ** 3))
     total = np.zeros_like(signal)
     for _ in range(draws):

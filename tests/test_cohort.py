@@ -98,7 +98,8 @@ def test_one_seed_is_one_head_at_every_voxel_size():
 
 
 def test_age_widens_ventricles_and_thins_cortex():
-    heads = [[anatomy.grow(np.random.default_rng(seed), 4, age, "f") for seed in range(4)] for age in (22, 84)]
+    heads = [[anatomy.grow(np.random.default_rng(seed), 4, age, "f") for seed in range(4)]
+             for age in (22, 84)]
     ventricles = [sum(((h.ventricle < 0) & h.mask).sum() for h in group) for group in heads]
     grey = [np.mean([h.fractions[1].sum() / h.mask.sum() for h in group]) for group in heads]
     assert 1.15 < ventricles[1] / ventricles[0] < 4
@@ -107,14 +108,15 @@ def test_age_widens_ventricles_and_thins_cortex():
 
 @pytest.mark.parametrize("kind", lesions.KINDS)
 def test_lesions_have_the_contrast_of_the_table(kind):
-    """The same head and the same noise with and without its lesion: brighter in T2w, darker in T1w, below CSF."""
+    """The same head and the same noise with and without its lesion: brighter in T2w, darker in T1w."""
     site = scanner.TRAINING_SITES[0]
     patient = lesions.draw_patient(kind, np.random.default_rng(3), 2, 60, "m")
     core = patient.mask & (patient.head.fractions[2] > 0.9)
     csf = patient.head.fractions[0] > 0.95
     for contrast, sign in (("t1", -1), ("t2", 1)):
-        without, with_ = (scanner.acquire(np.random.default_rng(4), patient.head, site, contrast, s).astype(float)
-                          for s in (None, patient.shift[contrast]))
+        without, with_ = (
+            scanner.acquire(np.random.default_rng(4), patient.head, site, contrast, shift).astype(float)
+            for shift in (None, patient.shift[contrast]))
         tissue, fluid = without[core].mean(), without[csf].mean()
         share = (with_[core].mean() - tissue) / (fluid - tissue)
         assert sign * (with_[core].mean() - tissue) > 0
@@ -219,6 +221,16 @@ def test_processes_write_the_same_bytes_and_another_recipe_starts_afresh(folder,
     images = [name for name in ours if name.endswith(".nii.gz")]
     assert len(images) == 3 + 4 * 4
     assert all(ours[name] == theirs[name] for name in images if "healthy" not in name)
+
+
+def test_scans_of_another_origin_are_not_removed(tmp_path):
+    theirs = tmp_path / "Train" / "ixi" / "t1" / "mine.nii.gz"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_bytes(b"real data")
+    with pytest.raises(FileExistsError, match="ixi"):
+        generate(SMALL, tmp_path)
+    assert theirs.read_bytes() == b"real data"
+    assert not (tmp_path / "unfinished.json").exists()
 
 
 @pytest.mark.parametrize(("bad", "word"), [({"voxel_mm": 3}, "voxel_mm"), ({"train": -1}, "train"),
