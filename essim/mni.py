@@ -107,7 +107,7 @@ def _towards(target: np.ndarray, sigma: float) -> np.ndarray:
 
 
 def sample(maps: np.ndarray, world: np.ndarray, corner, spacing_mm: float) -> np.ndarray:
-    """Trilinear values [C, n] of maps [H, W, D, C] at points [3, n] in mm, float32; the border's value outside.
+    """Trilinear values [C, n] of maps [H, W, D, C] at points [3, n] in mm, float32; border values outside.
 
     All channels of a corner are fetched at once, for as many points as the cache holds: several times faster
     than one `map_coordinates` a channel.
