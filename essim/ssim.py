@@ -14,7 +14,7 @@ numbers. With p = x + y and q = x - y, everything becomes a sum of non-negative 
     u = B / (A + B)      v = D / (C + D)                                        both in [0, 1]
     1 - SSIM = 2 (u (1 - v) + v (1 - u))
 
-Only the variance E[p^2] - mu_p^2 still subtracts; p and q are shifted to the middle of their range first (a variance
+Only the variance E[p^2] - mu_p^2 still subtracts; x and y are shifted to the middle of their range first (a variance
 doesn't care), which keeps float32 exact enough far from zero too.
 """
 
@@ -56,22 +56,26 @@ def dissimilarity(x, y, sigma, data_range):
     """1 - SSIM: [N, C, *spatial] in [0, 2], without cancellation. `data_range` [N]. See the module's text."""
     spatial = (1,) * (x.ndim - 1)
     c1, c2 = ((k * data_range).square().reshape(-1, *spatial) for k in (K1, K2))
-    p, q = x + y, x - y
 
     def middle(z):
         z = z.flatten(1)
         return ((z.amax(1) + z.amin(1)) / 2).reshape(-1, *spatial)
 
-    centre_p, centre_q = middle(p), middle(q)
-    p, q = p - centre_p, q - centre_q
+    centre_x, centre_y = middle(x), middle(y)
+    x, y = x - centre_x, y - centre_y  # before anything else: the sum x + y far from zero would be rounded
+    p, q, centre_p, centre_q = x + y, x - y, centre_x + centre_y, centre_x - centre_y
     stacked = torch.stack([p, p * p, q, q * q])
     mu_p, pp, mu_q, qq = blur(stacked.flatten(0, 2), sigma).reshape(stacked.shape)
     a, b = (mu_p + centre_p).square() + 2 * c1, (mu_q + centre_q).square()
     c, d = (pp - mu_p.square()).clamp(min=0) + 2 * c2, (qq - mu_q.square()).clamp(min=0)
-    # 0 / 0 only where both volumes are constant: no difference, or no structure to differ in
-    u = torch.where(a + b > 0, b / (a + b), 0)
-    v = torch.where(c + d > 0, d / (c + d), 0)
+    u, v = share(b, a), share(d, c)
     return 2 * (u * (1 - v) + v * (1 - u))
+
+
+def share(part, rest):
+    """part / (part + rest); 0 / 0 is 0: two constant volumes have no difference, or no structure to differ in."""
+    total = part + rest
+    return part / torch.where(total > 0, total, 1)  # not where() around the quotient: its gradient would be NaN
 
 
 def check_pair(x, y, sigmas, data_range):
