@@ -1,0 +1,76 @@
+# The door to everything. Works with GNU make 3.81 (macOS) and later.
+PROFILE ?= laptop
+JOBS ?= 2
+SEED ?=
+PYTHON ?= python3
+TORCH_INDEX ?=
+BIN := .venv/bin
+RESULTS := results/$(PROFILE)
+SNAKEMAKE = $(BIN)/snakemake --profile workflow/profiles/local --cores $(JOBS)
+NOTEBOOKS = $(wildcard notebooks/*.ipynb notebooks/walkthrough/*.ipynb)
+
+.PHONY: help env reproduce smoke figures test verify tolerances reference lab lint strip lock clean
+
+help: ## Say what there is (this list)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@echo "  Settings: PROFILE=smoke|laptop|gpu|paper ($(PROFILE))  JOBS=cores ($(JOBS))  SEED=another training seed"
+
+env: .venv/stamp ## Build .venv from constraints.txt; TORCH_INDEX=<address> takes torch from an index of your choice
+
+.venv/stamp: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "essim needs Python 3.11 or newer: make env PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+	$(if $(TORCH_INDEX),$(BIN)/python -m pip install --quiet -c constraints.txt --index-url "$(TORCH_INDEX)" torch)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
+	@touch $@
+
+reproduce: .venv/stamp ## Every table and figure of the study; resumes where it was
+	@$(SNAKEMAKE) --config profile=$(PROFILE) $(if $(SEED),seed=$(SEED))
+
+smoke: .venv/stamp ## The whole study in two minutes, as small as it can be
+	@$(SNAKEMAKE) --config profile=smoke
+
+figures: .venv/stamp ## Draw the figures again, and run first what they need
+	@$(SNAKEMAKE) --forcerun figures --config profile=$(PROFILE) $(if $(SEED),seed=$(SEED))
+
+test: .venv/stamp ## All tests, the smoke study among them
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+verify: .venv/stamp ## Compare the results with the reference, number by number
+	@$(BIN)/python workflow/verify.py check $(RESULTS) results/reference/$(PROFILE)
+
+tolerances: .venv/stamp ## Train with two more seeds and write the tolerances that follow from the three
+	@$(SNAKEMAKE) --config profile=$(PROFILE)
+	@$(SNAKEMAKE) --config profile=$(PROFILE) seed=1
+	@$(SNAKEMAKE) --config profile=$(PROFILE) seed=2
+	@$(BIN)/python workflow/verify.py fit results/reference/$(PROFILE) $(RESULTS) $(RESULTS)-seed1 $(RESULTS)-seed2
+
+reference: .venv/stamp ## Make the present results the reference
+	@$(BIN)/python workflow/verify.py keep $(RESULTS) results/reference/$(PROFILE)
+
+lab: .venv/stamp ## Open JupyterLab on the notebooks
+	@$(BIN)/jupyter lab --notebook-dir=. notebooks
+
+lint: .venv/stamp ## Check the code's style and that notebooks are stored without outputs
+	@$(BIN)/ruff check .
+	@$(BIN)/nbstripout --keep-id --verify $(NOTEBOOKS)
+
+strip: .venv/stamp ## Take the outputs out of the stored notebooks
+	@$(BIN)/nbstripout --keep-id $(NOTEBOOKS)
+
+lock: ## Renew constraints.txt with the newest versions that fit together
+	rm -rf .lock
+	$(PYTHON) -m venv .lock
+	.lock/bin/python -m pip install --quiet --upgrade pip
+	$(if $(TORCH_INDEX),.lock/bin/python -m pip install --quiet --index-url "$(TORCH_INDEX)" torch)
+	.lock/bin/python -m pip install --quiet --prefer-binary -e ".[dev]"
+	@# No addresses, no build labels (torch's +cpu) and nothing of CUDA: the list must serve every machine.
+	( echo '# Every version of the environment, from `make lock`.  pip install -c constraints.txt -e ".[dev]"'; \
+	  .lock/bin/python -m pip freeze --exclude-editable | grep -E '^[A-Za-z0-9_.-]+==' | \
+	  sed 's/+.*//' | grep -viE '^(essim|nvidia|cuda|triton)' ) > .lock/constraints.txt
+	mv .lock/constraints.txt constraints.txt
+	rm -rf .lock
+
+clean: ## Remove the profile's data and results (not .venv, not the reference)
+	@for folder in data/$(PROFILE) $(RESULTS) $(RESULTS)-seed*; do \
+	  if [ -e "$$folder" ]; then rm -rf "$$folder" && echo "removed $$folder"; fi; done

@@ -1,0 +1,261 @@
+"""The graph: what runs again and what doesn't, what a failure and a kill leave behind, and one run of it all.
+
+Most tests use a stand-in: the real Snakefile, configuration and modules with notebooks that only write the files they
+have to, so that the graph's own behaviour is what is tested, in seconds.
+"""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import psutil
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOKS = [
+    *("01_cohort", "02_train", "03_reconstruct", "04_kernel_ablation"),
+    *("05_ensembling", "06_evaluate", "99_figures"),
+]
+
+# Writes the outputs of its step; then waits or fails, if a file of that name says so.
+STAND_IN = """
+import json, time
+from pathlib import Path
+outputs = json.loads(Path("outputs.json").read_text())
+names = globals()
+step = next(s for s in outputs if s in {NOTEBOOK, *[f"{NOTEBOOK}_{names.get(k)}" for k in ("dataset", "contrast")]})
+for name in outputs[step]:
+    path = Path(name) if Path(name).suffix else Path(name) / "scans.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(step)
+while Path(f"slow_{step}").exists():
+    time.sleep(0.1)
+if Path(f"exit_{step}").exists():
+    raise SystemExit(0)
+if Path(f"fail_{step}").exists():
+    raise ValueError("data/x.nii.gz: the volume is empty; fetch it again.")
+"""
+
+
+class Study:
+    """A project folder and the snakemake that runs it."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.environment = os.environ | {"PYTHONPATH": str(folder)}
+
+    def command(self, *words, config=()):
+        profile = ["--profile", "workflow/profiles/local", "--cores", "2"]
+        return [sys.executable, "-m", "snakemake", *profile, *words, "--config", "profile=smoke", *config]
+
+    def run(self, *words, config=()):
+        where = {"cwd": self.folder, "env": self.environment}
+        both = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        return subprocess.run(self.command(*words, config=config), **where, **both, check=False)
+
+    def plan(self, config=()):
+        """What a run would do: {rule: number of jobs}."""
+        done = self.run("--dry-run", config=config)
+        assert done.returncode == 0, done.stdout
+        plan = {rule: int(jobs) for rule, jobs in re.findall(r"^(\w+) +(\d+)$", done.stdout, re.MULTILINE)}
+        assert plan or "Nothing to be done" in done.stdout, done.stdout
+        return {rule: jobs for rule, jobs in plan.items() if rule not in ("total", "all")}
+
+    def read_config(self):
+        return yaml.safe_load((self.folder / "workflow/config.yaml").read_text())
+
+    def write_config(self, config):
+        (self.folder / "workflow/config.yaml").write_text(yaml.safe_dump(config))
+
+
+def write_notebook(path, *sources):
+    cells = [nbformat.v4.new_code_cell(source) for source in sources]
+    cells[0].metadata["tags"] = ["parameters"]
+    cells.insert(0, nbformat.v4.new_markdown_cell("A stand-in."))
+    metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=metadata), path)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A stand-in study, run to its end with two patient sets."""
+    study = Study(tmp_path_factory.mktemp("study"))
+    for name in ("workflow", "essim"):
+        shutil.copytree(ROOT / name, study.folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (study.folder / "notebooks").mkdir()
+    for name in NOTEBOOKS:
+        write_notebook(study.folder / f"notebooks/{name}.ipynb", "# parameters", f"NOTEBOOK = {name!r}", STAND_IN)
+    config = study.read_config()
+    config["profiles"]["smoke"]["sets"] = {"tumour": "t2", "stroke": "t1"}
+    study.write_config(config)
+
+    jobs = re.findall(r"^ +output: (.*)\n +log: (.*)", study.run("--dry-run", "--quiet", "host").stdout, re.MULTILINE)
+    outputs = {Path(log).stem: names.split(", ") for names, log in jobs}
+    (study.folder / "outputs.json").write_text(json.dumps(outputs))
+
+    done = study.run()
+    assert done.returncode == 0, done.stdout
+    return study
+
+
+@pytest.fixture
+def study(finished, tmp_path):
+    """The finished stand-in study, a copy to change; times are kept."""
+    shutil.copytree(finished.folder, tmp_path / "study")
+    return Study(tmp_path / "study")
+
+
+def edit(path, old, new):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def test_a_second_run_does_nothing(finished):
+    assert finished.plan() == {}
+
+
+LATER = {"ablation": 2, "ensembling": 1, "evaluate": 2, "figures": 1}
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "expected"),
+    [
+        (("ablation_sigmas",), [0.3, 4.0], LATER),
+        (("temperature",), 2.0, {"ensembling": 1, "evaluate": 2, "figures": 1}),
+        (("reconstruction", "draws"), 3, {"reconstruct": 2} | LATER),
+        (("training", "lr"), 0.01, {"train": 2, "reconstruct": 2} | LATER),
+        (("cohort", "seed"), 9, {"cohort": 1, "train": 2, "reconstruct": 2} | LATER),
+    ],
+)
+def test_a_changed_parameter_reruns_what_depends_on_it(study, place, value, expected):
+    config = study.read_config()
+    inner = config["profiles"]["smoke"]
+    for key in place[:-1]:
+        inner = inner[key]
+    assert inner[place[-1]] != value
+    inner[place[-1]] = value
+    study.write_config(config)
+    assert study.plan() == expected
+
+
+def test_a_changed_module_reruns_what_uses_it(study):
+    for module, expected in {
+        "plots": {"figures": 1},
+        "ssim": LATER,
+        "unet": {"train": 2, "reconstruct": 2} | LATER,
+    }.items():
+        path = study.folder / f"essim/{module}.py"
+        before, times = path.read_text(), os.stat(path)
+        path.write_text(before + "\nchanged = True\n")
+        assert study.plan() == expected, module
+        path.write_text(before)
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def test_only_the_code_of_a_notebook_counts(study):
+    path = study.folder / "notebooks/02_train.ipynb"
+    notebook = nbformat.read(path, 4)
+    notebook.cells[0].source = "Better prose."
+    notebook.cells[-1].outputs = [nbformat.v4.new_output("stream", text="saved by hand\n")]
+    nbformat.write(notebook, path)
+    assert study.plan() == {}
+    notebook.cells[-1].source += "\nchanged = True"
+    nbformat.write(notebook, path)
+    assert study.plan() == {"train": 2, "reconstruct": 2} | LATER
+
+
+def test_another_seed_uses_the_same_cohort(finished):
+    assert finished.plan(config=["seed=1"]) == {"train": 2, "reconstruct": 2} | LATER
+
+
+def test_a_failing_notebook_leaves_no_output(study):
+    table = study.folder / "results/smoke/tables/ablation_stroke.csv"
+    executed = study.folder / "results/smoke/notebooks/04_kernel_ablation_stroke.ipynb"
+    table.unlink()
+    (study.folder / "fail_04_kernel_ablation_stroke").touch()
+    done = study.run()
+    assert done.returncode != 0
+    sentence = "04_kernel_ablation_stroke | stopped: data/x.nii.gz: the volume is empty; fetch it again. (ValueError"
+    assert sentence in done.stdout
+    assert "Traceback" not in done.stdout
+    assert not table.exists()
+    assert "the volume is empty" in executed.read_text()  # the log stays, to be read
+
+    (study.folder / "fail_04_kernel_ablation_stroke").unlink()
+    done = study.run()
+    assert done.returncode == 0, done.stdout
+    assert table.exists()
+    assert study.plan() == {}
+
+
+def test_a_notebook_that_quits_halfway_has_failed(study):
+    notebook = study.folder / "notebooks/99_figures.ipynb"
+    edit(notebook, "while Path", "pass  # changed\\nwhile Path")
+    content = nbformat.read(notebook, 4)
+    content.cells.append(nbformat.v4.new_code_cell("never_reached = True"))
+    nbformat.write(content, notebook)
+    (study.folder / "exit_99_figures").touch()
+    done = study.run()
+    assert done.returncode != 0
+    assert "ended before its last cell" in done.stdout
+    assert not (study.folder / "results/smoke/tables/main.csv").exists()
+
+
+def test_kill_9_and_resume(study):
+    weights = study.folder / "results/smoke/models/t1/weights.safetensors"
+    cohort = study.folder / "data/smoke/cohort.json"
+    grown = cohort.stat().st_mtime_ns
+    weights.unlink()
+    (study.folder / "slow_02_train_t1").touch()
+    running = subprocess.Popen(study.command(), cwd=study.folder, env=study.environment, stdout=subprocess.DEVNULL)
+    wait_for(weights.exists)
+
+    second = study.run()
+    assert second.returncode != 0
+    assert "another run is working on results/smoke" in second.stdout
+
+    family = psutil.Process(running.pid).children(recursive=True)
+    assert len(family) >= 2  # the job and its kernel
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    _, alive = psutil.wait_procs(family, timeout=10)
+    assert not alive
+    assert weights.exists()  # there, but nobody knows whether it is whole
+
+    assert study.plan() == {"train": 1, "reconstruct": 1, "ablation": 1, "ensembling": 1, "evaluate": 2, "figures": 1}
+    (study.folder / "slow_02_train_t1").unlink()
+    done = study.run()
+    assert done.returncode == 0, done.stdout
+    assert study.plan() == {}
+    assert cohort.stat().st_mtime_ns == grown
+
+
+def wait_for(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.1)
+
+
+def test_an_unknown_profile_is_one_sentence(finished):
+    done = finished.run(config=["profile=lapptop"])
+    assert done.returncode != 0
+    assert "unknown profile `lapptop`: known are gpu, laptop, paper, smoke" in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+def test_a_wrong_parameter_stops_before_anything_runs(study):
+    edit(study.folder / "workflow/config.yaml", "lr: 0.0004", "lr: 4e-4")
+    done = study.run()
+    assert done.returncode != 0
+    assert "02_train: parameter `training.lr` must be a number, got '4e-4' (a string): write it as 0.0004" in done.stdout
+    assert "Traceback" not in done.stdout

@@ -1,0 +1,111 @@
+"""Do these results agree with the reference? And how far may they differ?
+
+    verify.py check RESULTS REFERENCE      print each number out of its tolerance; exit 1 if there is one
+    verify.py fit REFERENCE RESULTS...     write REFERENCE/tolerances.csv from results of several training seeds
+    verify.py keep RESULTS REFERENCE       copy the tables and pictures that are the reference
+
+A tolerance is FLOOR + WIDTH x the standard deviation over the training seeds, for each number of each table:
+at three seeds the deviation itself is uncertain by half, which the floor and the width allow for. The file has
+a column for each of these parts.
+"""
+
+import argparse
+import shutil
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+TABLES = ("main", "regret", "ablation")
+PLACE = ["table", "row", "column"]
+WIDTH, FLOOR = 3.0, 0.01
+
+
+def read_numbers(folder):
+    """All numbers of the summary tables as a Series over (table, row, column). Words and sigma name the row."""
+    numbers = {}
+    for table in TABLES:
+        path = Path(folder) / "tables" / f"{table}.csv"
+        if not path.is_file():
+            sys.exit(f"{path}: no such file; run `make reproduce` first.")
+        frame = pd.read_csv(path)
+        values = [name for name in frame.select_dtypes("number").columns if name != "sigma"]
+        names = [name for name in frame.columns if name not in values]
+        for _, record in frame.iterrows():
+            row = " ".join(str(record[name]) for name in names if pd.notna(record[name]))
+            for column in values:
+                if (table, row, column) in numbers:
+                    sys.exit(f"{path}: two rows are called `{row}`; nothing can be compared.")
+                numbers[table, row, column] = record[column]
+    series = pd.Series(numbers, dtype=float, name="value")
+    series.index = series.index.set_names(PLACE)
+    return series
+
+
+def check(results, reference):
+    """Print what is out of tolerance; the number of such numbers."""
+    path = Path(reference) / "tolerances.csv"
+    if not path.is_file():
+        sys.exit(f"{path}: no such file; `make tolerances` writes it.")
+    tolerance = pd.read_csv(path, index_col=PLACE)["tolerance"]
+    both = pd.concat({"is": read_numbers(results), "was": read_numbers(reference), "may": tolerance}, axis=1)
+    wrong = 0
+    for place, number in both.iterrows():
+        where = " | ".join(place)
+        if number[["is", "was"]].isna().all():
+            continue
+        if number.isna().any():
+            lack = [text for key, text in _LACK.items() if pd.isna(number[key])]
+            problem = f"missing in {', '.join(lack)}"
+        elif abs(number["is"] - number["was"]) <= number["may"]:
+            continue
+        else:
+            problem = f"{number['is']:.4f}, reference {number['was']:.4f} +- {number['may']:.4f}"
+        print(f"{where}: {problem}")
+        wrong += 1
+    print(f"{len(both) - wrong} of {len(both)} numbers agree with {reference}.")
+    return wrong
+
+
+_LACK = {"is": "the results", "was": "the reference", "may": "the tolerances"}
+
+
+def fit(reference, results):
+    """Write the tolerances that follow from results of several seeds."""
+    if len(results) < 3:
+        sys.exit("tolerances need the results of at least three training seeds; `make tolerances` makes them.")
+    seeds = pd.concat([read_numbers(folder) for folder in results], axis=1)
+    table = pd.DataFrame({"mean": seeds.mean(axis=1), "deviation": seeds.std(axis=1, ddof=1), "seeds": len(results)})
+    table["tolerance"] = FLOOR + WIDTH * table["deviation"]
+    path = Path(reference) / "tolerances.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table.round(5).to_csv(path, lineterminator="\n")
+    print(f"{len(table)} tolerances in {path}, the widest {table['tolerance'].max():.3f}.")
+
+
+def keep(results, reference):
+    """Copy the summary tables with their provenance, and the pictures."""
+    read_numbers(results)  # nothing is copied unless all is there
+    for pattern in [f"tables/{name}.*" for name in TABLES] + ["figures/*.png"]:
+        for path in sorted(Path(results).glob(pattern)):
+            target = Path(reference) / path.relative_to(results)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+            print(target)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, *places in (("check", "results", "reference"), ("fit", "reference"), ("keep", "results", "reference")):
+        command = commands.add_parser(name)
+        for place in places:
+            command.add_argument(place)
+        if name == "fit":
+            command.add_argument("results", nargs="+")
+    arguments = vars(parser.parse_args())
+    return {"check": check, "fit": fit, "keep": keep}[arguments.pop("command")](**arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(1 if main() else 0)
