@@ -181,6 +181,19 @@ def typical(scores, method):
     return part.iloc[len(part) // 2]
 
 
+def compare(scores, method, other, score="auprc"):
+    """One method against another on the same test patients: one row a dataset.
+
+    Returns: columns dataset, gain (mean of method - other), error (standard error of that mean), better (share of the
+        patients with a gain), subjects.
+    """
+    part = scores[scores.split == "test"]
+    wide = part.pivot(index=["dataset", "subject"], columns="method", values=score)
+    groups = (wide[method] - wide[other]).dropna().groupby("dataset")
+    table = pd.DataFrame({"gain": groups.mean(), "error": groups.sem(), "better": groups.agg(lambda d: (d > 0).mean())})
+    return table.assign(subjects=groups.size()).reindex(part.dataset.unique()).rename_axis("dataset").reset_index()
+
+
 def regret(summary, singles, score="auprc"):
     """How much a method gives away for not knowing the pathology.
 
