@@ -16,7 +16,7 @@ CENTRE = np.array([0.0, -17.0, 5.0], np.float32)  # heads are scaled about this 
 RIM_MM = 0.3  # skull stripping leaves a thin film of CSF around the cortex, the template's mask does not
 LATTICE_MM = 4  # displacements are made at this spacing and splined to the voxels
 # Control spacing and standard deviation (mm) of the random deformation: head shape, lobes, gyri, folds.
-DEFORMATION = ((64, 2.6), (32, 2.0), (16, 1.1), (10, 0.5))
+DEFORMATION = ((64, 2.4), (32, 1.8), (16, 1.1), (10, 0.5))
 
 
 @dataclass(frozen=True)
@@ -77,15 +77,19 @@ def draw_displacement(rng, voxel_mm: int, age: float, sex: str, push=None) -> np
     shape = [len(a) for a in axes]
     world = np.stack(np.meshgrid(*axes, indexing="ij")).astype(np.float32).reshape(3, -1)
     # The MNI brain is larger than most; men's heads are some 3 % longer than women's in each direction.
-    size = np.clip((0.97 if sex == "m" else 0.945) + 0.02 * rng.standard_normal()
-                   + 0.012 * rng.standard_normal(3), 0.88, 1.0).astype(np.float32)[:, None]
+    size = np.clip((0.955 if sex == "m" else 0.93) + 0.015 * rng.standard_normal()
+                   + 0.010 * rng.standard_normal(3), 0.88, 0.99).astype(np.float32)[:, None]
     fields = [np.float32(mm) * np.stack([smooth_noise(rng, axes, spacing) for _ in range(3)])
               for spacing, mm in DEFORMATION]
     years = (age - 20) / 60
     ventricle_mm = np.clip(-0.6 + 3.2 * max(years, 0) ** 1.5 + 0.8 * rng.standard_normal(), -1.2, 4.0)
     sulci_mm = np.clip(-0.3 + 1.1 * years + 0.25 * rng.standard_normal(), -0.5, 1.2)
     amount = np.repeat(np.array([ventricle_mm, sulci_mm], np.float32), 3)
-    random = np.moveaxis(sum(fields), 0, -1)
+    random = np.moveaxis(_without_affine(sum(fields)), 0, -1)
+    for axis, points in enumerate(axes):  # calmer towards the faces of the canvas: no head is cut
+        inside = np.minimum(points - points[0], points[-1] - points) - LATTICE_MM
+        calm = 0.25 + 0.75 * np.clip(inside / 20, 0, 1) ** 1.5
+        random[..., axis] *= calm.astype(np.float32).reshape([-1 if a == axis else 1 for a in range(3)])
     moved = world if push is None else world + push(world)
     u = sample(random, moved, [a[0] for a in axes], LATTICE_MM)
     aging = load_template(voxel_mm)[2]
@@ -98,6 +102,19 @@ def draw_displacement(rng, voxel_mm: int, age: float, sex: str, push=None) -> np
             places = [(a - c[0]) / LATTICE_MM for a, c in zip(axes_of(voxel_mm), axes, strict=True)]
             return np.stack([spline(t, places) for t in total])
     raise ValueError(f"no invertible deformation for age {age}, sex {sex}: take another seed")
+
+
+def _without_affine(fields: np.ndarray) -> np.ndarray:
+    """Fields [3, I, J, K] less their best affine map: the study's scans are registered affinely."""
+    middle = fields[:, 6:-6, 6:-6, 6:-6]  # where the brain is
+    result = fields - middle.mean((1, 2, 3), keepdims=True)
+    for axis in range(1, 4):  # orthogonal on a regular grid: one after the other is least squares
+        along = np.arange(fields.shape[axis], dtype=np.float32) - np.float32((fields.shape[axis] - 1) / 2)
+        along = along.reshape([-1 if a == axis else 1 for a in range(4)])
+        inner = np.take(along, range(6, fields.shape[axis] - 6), axis)
+        slope = (middle * inner).mean((1, 2, 3), keepdims=True) / (inner**2).mean()
+        result = result - slope * along
+    return result
 
 
 def grow(rng: np.random.Generator, voxel_mm: int, age: float, sex: str, push=None) -> Anatomy:

@@ -47,6 +47,7 @@ def test_a_subject_is_well_formed(dataset):
     mask = made["mask"] > 0
     assert made["t1"].shape == made["t2"].shape == mask.shape == (80, 96, 80)
     assert 1300 < mask.sum() * 0.008 < 2100  # ml
+    assert mask.sum() - mask[1:-1, 1:-1, 1:-1].sum() < 20  # the canvas cuts no head
     for contrast in ("t1", "t2"):
         image = made[contrast]
         assert image.dtype == np.int16
