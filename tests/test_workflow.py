@@ -259,3 +259,21 @@ def test_a_wrong_parameter_stops_before_anything_runs(study):
     assert done.returncode != 0
     assert "02_train: parameter `training.lr` must be a number, got '4e-4' (a string): write it as 0.0004" in done.stdout
     assert "Traceback" not in done.stdout
+
+
+def test_the_smoke_study_runs(tmp_path):
+    """The real thing: every notebook, table and figure, small; then nothing is left to do."""
+    study = Study(tmp_path)
+    for name in ("workflow", "essim", "notebooks"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_*"))
+    done = study.run()
+    assert done.returncode == 0, done.stdout[-5000:]
+    assert study.plan() == {}
+    results = tmp_path / "results/smoke"
+    main = (results / "tables/main.csv").read_text()
+    for name in ("tumour", "stroke", "ms", "wmh"):
+        assert name in main
+    for record in results.glob("tables/*.json"):
+        assert {"parameters", "revision", "versions", "inputs"} <= set(json.loads(record.read_text()))
+    assert len(list(results.glob("figures/*.pdf"))) == len(list(results.glob("figures/*.png"))) > 5
+    assert not list(tmp_path.rglob("*checkpoint.pt"))

@@ -1,0 +1,80 @@
+"""`make verify`: equal results agree, and each kind of difference is found and named."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+VERIFY = Path(__file__).resolve().parents[1] / "workflow/verify.py"
+
+
+def verify(*words):
+    done = subprocess.run(
+        [sys.executable, VERIFY, *words], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+    )
+    assert "Traceback" not in done.stdout
+    return done.returncode, done.stdout
+
+
+def write_results(folder, shift=0.0):
+    tables = folder / "tables"
+    tables.mkdir(parents=True)
+    main = pd.DataFrame({"dataset": ["ms", "wmh"], "method": ["l1", "l1"], "auprc": [0.1 + shift, 0.2]})
+    main.to_csv(tables / "main.csv", index=False)
+    pd.DataFrame({"method": ["mean"], "regret": [0.05]}).to_csv(tables / "regret.csv", index=False)
+    curve = pd.DataFrame({"dataset": ["ms"] * 2, "sigma": [0.3, 1.7], "auprc": [0.1, float("nan")]})
+    curve.to_csv(tables / "ablation.csv", index=False)
+    return folder
+
+
+@pytest.fixture
+def reference(tmp_path):
+    """A reference with tolerances from three seeds; auprc of ms varies by 0.02 (standard deviation)."""
+    seeds = [write_results(tmp_path / f"seed{i}", shift) for i, shift in enumerate((-0.02, 0.0, 0.02))]
+    assert verify("keep", seeds[1], tmp_path / "reference")[0] == 0
+    assert verify("fit", tmp_path / "reference", *seeds)[0] == 0
+    return tmp_path / "reference"
+
+
+def test_tolerances_follow_from_the_seeds(reference):
+    table = pd.read_csv(reference / "tolerances.csv", index_col=["table", "row", "column"])
+    row = table.loc[("main", "ms l1", "auprc")]
+    assert row["mean"] == pytest.approx(0.1)
+    assert row["deviation"] == pytest.approx(0.02)
+    assert row["tolerance"] == pytest.approx(0.01 + 3 * 0.02)
+    assert table.loc[("regret", "mean", "regret"), "tolerance"] == pytest.approx(0.01)
+
+
+def test_fewer_than_three_seeds_are_refused(reference, tmp_path):
+    code, text = verify("fit", reference, tmp_path / "seed0", tmp_path / "seed1")
+    assert code != 0 and "at least three" in text
+
+
+@pytest.mark.parametrize(("shift", "agrees"), [(0.0, True), (0.069, True), (-0.069, True), (0.071, False), (-0.071, False)])
+def test_both_sides_of_a_tolerance(reference, tmp_path, shift, agrees):
+    code, text = verify("check", write_results(tmp_path / "new", shift), reference)
+    assert (code == 0) == agrees
+    assert ("main | ms l1 | auprc" in text) == (not agrees)
+
+
+@pytest.mark.parametrize(
+    ("table", "change", "named"),
+    [
+        ("main", lambda frame: frame.iloc[:1], "main | wmh l1 | auprc: missing in the results"),
+        ("main", lambda frame: frame.assign(auprc=[float("nan"), 0.2]), "main | ms l1 | auprc: missing in the results"),
+        ("regret", lambda frame: frame.assign(method="min"), "regret | min | regret: missing in the reference"),
+        ("ablation", lambda frame: frame.assign(sigma=0.3), "two rows are called `ms 0.3`"),
+        ("ablation", None, "ablation.csv: no such file"),
+    ],
+)
+def test_what_is_missing_is_named(reference, tmp_path, table, change, named):
+    path = write_results(tmp_path / "new") / f"tables/{table}.csv"
+    if change is None:
+        path.unlink()
+    else:
+        change(pd.read_csv(path)).to_csv(path, index=False)
+    code, text = verify("check", tmp_path / "new", reference)
+    assert code != 0
+    assert named in text
