@@ -18,6 +18,8 @@ def _voxels(score, label, mask):
         raise ValueError(f"metrics: score, label and mask must have one shape, got {shapes}.")
     keep = np.ones(score.shape, bool) if mask is None else np.asarray(mask).astype(bool)
     score = score[keep]
+    if score.dtype.kind != "f":  # an unsigned score would wrap where the sweep negates it
+        score = score.astype(float)
     if not np.isfinite(score).all():
         raise ValueError("metrics: the score has NaN or infinite voxels; check the anomaly map.")
     return score, label[keep].astype(bool)
@@ -51,7 +53,7 @@ def best_dice(score, label, mask=None):
     """
     score, label = _voxels(score, label, mask)
     if not label.any():
-        return 1.0, float(score.max(initial=0))
+        return 1.0, float(score.max()) if score.size else 0.0
     order = np.argsort(-score, kind="stable")
     ranked = score[order]
     hits = np.cumsum(label[order])
