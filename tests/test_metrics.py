@@ -1,0 +1,152 @@
+"""Metrics: hand-counted cases, scikit-learn, brute force."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score, f1_score
+
+from essim.metrics import average_precision, best_dice, dice, fit_threshold
+
+# few distinct values: many ties
+SCORES = st.lists(st.integers(0, 5), min_size=1, max_size=24)
+
+
+def brute_force(score, label):
+    """The best Dice over every threshold that can matter: below each distinct score, and above all."""
+    values = np.unique(score)
+    thresholds = np.concatenate([[values[0] - 1], (values[1:] + values[:-1]) / 2, [values[-1]]])
+    return max(dice(score > t, label) for t in thresholds)
+
+
+def draw(seed, size, values=6, prevalence=0.2):
+    rng = np.random.default_rng(seed)
+    label = rng.random(size) < prevalence
+    label.flat[0] = True
+    return (rng.integers(0, values, size) + 2 * label * (rng.random(size) < 0.5)).astype(np.float32), label
+
+
+def test_average_precision_by_hand():
+    # ranked: hit, miss, hit, miss; precision at the hits 1/1 and 2/3, each adds recall 1/2
+    assert average_precision(np.array([4.0, 3, 2, 1]), np.array([1, 0, 1, 0])) == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
+    # a tie of one hit and one miss: precision 1/2 where both come in, then 2/3
+    assert average_precision(np.array([2.0, 2, 1]), np.array([1, 0, 1])) == pytest.approx(0.5 * 0.5 + 0.5 * 2 / 3)
+    # a score that says nothing: the prevalence
+    assert average_precision(np.zeros(10), np.arange(10) < 3) == pytest.approx(0.3)
+    assert average_precision(np.arange(10.0), np.arange(10) > 6) == 1
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_average_precision_is_scikit_learns(seed):
+    score, label = draw(seed, (6, 7, 8), values=40)
+    mask = np.random.default_rng(seed).random(score.shape) < 0.7
+    expected = average_precision_score(label[mask], score[mask])
+    assert average_precision(score, label, mask) == pytest.approx(expected, abs=1e-12)
+    tensors = [torch.from_numpy(a) for a in (score, label, mask)]
+    assert average_precision(*tensors) == pytest.approx(expected, abs=1e-12)
+    # what lies outside the mask doesn't count
+    assert average_precision(np.where(mask, score, 1e6), label, mask) == pytest.approx(expected, abs=1e-12)
+    assert average_precision(score, label) != pytest.approx(expected, abs=1e-6)
+
+
+def test_dice_by_hand():
+    prediction, label = np.array([1, 1, 0, 0, 1], bool), np.array([1, 0, 1, 0, 1], bool)
+    assert dice(prediction, label) == pytest.approx(2 * 2 / (3 + 3))
+    assert dice(prediction, label, np.array([1, 1, 1, 1, 0], bool)) == pytest.approx(2 * 1 / (2 + 2))
+    assert dice(prediction, label) == pytest.approx(f1_score(label, prediction))
+    assert dice(np.zeros(4, bool), np.zeros(4, bool)) == 1
+    assert dice(np.zeros(4, bool), np.array([0, 1, 0, 0], bool)) == 0
+    assert dice(np.array([0, 1, 0, 0], bool), np.zeros(4, bool)) == 0
+
+
+@given(SCORES, st.data())
+@settings(max_examples=80, deadline=None, derandomize=True)
+def test_best_dice_is_brute_force(score, data):
+    label = np.array(data.draw(st.lists(st.booleans(), min_size=len(score), max_size=len(score))))
+    score = np.array(score, np.float32)
+    found, threshold = best_dice(score, label)
+    assert found == pytest.approx(brute_force(score, label), abs=1e-12)
+    assert dice(score > threshold, label) == pytest.approx(found, abs=1e-12)  # the threshold does what it says
+
+
+def test_best_dice_by_hand():
+    score, label = np.array([5.0, 4, 3, 2, 1]), np.array([1, 0, 1, 0, 0])
+    # best is the top three: 2 * 2 / (3 + 2)
+    assert best_dice(score, label) == (pytest.approx(0.8), 2.0)
+    assert best_dice(np.array([3.0, 2, 1]), np.array([1, 0, 0])) == (1.0, 2.0)
+    # two thresholds tie at 2/3 (top 1: 2/3; top 4: 4/6): the higher one
+    assert best_dice(np.array([4.0, 3, 2, 1]), np.array([1, 0, 0, 1])) == (pytest.approx(2 / 3), 3.0)
+    # everything must be marked: the threshold lies below the lowest score, just
+    value, threshold = best_dice(np.array([1.0, 1, 1], np.float32), np.ones(3))
+    assert value == 1
+    assert threshold < 1
+    assert threshold == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, bool, np.float16, np.float64])
+def test_scores_of_any_type(dtype):
+    score, label = draw(5, 200, values=2)
+    score = (score > 1).astype(dtype) if dtype is bool else score.astype(dtype)
+    reference = score.astype(np.float64)
+    assert best_dice(score, label)[0] == pytest.approx(best_dice(reference, label)[0], abs=1e-12)
+    assert average_precision(score, label) == pytest.approx(average_precision(reference, label), abs=1e-12)
+
+
+def test_mask_is_respected_by_best_dice():
+    score, label = draw(1, (5, 6, 7))
+    mask = np.zeros(score.shape, bool)
+    mask[1:4] = True
+    assert best_dice(score, label, mask) == best_dice(score[1:4], label[1:4])
+    assert best_dice(*(torch.from_numpy(a) for a in (score, label, mask))) == best_dice(score, label, mask)
+
+
+@given(st.integers(0, 10_000))
+@settings(max_examples=20, deadline=None, derandomize=True)
+def test_fit_threshold_pools_all_voxels(seed):
+    volumes = [draw(seed + i, shape) for i, shape in enumerate([(3, 4, 2), (2, 3, 3), (5, 1, 2)])]
+    masks = [np.random.default_rng(seed + i).random(s.shape) < 0.8 for i, (s, _) in enumerate(volumes)]
+    threshold = fit_threshold([s for s, _ in volumes], [label for _, label in volumes], masks)
+    score = np.concatenate([s[m] for (s, _), m in zip(volumes, masks, strict=True)])
+    label = np.concatenate([v[m] for (_, v), m in zip(volumes, masks, strict=True)])
+    best = brute_force(score, label) if label.any() else 1
+    assert dice(score > threshold, label) == pytest.approx(best, abs=1e-12)
+
+
+def test_fit_threshold_is_not_the_mean_of_the_volumes_own():
+    one, two = np.array([4.0, 3, 2, 1]), np.array([40.0, 30, 20, 10])
+    labels = [np.array([1, 0, 0, 0]), np.array([1, 1, 1, 0])]
+    # apart: 3 and 10; pooled ranking 40+ 30+ 20+ 10- 4+ 3- 2- 1-: best are the top five
+    assert [best_dice(s, v)[1] for s, v in zip((one, two), labels, strict=True)] == [3, 10]
+    assert fit_threshold([one, two], labels, [None, None]) == 3
+
+
+def test_no_positive_voxel():
+    score, label = np.array([3.0, 1, 2]), np.zeros(3)
+    with pytest.warns(UserWarning, match="no positive voxel"):
+        assert np.isnan(average_precision(score, label))
+    assert best_dice(score, label) == (1.0, 3.0)
+    assert best_dice(-score, label) == (1.0, -1.0)
+    assert fit_threshold([score], [label], [None]) == 3.0
+    # positives outside the mask don't count
+    with pytest.warns(UserWarning, match="no positive voxel"):
+        assert np.isnan(average_precision(score, [1, 0, 0], [0, 1, 1]))
+    assert best_dice(np.zeros(0), np.zeros(0)) == (1.0, 0.0)
+
+
+def test_errors():
+    score, label = np.arange(4.0), np.array([0, 1, 0, 1])
+    for bad in (np.nan, np.inf, -np.inf):
+        broken = score.copy()
+        broken[0] = bad
+        for metric in (average_precision, best_dice):
+            with pytest.raises(ValueError, match="NaN or infinite"):
+                metric(broken, label)
+        # outside the mask it does no harm
+        assert best_dice(broken, label, np.array([0, 1, 1, 1])) == best_dice(score[1:], label[1:])
+    with pytest.raises(ValueError, match="must have one shape"):
+        average_precision(score, label[:3])
+    with pytest.raises(ValueError, match=r"must have one shape, got \[\[4\], \[4\], \[2\]\]"):
+        best_dice(score, label, np.ones(2))
+    with pytest.raises(ValueError, match="no volumes"):
+        fit_threshold([], [], [])

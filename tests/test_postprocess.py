@@ -1,0 +1,90 @@
+"""Post-processing: erosion, median, small components."""
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from essim.postprocess import erode_slices, median_inside, postprocess, remove_small
+
+
+def ball(shape, radius):
+    axes = np.meshgrid(*(np.arange(n) - (n - 1) / 2 for n in shape), indexing="ij")
+    return sum(a**2 for a in axes) <= radius**2
+
+
+def test_erosion_is_three_voxels_at_96_and_stays_in_the_slice():
+    mask = np.zeros((96, 80, 12), bool)
+    mask[20:60, 10:50, 3:9] = True
+    eroded = erode_slices(mask)
+    expected = np.zeros_like(mask)
+    expected[23:57, 13:47, 3:9] = True  # three in the plane, none through it
+    np.testing.assert_array_equal(eroded, expected)
+
+
+@pytest.mark.parametrize(("width", "steps"), [(24, 0), (25, 1), (49, 1), (50, 2), (96, 3), (100, 4), (192, 7)])
+def test_erosion_grows_with_the_width(width, steps):
+    mask = np.zeros((width, 24, 2), bool)
+    mask[2:-2, 2:-2] = True
+    along = np.flatnonzero(erode_slices(mask)[:, 12, 0])
+    assert (along[0], along[-1]) == (2 + steps, width - 3 - steps)
+
+
+def test_median_is_scipys_inside_the_mask():
+    rng = np.random.default_rng(0)
+    volume = rng.random((18, 15, 13)).astype(np.float32)
+    mask = ball(volume.shape, 6.5)
+    mask[0, 0, 0] = mask[-1, 5, 3] = True  # at the border too
+    found = median_inside(volume, mask)
+    np.testing.assert_array_equal(found[mask], ndimage.median_filter(volume, size=5, mode="reflect")[mask])
+    assert (found[~mask] == 0).all()
+    assert found.dtype == np.float32
+
+
+def test_postprocess_is_median_of_the_eroded_map():
+    rng = np.random.default_rng(1)
+    anomaly, mask = rng.random((50, 40, 10)), ball((50, 40, 10), 17)
+    eroded = np.stack([ndimage.binary_erosion(mask[..., z], iterations=2) for z in range(10)], axis=-1)
+    assert 0 < eroded.sum() < mask.sum()
+    expected = ndimage.median_filter(np.where(eroded, anomaly, 0).astype(np.float32), size=5, mode="reflect")
+    np.testing.assert_array_equal(postprocess(anomaly, mask), np.where(eroded, expected, 0))
+
+
+def test_postprocess_leaves_its_input_alone():
+    anomaly = np.random.default_rng(2).random((30, 30, 6)).astype(np.float32)
+    before = anomaly.copy()
+    postprocess(anomaly, ball(anomaly.shape, 12))
+    np.testing.assert_array_equal(anomaly, before)
+
+
+def test_empty_mask_gives_an_empty_map():
+    assert (postprocess(np.ones((30, 30, 4)), np.zeros((30, 30, 4), bool)) == 0).all()
+
+
+def test_remove_small_keeps_eight_voxels_and_drops_seven():
+    binary = np.zeros((20, 20, 10), bool)
+    binary[1:3, 1:3, 1:3] = True  # 8
+    binary[10:17, 5, 5] = True  # 7
+    found = remove_small(binary)
+    assert found.dtype == bool
+    assert found.sum() == 8
+    assert found[1:3, 1:3, 1:3].all()
+    assert remove_small(binary, min_voxels=7).sum() == 15
+    assert remove_small(binary, min_voxels=9).sum() == 0
+
+
+def test_components_touch_by_corners():
+    binary = np.zeros((12, 12, 12), bool)
+    for i in range(8):
+        binary[i, i, i] = True  # a diagonal: one component of 8 in the 26-neighbourhood
+    assert remove_small(binary).sum() == 8
+    binary[7, 7, 7] = False
+    assert remove_small(binary).sum() == 0
+
+
+def test_remove_small_takes_any_memory_layout():
+    binary = np.zeros((10, 20, 20), bool)
+    binary[1:3, 1:3, 1:3] = True
+    binary[8, 8, 8] = True
+    assert remove_small(binary.transpose(2, 0, 1)).sum() == 8
+    assert remove_small(np.asfortranarray(binary)).sum() == 8
+    assert remove_small(np.zeros((4, 4, 4), bool)).sum() == 0
