@@ -52,7 +52,9 @@ def test_fewer_than_three_seeds_are_refused(reference, tmp_path):
     assert code != 0 and "at least three" in text
 
 
-@pytest.mark.parametrize(("shift", "agrees"), [(0.0, True), (0.069, True), (-0.069, True), (0.071, False), (-0.071, False)])
+@pytest.mark.parametrize(
+    ("shift", "agrees"), [(0.0, True), (0.069, True), (-0.069, True), (0.071, False), (-0.071, False)]
+)
 def test_both_sides_of_a_tolerance(reference, tmp_path, shift, agrees):
     code, text = verify("check", write_results(tmp_path / "new", shift), reference)
     assert (code == 0) == agrees

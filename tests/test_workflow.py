@@ -257,7 +257,8 @@ def test_a_wrong_parameter_stops_before_anything_runs(study):
     edit(study.folder / "workflow/config.yaml", "lr: 0.0004", "lr: 4e-4")
     done = study.run()
     assert done.returncode != 0
-    assert "02_train: parameter `training.lr` must be a number, got '4e-4' (a string): write it as 0.0004" in done.stdout
+    sentence = "02_train: parameter `training.lr` must be a number, got '4e-4' (a string): write it as 0.0004"
+    assert sentence in done.stdout
     assert "Traceback" not in done.stdout
 
 

@@ -114,7 +114,7 @@ def main():
     parser.add_argument("notebook", type=Path)
     parser.add_argument("executed", type=Path)
     parser.add_argument("--parameters", type=json.loads, default={}, help="JSON")
-    parser.add_argument("--set", dest="more", action="append", default=[], metavar="NAME=JSON", help="one more parameter")
+    parser.add_argument("--set", dest="more", action="append", default=[], metavar="NAME=JSON", help="one more")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     for word in arguments.more:
