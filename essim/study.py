@@ -109,7 +109,7 @@ def widest_slice(seg):
 
 
 def residuals(folder):
-    """How well each case was rebuilt: a DataFrame with the mean |x - y| `inside` and `outside` its lesions, in the brain."""
+    """How well each case was rebuilt: a DataFrame with the mean |x - y| `inside` its lesions and `outside`, in the brain."""
     rows = []
     for case in read_cases(folder):
         error, healthy = np.abs(case.image - case.reconstruction), case.mask & ~case.seg
@@ -185,13 +185,15 @@ def compare(scores, method, other, score="auprc"):
     """One method against another on the same test patients: one row a dataset.
 
     Returns: columns dataset, gain (mean of method - other), error (standard error of that mean), better (share of the
-        patients with a gain), subjects.
+        patients with a gain), subjects, verdict ("no clear difference" within two standard errors of 0).
     """
     part = scores[scores.split == "test"]
     wide = part.pivot(index=["dataset", "subject"], columns="method", values=score)
     groups = (wide[method] - wide[other]).dropna().groupby("dataset")
     table = pd.DataFrame({"gain": groups.mean(), "error": groups.sem(), "better": groups.agg(lambda d: (d > 0).mean())})
-    return table.assign(subjects=groups.size()).reindex(part.dataset.unique()).rename_axis("dataset").reset_index()
+    table = table.assign(subjects=groups.size(), verdict=np.where(table.gain > 0, "better", "worse"))
+    table.loc[~(table.gain.abs() > 2 * table.error), "verdict"] = "no clear difference"
+    return table.reindex(part.dataset.unique()).rename_axis("dataset").reset_index()
 
 
 def regret(summary, singles, score="auprc"):
