@@ -104,7 +104,7 @@ class GaussianDiffusion(nn.Module):
 
         Returns: float32 [N, 1, H, W] in [0, 1], on the device of x.
         """
-        times = [t] if isinstance(t, int) else list(t)
+        times = np.atleast_1d(t).tolist()
         if not times or not all(1 <= step <= self.timesteps for step in times):
             raise ValueError(f"reconstruct: t must lie in 1..{self.timesteps}, got {t}.")
         if draws < 1:
