@@ -1,0 +1,142 @@
+"""The U-Net: shapes, the paper's structure, how it starts, that everything in it is used."""
+
+import pytest
+import torch
+from torch import nn
+
+from essim.unet import Attention, ResidualBlock, UNet, time_embedding
+
+
+def tiny(**changes):
+    torch.manual_seed(0)
+    return UNet(**{"channels": 8, "multipliers": (1, 2), "blocks": 1, "head_channels": 8, "patch": 2} | changes)
+
+
+def trained(network, steps=3):
+    """The network after a few steps towards a target that depends on the time."""
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)
+    x, t = torch.randn(4, 1, 16, 16), torch.tensor([1, 300, 600, 1000])
+    for _ in range(steps):
+        loss = (network(x, t) - (t / 1000).reshape(-1, 1, 1, 1)).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return network
+
+
+@pytest.mark.parametrize(
+    ("changes", "size"),
+    [
+        ({}, (16, 24)),
+        ({"patch": 1}, (8, 10)),
+        ({"patch": 4}, (16, 8)),
+        ({"multipliers": (1,)}, (6, 10)),
+        ({"multipliers": (1, 2, 2), "blocks": 2, "patch": 1}, (16, 12)),
+        ({"channels": 16, "head_channels": 16}, (8, 8)),
+    ],
+)
+def test_output_has_the_shape_of_the_input(changes, size):
+    network = tiny(**changes)
+    for n in (1, 3):
+        x = torch.randn(n, 1, *size)
+        assert network(x, torch.full((n,), 7)).shape == x.shape
+
+
+def test_starts_at_zero():
+    x = torch.randn(2, 1, 16, 16)
+    assert (tiny()(x, torch.tensor([1, 1000])) == 0).all()
+
+
+def test_residual_block_and_attention_start_as_the_identity():
+    torch.manual_seed(0)
+    x = torch.randn(2, 16, 6, 6)
+    assert torch.equal(ResidualBlock(16, 16, 32)(x, torch.randn(2, 32)), x)
+    assert torch.equal(Attention(16, 8)(x), x)
+
+
+@pytest.mark.parametrize("size", [(15, 16), (16, 18), (16, 10)])
+def test_indivisible_sizes_are_refused_in_a_sentence(size):
+    with pytest.raises(ValueError, match=r"divisible by 4, got \[1, 1, \d+, \d+\]; set the preprocessing `shape`"):
+        tiny()(torch.randn(1, 1, *size), torch.tensor([5]))
+
+
+def test_wrong_channels_are_refused():
+    for shape in ((1, 2, 16, 16), (1, 16, 16)):
+        with pytest.raises(ValueError, match=r"input must be \[N, 1, H, W\]"):
+            tiny()(torch.randn(*shape), torch.tensor([5]))
+
+
+def test_head_channels_must_divide():
+    with pytest.raises(ValueError, match="head_channels=24 must divide the 16 channels"):
+        tiny(head_channels=24)
+
+
+def test_the_defaults_are_the_papers_network():
+    with torch.device("meta"):
+        network = UNet()
+    assert network.config == {
+        "channels": 128,
+        "multipliers": [1, 2, 2],
+        "blocks": 3,
+        "head_channels": 64,
+        "patch": 1,
+    }
+    attentions = [name for name, module in network.named_modules() if isinstance(module, Attention)]
+    assert attentions == ["middle.1"]  # at the bottleneck only
+    assert network.middle[1].heads == 256 // 64
+    down = [m for m in network.down if isinstance(m, ResidualBlock)]
+    up = [m for m in network.up if isinstance(m, ResidualBlock)]
+    assert len(down) == 3 * 3
+    assert len(up) == 3 * (3 + 1)
+    assert [m.conv2.out_channels for m in down] == [128] * 3 + [256] * 6
+    assert [m.conv2.out_channels for m in up] == [256] * 8 + [128] * 4
+    halvings = [m for m in network.down if isinstance(m, nn.Conv2d)]
+    assert [m.stride for m in halvings] == [(2, 2)] * 2
+    assert all(m.num_groups == 32 for m in network.modules() if isinstance(m, nn.GroupNorm))
+    assert 25e6 < sum(p.numel() for p in network.parameters()) < 40e6
+
+
+def test_gradient_reaches_every_parameter():
+    """Zero-initialised layers hide what is below them in the first step, not after it."""
+    network = trained(tiny(), steps=3)
+    x, t = torch.randn(2, 1, 16, 16), torch.tensor([10, 900])
+    network.zero_grad()
+    (network(x, t) - 1).square().mean().backward()
+    silent = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert silent == []
+
+
+def test_time_matters_once_trained():
+    network = trained(tiny(), steps=10)
+    x = torch.randn(1, 1, 16, 16)
+    early, late = (network(x, torch.tensor([t])) for t in (1, 1000))
+    assert (early - late).abs().max() > 1e-3
+
+
+def test_images_of_a_batch_are_independent():
+    network = trained(tiny()).eval()
+    x, t = torch.randn(3, 1, 16, 16), torch.tensor([1, 500, 1000])
+    together = network(x, t)
+    alone = torch.cat([network(x[i : i + 1], t[i : i + 1]) for i in range(3)])
+    assert torch.allclose(together, alone, atol=1e-5, rtol=0)
+    assert together.abs().max() > 1e-2
+
+
+def test_attention_looks_everywhere():
+    torch.manual_seed(0)
+    attention = Attention(8, 8)
+    nn.init.normal_(attention.out.weight)
+    x = torch.randn(1, 8, 6, 6)
+    disturbed = x.clone()
+    disturbed[..., 0, 0] += 1
+    change = (attention(x) - attention(disturbed)).abs().sum(1)[0]
+    assert change[5, 5] > 1e-4
+
+
+def test_time_embedding():
+    t = torch.tensor([0, 1, 1000])
+    embedding = time_embedding(t, 8)
+    assert embedding.shape == (3, 8)
+    for i, frequency in enumerate((1, 1e-1, 1e-2, 1e-3)):
+        assert torch.allclose(embedding[:, i], torch.cos(t * frequency), atol=1e-4)
+        assert torch.allclose(embedding[:, 4 + i], torch.sin(t * frequency), atol=1e-4)
