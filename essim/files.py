@@ -4,12 +4,16 @@ In: the path of a file or folder that is to be written. Out: that path, complete
 Everything that essim writes and that a later step takes for finished goes through `writing`.
 """
 
+import errno
 import os
 import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+# What the writers' own libraries say of a disk without room; the last is torch.save's
+NO_ROOM = ("No space left on device", "File too large", "Disk quota exceeded", "unexpected pos")
 
 
 def remove(path: str | Path) -> None:
@@ -30,8 +34,8 @@ def writing(path: str | Path) -> Iterator[Path]:
     A file is replaced in one step (`os.replace`); a folder takes the place of an existing one in two renames,
     and the old one comes back if the second fails.
 
-    Raises whatever the block raised (a full disk: `OSError`), after removing what it had written, and
-    FileNotFoundError where the block wrote nothing.
+    Raises whatever the block raised, after removing what it had written; an OSError that says so and names
+    the file where the disk is full; and FileNotFoundError where the block wrote nothing.
 
     >>> with writing("table.csv") as temporary:
     ...     frame.to_csv(temporary)
@@ -48,8 +52,11 @@ def writing(path: str | Path) -> Iterator[Path]:
             _swap(temporary, path, path.with_name(f".{unique}.old.{path.name}"))
         else:
             os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         remove(temporary)
+        if any(phrase in str(error) for phrase in NO_ROOM):
+            message = "the disk is full; free some space and run the same command again"
+            raise OSError(errno.ENOSPC, message, str(path)) from error
         raise
 
 
