@@ -40,7 +40,7 @@ def read_nifti(path):
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is empty or damaged, not 3-D, or has NaN or infinite voxels.
+        ValueError: it is empty or damaged, not 3-D, or has voxels that aren't finite numbers.
     """
     path = Path(path)
     if not path.is_file():
@@ -48,10 +48,15 @@ def read_nifti(path):
     try:
         volume = nib.as_closest_canonical(nib.load(path))
         data = np.asanyarray(volume.dataobj)
-    except (nib.filebasedimages.ImageFileError, EOFError, OSError, ValueError, ArithmeticError) as error:
-        raise ValueError(f"{path}: cannot be read as NIfTI ({error}); the file is damaged, fetch or make it again.") from error
+    except Exception as error:  # whatever a damaged file makes the reader raise; some say it in several lines
+        reason = " ".join(f"{type(error).__name__} {error}".split())
+        raise ValueError(
+            f"{path}: cannot be read as NIfTI ({reason}); the file is damaged, fetch or make it again."
+        ) from error
     if data.ndim != 3:
         raise ValueError(f"{path}: has {data.ndim} dimensions {list(data.shape)}, a scan must have 3; pick one volume.")
+    if data.dtype.kind not in "biuf":
+        raise ValueError(f"{path}: has voxels of type {data.dtype}, a scan must have numbers; is it a colour picture?")
     if not np.isfinite(data).all():
         raise ValueError(f"{path}: has NaN or infinite voxels; repair the file or leave the scan out.")
     return data, volume.affine
@@ -91,8 +96,9 @@ def load_scan(row, preprocessing):
     seg = read_label(row["seg"], image, affine, row["image"]) if row["seg"] else np.zeros_like(mask)
     if not mask.any():
         raise ValueError(f"{row['mask']}: the brain mask is empty; make it again or leave the scan out.")
-    if np.ptp(image[mask]) == 0:
-        raise ValueError(f"{row['image']}: is constant inside the brain mask; leave the scan out.")
+    low, high = np.percentile(image[mask], (1, 99))
+    if low == high:  # nothing to scale between
+        raise ValueError(f"{row['image']}: is constant, or nearly, inside the brain mask; leave the scan out.")
     if preprocessing.smooth:
         image = curvature_flow(image)
 
