@@ -138,7 +138,8 @@ def no_room():
 
 @pytest.mark.parametrize("writer", WRITERS)
 def test_no_room_for_our_writers(tmp_path, no_room, writer):
-    with pytest.raises(OSError, match=r"the disk is full.*x\.nii\.gz") as caught, writing(tmp_path / "x.nii.gz") as path:
+    target = tmp_path / "x.nii.gz"
+    with pytest.raises(OSError, match=r"the disk is full.*x\.nii\.gz") as caught, writing(target) as path:
         WRITERS[writer](path)
     assert caught.value.errno == errno.ENOSPC
     assert "\n" not in str(caught.value)

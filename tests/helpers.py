@@ -1,0 +1,35 @@
+"""Small scans and folders for several test files."""
+
+import nibabel as nib
+import numpy as np
+
+from essim.volumes import Preprocessing
+
+AS_IT_IS = Preprocessing(smooth=False, shape=(16, 16, 8), factor=1)
+AFFINE = np.array([[2.0, 0, 0, -20], [0, 2, 0, -30], [0, 0, 2, -10], [0, 0, 0, 1]])
+
+
+def save(path, array, affine=AFFINE):
+    """Write an array as NIfTI, with its folders; returns the path as a string."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(array, affine, dtype=array.dtype), path)
+    return str(path)
+
+
+def brain(shape=(16, 16, 8), seed=0):
+    """A textured ellipsoid (float32, some hundreds) and its mask."""
+    rng = np.random.default_rng(seed)
+    axes = np.meshgrid(*((np.arange(n) - (n - 1) / 2) / n for n in shape), indexing="ij")
+    mask = sum(a**2 for a in axes) < 0.4**2
+    image = 300 + 200 * sum(np.sin((6 + i) * a + rng.uniform(0, 6)) for i, a in enumerate(axes))
+    return ((image + 20 * rng.standard_normal(shape)) * mask).astype(np.float32), mask
+
+
+def row(folder, shape=(16, 16, 8), seed=0, lesion=None, affine=AFFINE, **changes):
+    """One row of a scan table, with its files below `folder`."""
+    image, mask = brain(shape, seed)
+    found = {"dataset": "tumour", "subject": f"s{seed}", "split": "test", "fold": "", "contrast": "t2"}
+    found["image"] = save(folder / f"s{seed}_t2.nii.gz", image, affine)
+    found["mask"] = save(folder / f"s{seed}_mask.nii.gz", mask.astype(np.uint8), affine)
+    found["seg"] = "" if lesion is None else save(folder / f"s{seed}_seg.nii.gz", lesion.astype(np.uint8), affine)
+    return found | {"age": 50, "sex": "f", "site": "a"} | changes

@@ -1,0 +1,316 @@
+"""Loading: what is wrong is said in one sentence, and what is right ends up where it was."""
+
+import gzip
+import re
+
+import nibabel as nib
+import numpy as np
+import pytest
+from helpers import AFFINE, AS_IT_IS, brain, row, save
+from pydantic import ValidationError
+
+from essim.volumes import Preprocessing, curvature_flow, load_scan, read_nifti, save_nifti
+
+
+def sentence(caught, path):
+    """The message names the file and is one line."""
+    message = str(caught.value)
+    assert str(path) in message
+    assert "\n" not in message
+    assert len(message) < 400 + 2 * len(str(path))
+    return message
+
+
+def damage_nothing(path):
+    path.write_bytes(b"")
+
+
+def damage_text(path):
+    path.write_text("this is no scan\n" * 40)
+
+
+def damage_truncate(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def damage_truncate_header(path):
+    path.write_bytes(path.read_bytes()[:60])
+
+
+def damage_bytes(path):
+    content = bytearray(path.read_bytes())
+    for i in range(len(content) // 3, len(content) // 3 + 200):
+        content[i] ^= 0x5A
+    path.write_bytes(bytes(content))
+
+
+def damage_unzipped(path):
+    """Unzipped content shorter than its header says, correctly zipped."""
+    path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes())[:2000]))
+
+
+def damage_header(path):
+    """A type code that doesn't exist."""
+    content = bytearray(gzip.decompress(path.read_bytes()))
+    content[70:72] = (9999).to_bytes(2, "little")
+    path.write_bytes(gzip.compress(bytes(content)))
+
+
+def damage_size(path):
+    """A header that promises more voxels than any memory holds."""
+    content = bytearray(gzip.decompress(path.read_bytes()))
+    content[42:48] = (32767).to_bytes(2, "little") * 3
+    path.write_bytes(gzip.compress(bytes(content)))
+
+
+def damage_negative_size(path):
+    content = bytearray(gzip.decompress(path.read_bytes()))
+    content[42:44] = (-5).to_bytes(2, "little", signed=True)
+    path.write_bytes(gzip.compress(bytes(content)))
+
+
+def damage_affine(path):
+    """An affine of zeros and NaN: nowhere in space."""
+    content = bytearray(gzip.decompress(path.read_bytes()))
+    content[280:328] = np.array([np.nan] + [0.0] * 11, "<f4").tobytes()
+    path.write_bytes(gzip.compress(bytes(content)))
+
+
+DAMAGES = [
+    damage_nothing,
+    damage_text,
+    damage_truncate,
+    damage_truncate_header,
+    damage_bytes,
+    damage_unzipped,
+    damage_header,
+    damage_size,
+    damage_negative_size,
+    damage_affine,
+]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_files(tmp_path, damage):
+    path = tmp_path / "scan.nii.gz"
+    save(path, brain((20, 20, 20))[0])
+    read_nifti(path)  # it was fine
+    damage(path)
+    with pytest.raises(ValueError, match="cannot be read as NIfTI") as caught:
+        read_nifti(path)
+    sentence(caught, path)
+
+
+@pytest.mark.parametrize("part", ["image", "mask", "seg"])
+def test_missing_and_damaged_parts(tmp_path, part):
+    scan = row(tmp_path, lesion=brain()[1])
+    damage_truncate(tmp_path / scan[part].rsplit("/", 1)[1])
+    with pytest.raises(ValueError, match="the file is damaged") as caught:
+        load_scan(scan, AS_IT_IS)
+    sentence(caught, scan[part])
+    scan[part] = str(tmp_path / "gone.nii.gz")
+    with pytest.raises(FileNotFoundError, match="no such file; check the path in the scan table") as caught:
+        load_scan(scan, AS_IT_IS)
+    sentence(caught, scan[part])
+
+
+def test_four_dimensions(tmp_path):
+    path = tmp_path / "series.nii.gz"
+    save(path, np.zeros((4, 4, 4, 3), np.float32))
+    with pytest.raises(ValueError, match=r"has 4 dimensions \[4, 4, 4, 3\], a scan must have 3; pick one") as caught:
+        read_nifti(path)
+    sentence(caught, path)
+
+
+def test_colours_are_no_scan(tmp_path):
+    path = tmp_path / "screenshot.nii.gz"
+    save(path, np.zeros((4, 4, 4), [("R", "u1"), ("G", "u1"), ("B", "u1")]))
+    with pytest.raises(ValueError, match="must have numbers") as caught:
+        read_nifti(path)
+    sentence(caught, path)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_not_finite(tmp_path, bad):
+    scan = row(tmp_path)
+    image, _ = brain()
+    image[3, 3, 3] = bad
+    scan["image"] = save(tmp_path / "bad.nii.gz", image)
+    with pytest.raises(ValueError, match="has NaN or infinite voxels") as caught:
+        load_scan(scan, AS_IT_IS)
+    sentence(caught, scan["image"])
+
+
+def test_constant(tmp_path):
+    scan, (_, mask) = row(tmp_path), brain()
+    for values in (np.zeros(mask.shape), np.full(mask.shape, 7.0), np.where(mask, 5.0, np.random.rand(*mask.shape))):
+        scan["image"] = save(tmp_path / "flat.nii.gz", values.astype(np.float32))
+        with pytest.raises(ValueError, match="is constant, or nearly, inside the brain mask") as caught:
+            load_scan(scan, AS_IT_IS)
+        sentence(caught, scan["image"])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_constant_but_for_a_few_voxels(tmp_path):
+    """Between the 1st and the 99th percentile there is nothing to scale."""
+    scan, (_, mask) = row(tmp_path), brain()
+    values = np.full(mask.shape, 700.0, np.float32)
+    values[8, 8, 4] = 900
+    scan["image"] = save(tmp_path / "flat.nii.gz", values)
+    with pytest.raises(ValueError, match="is constant, or nearly") as caught:
+        load_scan(scan, AS_IT_IS)
+    sentence(caught, scan["image"])
+
+
+@pytest.mark.parametrize("part", ["mask", "seg"])
+def test_a_label_that_does_not_fit(tmp_path, part):
+    scan, (_, mask) = row(tmp_path, lesion=brain()[1]), brain()
+    moved = AFFINE.copy()
+    moved[0, 3] += 4
+    for label, affine in ((mask[:-1], AFFINE), (mask, moved), (mask, AFFINE @ np.diag([1.5, 1, 1, 1]))):
+        path = tmp_path / "other.nii.gz"
+        scan[part] = save(path, label.astype(np.uint8), affine)
+        with pytest.raises(ValueError, match=f"does not fit {re.escape(scan['image'])}") as caught:
+            load_scan(scan, AS_IT_IS)
+        assert "nearest-neighbour" in sentence(caught, path)
+    nearly = AFFINE.copy()
+    nearly[0, 3] += 1e-5  # rounding of a header
+    scan[part] = save(tmp_path / "fits.nii.gz", mask.astype(np.uint8), nearly)
+    load_scan(scan, AS_IT_IS)
+
+
+def test_empty_masks(tmp_path):
+    scan = row(tmp_path)
+    scan["mask"] = save(tmp_path / "empty.nii.gz", np.zeros((16, 16, 8), np.uint8))
+    with pytest.raises(ValueError, match="the brain mask is empty") as caught:
+        load_scan(scan, AS_IT_IS)
+    sentence(caught, scan["mask"])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_nothing_left_after_the_crop(tmp_path):
+    scan = row(tmp_path)
+    corner = np.zeros((16, 16, 8), np.uint8)
+    corner[:2, :2, :2] = 1
+    scan["mask"] = save(tmp_path / "corner.nii.gz", corner)
+    scan["image"] = save(tmp_path / "noise.nii.gz", np.random.default_rng(0).random((16, 16, 8)).astype(np.float32))
+    with pytest.raises(ValueError, match=r"no brain is left after the centre crop to \[8, 8, 4\]; enlarge") as caught:
+        load_scan(scan, Preprocessing(smooth=False, shape=(8, 8, 4), factor=1))
+    sentence(caught, scan["mask"])
+
+
+def test_scaled_between_percentiles_inside_the_mask(tmp_path):
+    scan, (image, mask) = row(tmp_path), brain()
+    image = np.where(mask, image, 1e5).astype(np.float32)  # bright outside: must not matter
+    scan["image"] = save(tmp_path / "bright.nii.gz", image)
+    loaded = load_scan(scan, AS_IT_IS)
+    low, high = np.percentile(image[mask], (1, 99))
+    expected = np.where(mask, np.clip((image - low) / (high - low), 0, 1), 0)
+    np.testing.assert_allclose(loaded.image, expected, atol=2e-3)
+    assert loaded.image.dtype == np.float32
+    assert (loaded.image.min(), loaded.image.max()) == (0, 1)
+    np.testing.assert_array_equal(loaded.mask, mask)
+    assert loaded.mask.dtype == loaded.seg.dtype == bool
+    assert not loaded.seg.any()
+    np.testing.assert_allclose(loaded.affine, AFFINE)
+
+
+@pytest.mark.parametrize("shape", [(10, 12, 6), (20, 18, 12), (12, 20, 8)])
+def test_crop_and_pad_keep_each_point_where_it_was(tmp_path, shape):
+    lesion = np.zeros((16, 16, 8), bool)
+    lesion[9, 7, 4] = True
+    scan = row(tmp_path, lesion=lesion)
+    loaded = load_scan(scan, Preprocessing(smooth=False, shape=shape, factor=1))
+    assert loaded.image.shape == loaded.mask.shape == shape
+    (voxel,) = np.argwhere(loaded.seg)
+    np.testing.assert_allclose(loaded.affine @ [*voxel, 1], AFFINE @ [9, 7, 4, 1], atol=1e-6)
+    assert (np.array(shape) / 2 - voxel == [8 - 9, 8 - 7, 4 - 4]).all()  # about the centre
+
+
+def test_half_the_resolution(tmp_path):
+    lesion = np.zeros((16, 16, 8), bool)
+    lesion[4:10, 6:12, 2:6] = True
+    scan = row(tmp_path, lesion=lesion)
+    full = load_scan(scan, AS_IT_IS)
+    half = load_scan(scan, Preprocessing(smooth=False, shape=(16, 16, 8), factor=2))
+    assert half.image.shape == (8, 8, 4)
+    np.testing.assert_allclose(np.abs(np.diag(half.affine)[:3]), [4, 4, 4])
+    for label, fine in ((half.seg, full.seg), (half.mask, full.mask)):
+        assert label.dtype == bool
+        assert label.sum() == pytest.approx(fine.sum() / 8, rel=0.25)
+    # the same place in the world: nearest neighbour of each coarse voxel's centre
+    to_fine = np.linalg.inv(full.affine) @ half.affine
+    centres = np.argwhere(np.ones(half.seg.shape)) @ to_fine[:3, :3].T + to_fine[:3, 3]
+    distance = np.abs(centres - centres.round()).max()
+    if distance < 0.49:
+        nearest = tuple(centres.round().astype(int).T)
+        np.testing.assert_array_equal(half.seg.ravel(), full.seg[nearest])
+    world = [a @ np.append(np.argwhere(s).mean(0), 1) for s, a in ((full.seg, full.affine), (half.seg, half.affine))]
+    np.testing.assert_allclose(world[0], world[1], atol=2.01)  # half a coarse voxel
+    assert np.corrcoef(half.image[half.mask], full.image[::2, ::2, ::2][half.mask])[0, 1] > 0.8
+
+
+@pytest.mark.parametrize("axes", ["LPS", "PIR", "SAL"])
+def test_any_orientation_becomes_ras(tmp_path, axes):
+    lesion = np.zeros((16, 16, 8), bool)
+    lesion[9, 4, 2] = True
+    plain = row(tmp_path, lesion=lesion)
+    turned = dict(plain)
+    for part in ("image", "mask", "seg"):
+        volume = nib.load(plain[part])
+        start, end = nib.io_orientation(volume.affine), nib.orientations.axcodes2ornt(axes)
+        turned[part] = str(tmp_path / f"turned_{part}.nii.gz")
+        nib.save(volume.as_reoriented(nib.orientations.ornt_transform(start, end)), turned[part])
+    assert nib.aff2axcodes(nib.load(turned["image"]).affine) == tuple(axes)
+    smooth = Preprocessing(smooth=True, shape=(16, 16, 8), factor=1)
+    one, two = load_scan(plain, smooth), load_scan(turned, smooth)
+    np.testing.assert_allclose(two.image, one.image, atol=1e-5)
+    np.testing.assert_array_equal(two.seg, one.seg)
+    np.testing.assert_allclose(two.affine, one.affine, atol=1e-6)
+    assert nib.aff2axcodes(two.affine) == ("R", "A", "S")
+
+
+def test_curvature_flow_smooths_noise_and_keeps_mean_and_edges():
+    rng = np.random.default_rng(0)
+    flat = (100 + 5 * rng.standard_normal((24, 20, 16))).astype(np.float32)
+    found = curvature_flow(flat)
+    assert found.shape == flat.shape
+    assert 0.1 * flat.std() < found.std() < 0.8 * flat.std()
+    assert found.mean() == pytest.approx(flat.mean(), rel=2e-3)
+    edge = np.zeros((24, 20, 16), np.float32)
+    edge[12:] = 100
+    np.testing.assert_allclose(curvature_flow(edge), edge, atol=1)  # a flat border has no curvature
+
+
+def test_smoothing_is_a_switch(tmp_path):
+    scan = row(tmp_path)
+    rough, smooth = (load_scan(scan, Preprocessing(smooth=s, shape=(16, 16, 8), factor=1)).image for s in (False, True))
+    assert 1e-3 < np.abs(rough - smooth).mean() < 0.2
+
+
+def test_the_defaults_are_the_papers():
+    assert Preprocessing().model_dump() == {"smooth": True, "shape": (192, 192, 100), "factor": 2}
+    with pytest.raises(ValidationError, match="sharpen"):
+        Preprocessing(sharpen=True)
+    with pytest.raises(ValidationError, match="factor"):
+        Preprocessing(factor=0)
+
+
+def test_integer_files_are_scaled_by_their_header(tmp_path):
+    stored = nib.Nifti1Image(np.arange(24, dtype=np.int16).reshape(2, 3, 4), AFFINE)
+    stored.header.set_slope_inter(0.5, 10)
+    nib.save(stored, tmp_path / "scaled.nii.gz")
+    data, affine = read_nifti(tmp_path / "scaled.nii.gz")
+    np.testing.assert_allclose(data.ravel(), nib.load(tmp_path / "scaled.nii.gz").get_fdata().ravel())
+    np.testing.assert_allclose(affine, AFFINE)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.uint8, np.int16, bool])
+def test_save_and_read(tmp_path, dtype):
+    array = (10 * np.random.default_rng(0).random((3, 4, 5))).astype(dtype)
+    save_nifti(tmp_path / "x.nii.gz", array, AFFINE)
+    data, affine = read_nifti(tmp_path / "x.nii.gz")
+    np.testing.assert_array_equal(data.astype(dtype), array)
+    np.testing.assert_allclose(affine, AFFINE)
+    assert nib.load(tmp_path / "x.nii.gz").get_data_dtype() == (np.uint8 if dtype is bool else dtype)
