@@ -1,7 +1,7 @@
-"""The graph: what runs again and what doesn't, what a failure and a kill leave behind, and one run of it all.
+"""The graph: what runs again and what doesn't, and what a failure and a kill leave behind.
 
-Most tests use a stand-in: the real Snakefile, configuration and modules with notebooks that only write the files they
-have to, so that the graph's own behaviour is what is tested, in seconds.
+A stand-in of the study is run: the real Snakefile, configuration and modules with notebooks that only write the files
+they have to, so that the graph's own behaviour is what is tested, in seconds. test_smoke.py runs the real notebooks.
 """
 
 import json
@@ -10,16 +10,14 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import nbformat
 import psutil
 import pytest
-import yaml
+from study_folder import ROOT, Study
 
-ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = [
     *("01_cohort", "02_train", "03_reconstruct", "04_kernel_ablation"),
     *("05_ensembling", "06_evaluate", "99_figures"),
@@ -45,37 +43,6 @@ if Path(f"fail_{step}").exists():
 """
 
 
-class Study:
-    """A project folder and the snakemake that runs it."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        self.environment = os.environ | {"PYTHONPATH": str(folder)}
-
-    def command(self, *words, config=()):
-        profile = ["--profile", "workflow/profiles/local", "--cores", "2"]
-        return [sys.executable, "-m", "snakemake", *profile, *words, "--config", "profile=smoke", *config]
-
-    def run(self, *words, config=()):
-        where = {"cwd": self.folder, "env": self.environment}
-        both = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-        return subprocess.run(self.command(*words, config=config), **where, **both, check=False)
-
-    def plan(self, config=()):
-        """What a run would do: {rule: number of jobs}."""
-        done = self.run("--dry-run", config=config)
-        assert done.returncode == 0, done.stdout
-        plan = {rule: int(jobs) for rule, jobs in re.findall(r"^(\w+) +(\d+)$", done.stdout, re.MULTILINE)}
-        assert plan or "Nothing to be done" in done.stdout, done.stdout
-        return {rule: jobs for rule, jobs in plan.items() if rule not in ("total", "all")}
-
-    def read_config(self):
-        return yaml.safe_load((self.folder / "workflow/config.yaml").read_text())
-
-    def write_config(self, config):
-        (self.folder / "workflow/config.yaml").write_text(yaml.safe_dump(config))
-
-
 def write_notebook(path, *sources):
     cells = [nbformat.v4.new_code_cell(source) for source in sources]
     cells[0].metadata["tags"] = ["parameters"]
@@ -90,6 +57,7 @@ def finished(tmp_path_factory):
     study = Study(tmp_path_factory.mktemp("study"))
     for name in ("workflow", "essim"):
         shutil.copytree(ROOT / name, study.folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (study.folder / "essim/__init__.py").write_text('"""The stand-in needs modules, not the whole package."""')
     (study.folder / "notebooks").mkdir()
     for name in NOTEBOOKS:
         write_notebook(study.folder / f"notebooks/{name}.ipynb", "# parameters", f"NOTEBOOK = {name!r}", STAND_IN)
@@ -178,19 +146,19 @@ def test_another_seed_uses_the_same_cohort(finished):
 
 
 def test_a_failing_notebook_leaves_no_output(study):
-    table = study.folder / "results/smoke/tables/ablation_stroke.csv"
-    executed = study.folder / "results/smoke/notebooks/04_kernel_ablation_stroke.ipynb"
+    table = study.folder / "results/smoke/tables/evaluate_stroke.csv"
+    executed = study.folder / "results/smoke/notebooks/06_evaluate_stroke.ipynb"
     table.unlink()
-    (study.folder / "fail_04_kernel_ablation_stroke").touch()
+    (study.folder / "fail_06_evaluate_stroke").touch()
     done = study.run()
     assert done.returncode != 0
-    sentence = "04_kernel_ablation_stroke | stopped: data/x.nii.gz: the volume is empty; fetch it again. (ValueError"
+    sentence = "06_evaluate_stroke | stopped: data/x.nii.gz: the volume is empty; fetch it again. (ValueError"
     assert sentence in done.stdout
     assert "Traceback" not in done.stdout
     assert not table.exists()
     assert "the volume is empty" in executed.read_text()  # the log stays, to be read
 
-    (study.folder / "fail_04_kernel_ablation_stroke").unlink()
+    (study.folder / "fail_06_evaluate_stroke").unlink()
     done = study.run()
     assert done.returncode == 0, done.stdout
     assert table.exists()
@@ -211,13 +179,12 @@ def test_a_notebook_that_quits_halfway_has_failed(study):
 
 
 def test_kill_9_and_resume(study):
-    weights = study.folder / "results/smoke/models/t1/weights.safetensors"
-    cohort = study.folder / "data/smoke/cohort.json"
-    grown = cohort.stat().st_mtime_ns
-    weights.unlink()
-    (study.folder / "slow_02_train_t1").touch()
+    table = study.folder / "results/smoke/tables/evaluate_stroke.csv"
+    before = {path: path.stat().st_mtime_ns for path in study.folder.glob("results/smoke/models/*/*")}
+    table.unlink()
+    (study.folder / "slow_06_evaluate_stroke").touch()
     running = subprocess.Popen(study.command(), cwd=study.folder, env=study.environment, stdout=subprocess.DEVNULL)
-    wait_for(weights.exists)
+    wait_for(table.exists)
 
     second = study.run()
     assert second.returncode != 0
@@ -229,14 +196,29 @@ def test_kill_9_and_resume(study):
     running.wait()
     _, alive = psutil.wait_procs(family, timeout=10)
     assert not alive
-    assert weights.exists()  # there, but nobody knows whether it is whole
+    assert table.exists()  # there, but nobody knows whether it is whole
 
-    assert study.plan() == {"train": 1, "reconstruct": 1, "ablation": 1, "ensembling": 1, "evaluate": 2, "figures": 1}
-    (study.folder / "slow_02_train_t1").unlink()
+    assert study.plan() == {"evaluate": 1, "figures": 1}
+    (study.folder / "slow_06_evaluate_stroke").unlink()
     done = study.run()
     assert done.returncode == 0, done.stdout
     assert study.plan() == {}
-    assert cohort.stat().st_mtime_ns == grown
+    assert before == {path: path.stat().st_mtime_ns for path in before} and len(before) == 6
+
+
+def test_ctrl_c_ends_everything(study):
+    table = study.folder / "results/smoke/tables/main.csv"
+    table.unlink()
+    (study.folder / "slow_99_figures").touch()
+    where = {"cwd": study.folder, "env": study.environment, "start_new_session": True}
+    running = subprocess.Popen(study.command(), **where, stdout=subprocess.DEVNULL)
+    wait_for(table.exists)
+    family = psutil.Process(running.pid).children(recursive=True)
+    os.killpg(running.pid, signal.SIGINT)
+    assert running.wait(timeout=30) != 0
+    _, alive = psutil.wait_procs(family, timeout=10)
+    assert not alive
+    assert study.plan() == {"figures": 1}  # the table may be there, but is not taken for finished
 
 
 def wait_for(condition, seconds=60):
@@ -260,21 +242,3 @@ def test_a_wrong_parameter_stops_before_anything_runs(study):
     sentence = "02_train: parameter `training.lr` must be a number, got '4e-4' (a string): write it as 0.0004"
     assert sentence in done.stdout
     assert "Traceback" not in done.stdout
-
-
-def test_the_smoke_study_runs(tmp_path):
-    """The real thing: every notebook, table and figure, small; then nothing is left to do."""
-    study = Study(tmp_path)
-    for name in ("workflow", "essim", "notebooks"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_*"))
-    done = study.run()
-    assert done.returncode == 0, done.stdout[-5000:]
-    assert study.plan() == {}
-    results = tmp_path / "results/smoke"
-    main = (results / "tables/main.csv").read_text()
-    for name in ("tumour", "stroke", "ms", "wmh"):
-        assert name in main
-    for record in results.glob("tables/*.json"):
-        assert {"parameters", "revision", "versions", "inputs"} <= set(json.loads(record.read_text()))
-    assert len(list(results.glob("figures/*.pdf"))) == len(list(results.glob("figures/*.png"))) > 5
-    assert not list(tmp_path.rglob("*checkpoint.pt"))

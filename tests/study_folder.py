@@ -1,0 +1,42 @@
+"""A folder with the study in it, and the snakemake that runs it: for the tests of the graph."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class Study:
+    """A project folder and the snakemake that runs it."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.environment = os.environ | {"PYTHONPATH": str(folder)}
+
+    def command(self, *words, config=()):
+        profile = ["--profile", "workflow/profiles/local", "--cores", "2"]
+        return [sys.executable, "-m", "snakemake", *profile, *words, "--config", "profile=smoke", *config]
+
+    def run(self, *words, config=()):
+        where = {"cwd": self.folder, "env": self.environment}
+        both = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        return subprocess.run(self.command(*words, config=config), **where, **both, check=False)
+
+    def plan(self, config=()):
+        """What a run would do: {rule: number of jobs}."""
+        done = self.run("--dry-run", config=config)
+        assert done.returncode == 0, done.stdout
+        plan = {rule: int(jobs) for rule, jobs in re.findall(r"^(\w+) +(\d+)$", done.stdout, re.MULTILINE)}
+        assert plan or "Nothing to be done" in done.stdout, done.stdout
+        return {rule: jobs for rule, jobs in plan.items() if rule not in ("total", "all")}
+
+    def read_config(self):
+        return yaml.safe_load((self.folder / "workflow/config.yaml").read_text())
+
+    def write_config(self, config):
+        (self.folder / "workflow/config.yaml").write_text(yaml.safe_dump(config))
