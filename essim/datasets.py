@@ -7,6 +7,7 @@ pandas.DataFrame with the columns `COLUMNS`.
                                                                       splits/<set>_{val,test}.csv
 """
 
+import re
 import warnings
 from pathlib import Path
 
@@ -71,7 +72,7 @@ def scan_rows(root, dataset, split, fold, entry):
         raise FileNotFoundError(f"{path}: named in the split files, but missing; generate or fetch the data again.")
     shared = {
         "dataset": dataset,
-        "subject": entry["img_name"],
+        "subject": re.sub(r"(_t1)?(\.nii(\.gz)?)?$", "", entry["img_name"]),
         "split": split,
         "fold": fold if dataset == "healthy" and split != "test" else "",
         "mask": str(mask),
