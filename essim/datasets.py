@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 COLUMNS = ["dataset", "subject", "split", "fold", "contrast", "image", "mask", "seg", "age", "sex", "site"]
+REQUIRED = ("img_name", "img_path", "mask_path")  # of a split file
 CONTRASTS = ("t1", "t2")
 
 
@@ -39,7 +40,8 @@ def load_scans(source, *, fold=0):
     for it, and a warning counts them.
 
     Raises:
-        FileNotFoundError: the folder or a split file is missing, or a subject has no image at all, no mask or no seg.
+        FileNotFoundError: the folder or a split file is missing, or a file that it names (image, mask or seg).
+        ValueError: a split file is damaged, or lacks a column that is needed.
     """
     root = Path(source)
     splits = root / "splits"
@@ -49,7 +51,7 @@ def load_scans(source, *, fold=0):
     for dataset, split, path in split_files(splits, fold):
         if not path.is_file():
             raise FileNotFoundError(f"{path}: the split file is missing; generate the cohort again or add the file.")
-        for entry in pd.read_csv(path, keep_default_na=False).to_dict("records"):
+        for entry in read_split(path):
             subject = scan_rows(root, dataset, split, fold, entry)
             for contrast in set(CONTRASTS) - {row["contrast"] for row in subject}:
                 absent[dataset, contrast] = absent.get((dataset, contrast), 0) + 1
@@ -57,6 +59,19 @@ def load_scans(source, *, fold=0):
     for (dataset, contrast), count in sorted(absent.items()):
         warnings.warn(f"{root}: {count} {dataset} subject(s) without {contrast} are left out for that contrast.", stacklevel=2)
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def read_split(path):
+    """The lines of a split file: a list of mappings."""
+    try:
+        table = pd.read_csv(path, keep_default_na=False, dtype={"img_name": str})  # a name like 007 is no number
+    except ValueError as error:  # pandas says it without the name of the file
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path}: cannot be read as CSV ({reason}); fetch or make it again.") from error
+    for column in REQUIRED:
+        if column not in table or (table[column].astype(str) == "").any():
+            raise ValueError(f"{path}: the column `{column}` is missing or has gaps; complete the file.")
+    return table.to_dict("records")
 
 
 def scan_rows(root, dataset, split, fold, entry):
@@ -78,7 +93,8 @@ def scan_rows(root, dataset, split, fold, entry):
         "mask": str(mask),
         "seg": str(seg or ""),
         "age": entry.get("age", ""),
-        "sex": {"1": "m", "2": "f"}.get(str(entry.get("SEX_ID (1=m, 2=f)", "")), ""),
+        # a column with gaps has 1.0 and 2.0
+        "sex": {"1": "m", "2": "f"}.get(str(entry.get("SEX_ID (1=m, 2=f)", "")).removesuffix(".0"), ""),
         "site": entry.get("site", ""),
     }
     return [shared | {"contrast": contrast, "image": str(path)} for contrast, path in images.items()]

@@ -56,8 +56,8 @@ def simplex_matrix(height, width, octaves, persistence, frequency, device):
     """Sparse [H*W, 2L] float32 matrix: gradients on the lattices of all octaves -> noise field.
 
     Octave k has wavelength frequency / 2^k pixels and amplitude persistence^k; the octaves are summed, not normalised.
-    Every simplex field is 0 on its lattice points, and the coarse points are fine ones too: unshifted, a few pixels would
-    never get any noise, in no image. So each octave's lattice is shifted (by a sequence that avoids itself).
+    Every simplex field is 0 on its lattice points, and the coarse points are fine ones too: unshifted, a few pixels
+    would get no noise, in any image. So each octave's lattice is shifted (by a sequence that avoids itself).
     """
     row, column, value, offset = [], [], [], 0
     for k in range(octaves):
