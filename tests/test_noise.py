@@ -78,8 +78,8 @@ def test_paper_noise_has_the_expected_size():
 
 
 def test_every_pixel_gets_noise():
-    """A simplex field is 0 on its lattice points. If the octaves' lattices shared points, some pixels would get no noise
-    in any image."""
+    """A simplex field is 0 on its lattice points. If the octaves' lattices shared points, some pixels would get no
+    noise in any image."""
     spread = simplex_noise((300, 1, 80, 96), seed=0).std(0)
     assert spread.min() > 0.6 * spread.mean()
     assert spread.max() < 1.3 * spread.mean()
