@@ -23,13 +23,13 @@ CELL_LINES = 15
 # A module imports from the layers above it only.
 LAYERS = [
     {"files", "metrics", "mni", "noise", "postprocess", "ssim", "unet", "volumes"},
-    {"anatomy", "baselines", "datasets", "diffusion", "ensemble", "provenance"},
+    {"anatomy", "baselines", "datasets", "diffusion", "ensemble", "pictures", "provenance"},
     {"lesions", "scanner", "train"},
     {"cohort", "plots", "study"},
     {"params"},
 ]
 COHORT = {"anatomy", "cohort", "lesions", "mni", "scanner"}  # the cohort knows nothing of the method
-QUIET = {"files", "params", "plots", "provenance"}  # decide nothing that a step computes
+QUIET = {"files", "params", "pictures", "plots", "provenance"}  # decide nothing that a step computes
 
 
 def named(paths):
