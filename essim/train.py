@@ -9,6 +9,7 @@ from checkpoint.pt and ends with the weights that it would have had.
 """
 
 import json
+import math
 import time
 import warnings
 from pathlib import Path
@@ -57,10 +58,11 @@ class TrainConfig(BaseModel):
 
 def build_model(config):
     """An untrained `GaussianDiffusion` from a mapping with the fields of `TrainConfig`; the seed fixes its weights."""
-    torch.manual_seed(config["seed"])
     network = {k: config[k] for k in ("channels", "multipliers", "blocks", "head_channels", "patch")}
     process = {k: config[k] for k in ("timesteps", "schedule", "objective", "noise")}
-    return GaussianDiffusion(UNet(**network), **process)
+    with torch.random.fork_rng(devices=[]):  # loading a model must not reseed the caller's noise
+        torch.manual_seed(config["seed"])
+        return GaussianDiffusion(UNet(**network), **process)
 
 
 def pick_device():
@@ -192,7 +194,8 @@ def train(config, scans, contrast, preprocessing, out):
     losses, began, saved = [], time.monotonic() - state["seconds"], time.monotonic()
     bar = tqdm(total=steps * config.batch, initial=state["step"] * config.batch, desc=f"train {contrast}", unit="slice")
     for step in range(state["step"], steps):
-        lr = config.lr * (0.5 * (1 + np.cos(np.pi * step / steps)) if config.lr_schedule == "cosine" else 1.0)
+        # math.cos: a numpy number in the optimizer's state is what torch.load(weights_only=True) refuses
+        lr = config.lr * (0.5 * (1 + math.cos(math.pi * step / steps)) if config.lr_schedule == "cosine" else 1.0)
         optimizer.param_groups[0]["lr"] = lr
         x0 = 2 * data.batch(config.seed, step, config.batch).to(device, memory_format=torch.channels_last) - 1
         t, noise = draw_times_and_noise(diffusion, x0.shape, (config.seed, step))
@@ -210,9 +213,11 @@ def train(config, scans, contrast, preprocessing, out):
         if (step + 1) % every == 0 or step + 1 == steps:
             with autocast:
                 val_loss = validation_loss(average, fixed)
+            if not math.isfinite(val_loss):
+                raise ValueError(f"{out}: after {step + 1} steps the validation loss is {val_loss}; lower `lr`.")
             epoch = (step + 1) * config.batch / len(data)
             state["log"].append(
-                dict(step=step + 1, epoch=epoch, train_loss=float(np.mean(losses)), val_loss=val_loss, lr=float(lr))
+                dict(step=step + 1, epoch=epoch, train_loss=float(np.mean(losses)), val_loss=val_loss, lr=lr)
                 | {"seconds": state["seconds"]}
             )
             losses = []
@@ -275,7 +280,10 @@ def load_model(folder, device=None):
         config = json.loads((folder / "config.json").read_text())["training"]
         diffusion = build_model(TrainConfig(**config).model_dump())
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{folder / 'config.json'}: does not describe a model ({error}); train the model again.") from error
+        reason = " ".join(str(error).split())
+        raise ValueError(
+            f"{folder / 'config.json'}: does not describe a model ({reason}); train the model again."
+        ) from error
     try:
         diffusion.model.load_state_dict(load_file(folder / "weights.safetensors"))
     except Exception as error:
