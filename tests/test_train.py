@@ -1,0 +1,449 @@
+"""Training: it learns, it goes on bit for bit after any interruption, it says what is wrong."""
+
+import json
+import os
+import signal
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from helpers import AS_IT_IS, row
+from pydantic import ValidationError
+from safetensors.torch import load_file
+
+from essim import train as training
+from essim.train import HealthySlices, TrainConfig, build_model, draw_times_and_noise, load_model, train
+
+TINY = {
+    "channels": 8,
+    "multipliers": (1, 2),
+    "blocks": 1,
+    "head_channels": 8,
+    "patch": 2,
+    "batch": 4,
+    "epochs": 8,
+    "lr": 2e-3,
+    "timesteps": 100,
+    "augment": False,
+    "ema_decay": 0.9,
+}
+
+
+def tiny(**changes):
+    return TrainConfig(**TINY | changes)
+
+
+@pytest.fixture(scope="session")
+def scans(tmp_path_factory):
+    """The table of 6 healthy training and 2 validation scans."""
+    folder = tmp_path_factory.mktemp("healthy")
+    parts = ["train"] * 6 + ["val"] * 2
+    rows = [row(folder, seed=i, dataset="healthy", split=part) for i, part in enumerate(parts)]
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture(scope="session")
+def finished(scans, tmp_path_factory):
+    """A training that nothing interrupted: its folder."""
+    out = tmp_path_factory.mktemp("models") / "t2"
+    train(tiny(), scans, "t2", AS_IT_IS, out)
+    return out
+
+
+@pytest.fixture
+def save_always(monkeypatch):
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", -1)
+
+
+def files(out):
+    return sorted(p.name for p in out.iterdir())
+
+
+def assert_same_result(one, two):
+    assert (one / "weights.safetensors").read_bytes() == (two / "weights.safetensors").read_bytes()
+    assert (one / "config.json").read_bytes() == (two / "config.json").read_bytes()
+    logs = [pd.read_csv(out / "log.csv").drop(columns="seconds") for out in (one, two)]
+    pd.testing.assert_frame_equal(*logs, check_exact=True)
+
+
+def test_result_of_a_training(finished):
+    assert files(finished) == ["config.json", "log.csv", "weights.safetensors"]  # the checkpoint is gone
+    log = pd.read_csv(finished / "log.csv")
+    assert list(log.columns) == ["step", "epoch", "train_loss", "val_loss", "lr", "seconds"]
+    assert log.step.iloc[-1] == 8 * 6 // 4
+    assert log.epoch.iloc[-1] == 8
+    assert np.isfinite(log.to_numpy()).all()
+    description = json.loads((finished / "config.json").read_text())
+    assert description["contrast"] == "t2"
+    assert description["steps"] == 12
+    assert description["val_loss"] == log.val_loss.min()
+    assert TrainConfig(**description["training"]) == tiny()
+
+
+def test_training_lowers_the_loss(scans, tmp_path):
+    log = train(tiny(epochs=80, lr=4e-3), scans, "t2", AS_IT_IS, tmp_path)
+    assert log.val_loss.iloc[-1] < 0.7 * log.val_loss.iloc[0]
+    assert log.train_loss.iloc[-5:].mean() < 0.7 * log.train_loss.iloc[0]
+
+
+def test_the_best_weights_are_kept(scans, tmp_path, monkeypatch):
+    """Validation losses fall, then rise: the weights are those of the lowest."""
+    losses, snapshots = iter([3.0, 1.0, 2.0, 4.0] + [5.0] * 8), []
+
+    def scripted(average, fixed):
+        snapshots.append({k: v.clone() for k, v in average.model.state_dict().items()})
+        return next(losses)
+
+    monkeypatch.setattr(training, "validation_loss", scripted)
+    train(tiny(), scans, "t2", AS_IT_IS, tmp_path)
+    kept = load_file(tmp_path / "weights.safetensors")
+    assert all(torch.equal(kept[k], snapshots[1][k]) for k in kept)
+    assert not all(torch.equal(kept[k], snapshots[2][k]) for k in kept)
+    assert json.loads((tmp_path / "config.json").read_text())["val_loss"] == 1.0
+
+
+def test_same_seed_same_bits_whatever_the_global_state(scans, finished, tmp_path):
+    torch.manual_seed(1234)
+    np.random.seed(1234)
+    torch.rand(7)
+    train(tiny(), scans, "t2", AS_IT_IS, tmp_path)
+    assert_same_result(finished, tmp_path)
+
+
+def test_another_seed_gives_other_weights(scans, finished, tmp_path):
+    train(tiny(seed=1), scans, "t2", AS_IT_IS, tmp_path)
+    assert (finished / "weights.safetensors").read_bytes() != (tmp_path / "weights.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"augment": True, "lr_schedule": "cosine"}, {"objective": "pred_noise", "noise": "gaussian"}]
+)
+def test_interrupted_training_ends_with_the_same_bits(scans, finished, tmp_path, monkeypatch, save_always, changes):
+    config = tiny(**changes)
+    whole, out = finished, tmp_path / "parts"
+    if changes:
+        whole = tmp_path / "whole"
+        train(config, scans, "t2", AS_IT_IS, whole)
+    real = training.update_average
+    for stop in (5, 2):  # after five steps, and two further on
+        calls = []
+
+        def interrupt(*args, stop=stop, calls=calls):
+            calls.append(1)
+            if len(calls) > stop:
+                raise KeyboardInterrupt
+            real(*args)
+
+        monkeypatch.setattr(training, "update_average", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            train(config, scans, "t2", AS_IT_IS, out)
+        assert files(out) == ["checkpoint.pt"]  # nothing that could be taken for a result
+        torch.rand(3)  # the world goes on meanwhile
+    steps = []
+    monkeypatch.setattr(training, "update_average", lambda *args: (steps.append(1), real(*args)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        train(config, scans, "t2", AS_IT_IS, out)
+    assert len(steps) == 12 - 5 - 2  # it went on, it did not start again
+    assert_same_result(whole, out)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_kill_9_in_the_middle_of_a_checkpoint(scans, finished, tmp_path, monkeypatch, save_always):
+    """The process dies with half of its fourth checkpoint written: the third one counts."""
+    real, calls = torch.save, []
+
+    def save(content, path):
+        calls.append(1)
+        real(content, path)
+        if len(calls) == 4:
+            os.truncate(path, os.path.getsize(path) // 2)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    child = os.fork()
+    if child == 0:
+        try:
+            monkeypatch.setattr(torch, "save", save)
+            train(tiny(), scans, "t2", AS_IT_IS, tmp_path)
+        finally:
+            os._exit(1)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status)
+    assert os.WTERMSIG(status) == signal.SIGKILL
+    names = [name for name in files(tmp_path) if not name.startswith(".")]
+    assert names == ["checkpoint.pt"]
+    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["state"]["step"] == 3
+    train(tiny(), scans, "t2", AS_IT_IS, tmp_path)
+    assert_same_result(finished, tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"no checkpoint", "half"])
+def test_damaged_checkpoint_is_named_and_training_starts_again(scans, finished, tmp_path, content):
+    path = tmp_path / "checkpoint.pt"
+    if content == "half":
+        torch.save({"identity": "?", "model": torch.zeros(1000)}, path)
+        content = path.read_bytes()[:2000]
+    path.write_bytes(content)
+    with pytest.warns(UserWarning, match=r"checkpoint\.pt: cannot be read .*; training starts from the beginning"):
+        train(tiny(), scans, "t2", AS_IT_IS, tmp_path)
+    assert_same_result(finished, tmp_path)
+
+
+def test_checkpoint_of_other_settings_is_not_used(scans, finished, tmp_path, monkeypatch, save_always):
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    real = training.validation_loss
+    calls = []
+    monkeypatch.setattr(
+        training, "validation_loss", lambda *a: real(*a) if not calls.append(1) and len(calls) < 3 else interrupt()
+    )
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny(lr=1e-3), scans, "t2", AS_IT_IS, tmp_path)
+    assert (tmp_path / "checkpoint.pt").is_file()
+    monkeypatch.setattr(training, "validation_loss", real)
+    with pytest.warns(UserWarning, match=r"checkpoint\.pt: belongs to a training with other settings"):
+        train(tiny(), scans, "t2", AS_IT_IS, tmp_path)
+    assert_same_result(finished, tmp_path)
+
+
+def test_a_failed_write_keeps_the_checkpoint(scans, tmp_path, monkeypatch, save_always):
+    """The disk is full when the result is written: the training isn't lost."""
+
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(training, "save_file", full)
+    with pytest.raises(OSError, match=r"the disk is full.*weights\.safetensors"):
+        train(tiny(), scans, "t2", AS_IT_IS, tmp_path)
+    assert "checkpoint.pt" in files(tmp_path)
+    assert "weights.safetensors" not in files(tmp_path)
+
+
+def test_a_loss_that_is_no_number_stops_the_training(scans, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "validation_loss", lambda *args: float("nan"))
+    with pytest.raises(ValueError, match="validation loss.*`lr`"):
+        train(tiny(), scans, "t2", AS_IT_IS, tmp_path)
+    assert files(tmp_path) == []
+
+
+def test_no_scans(scans, tmp_path):
+    with pytest.raises(ValueError, match="no healthy train scans of this contrast"):
+        train(tiny(), scans, "t1", AS_IT_IS, tmp_path)
+    with pytest.raises(ValueError, match="no healthy val scans of this contrast"):
+        train(tiny(), scans[scans.split == "train"], "t2", AS_IT_IS, tmp_path)
+
+
+def test_only_healthy_training_scans_of_the_contrast_are_seen(scans, finished, tmp_path):
+    others = scans.assign(dataset="tumour", image="nowhere")
+    elsewhere = scans.assign(contrast="t1", image="nowhere")
+    tests = scans.assign(split="test", image="nowhere")
+    # the subjects of the healthy test part belong to the table, not to the training
+    train(tiny(), pd.concat([scans, others, elsewhere, tests]), "t2", AS_IT_IS, tmp_path)
+    assert_same_result(finished, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def slices(scans):
+    return HealthySlices(scans[scans.split == "train"], AS_IT_IS, False, "train")
+
+
+def test_every_epoch_serves_each_volume_once(slices):
+    seen = set()
+    for epoch in range(30):
+        picks = slices.epoch(0, epoch)
+        assert sorted(volume for volume, _ in picks) == list(range(6))
+        assert all(z in slices.filled[volume] for volume, z in picks)
+        seen |= set(picks)
+    assert len(seen) > 0.8 * sum(len(f) for f in slices.filled)  # and in time each slice
+    assert slices.epoch(0, 0) != slices.epoch(0, 1)
+    assert slices.epoch(0, 0) != slices.epoch(1, 0)
+    assert slices.epoch(0, 3) == slices.epoch(0, 3)
+
+
+def test_batches_walk_through_the_epochs_without_a_gap(slices):
+    """Six volumes in batches of four: steps 0 to 2 are epochs 0 and 1."""
+    picks = slices.epoch(7, 0) + slices.epoch(7, 1)
+    expected = torch.stack([torch.from_numpy(slices.volumes[v][z])[None] for v, z in picks])
+    assert torch.equal(torch.cat([slices.batch(7, step, 4) for step in range(3)]), expected)
+    assert torch.equal(slices.batch(7, 0, 12), expected)  # longer than an epoch
+
+
+def test_slices_are_axial(slices, scans):
+    from essim.volumes import load_scan
+
+    first = load_scan(scans.iloc[0], AS_IT_IS)
+    volume, z = next(pick for pick in slices.epoch(0, 0) if pick[0] == 0)
+    np.testing.assert_array_equal(slices.volumes[volume][z], first.image[:, :, z])
+    assert [z for z in range(8) if first.mask[:, :, z].any()] == slices.filled[0].tolist()
+
+
+def test_batches_are_functions_of_seed_and_step(scans):
+    augmented = HealthySlices(scans[scans.split == "train"], AS_IT_IS, True, "train")
+    again = HealthySlices(scans[scans.split == "train"], AS_IT_IS, True, "train")
+    ahead = [augmented.batch(0, step, 4) for step in range(4)]
+    before = torch.get_rng_state()
+    for step in (3, 0, 2, 1):
+        np.random.seed(step)
+        assert torch.equal(again.batch(0, step, 4), ahead[step])
+    assert torch.equal(torch.get_rng_state(), before)
+    assert not torch.equal(augmented.batch(1, 0, 4), ahead[0])
+
+
+def test_augmentation_changes_slices_and_stays_in_range(scans, slices):
+    augmented = HealthySlices(scans[scans.split == "train"], AS_IT_IS, True, "train")
+    changed = 0
+    for step in range(10):
+        found, plain = augmented.batch(0, step, 4), slices.batch(0, step, 4)
+        assert found.shape == plain.shape
+        assert found.dtype == torch.float32
+        assert torch.isfinite(found).all()
+        assert found.min() >= 0
+        assert found.max() <= 1
+        changed += ((found - plain).abs().flatten(1).amax(1) > 1e-3).sum().item()
+    # 1 - (1/2 * 3/4 * 3/4 * 1/2) = 86 % of the slices get something
+    assert 25 <= changed <= 40
+
+
+def test_validation_slices_are_fixed_and_spread(slices):
+    found = slices.spread(10)
+    assert found.shape == (10, 1, 16, 16)
+    assert torch.equal(found, slices.spread(10))
+    total = sum(len(f) for f in slices.filled)
+    assert len(slices.spread(1000)) == total  # no more than there are
+    assert torch.equal(slices.spread(1000)[0, 0], torch.from_numpy(slices.volumes[0][slices.filled[0][0]]))
+    assert torch.equal(slices.spread(1000)[-1, 0], torch.from_numpy(slices.volumes[5][slices.filled[5][-1]]))
+
+
+def test_times_cover_1_to_T():
+    diffusion = build_model(tiny(timesteps=5).model_dump())
+    drawn = [draw_times_and_noise(diffusion, (8, 1, 8, 8), (0, step)) for step in range(40)]
+    assert set(torch.cat([t for t, _ in drawn]).tolist()) == {1, 2, 3, 4, 5}
+    t, noise = draw_times_and_noise(diffusion, (8, 1, 8, 8), (0, 3))
+    assert torch.equal(t, drawn[3][0])
+    assert torch.equal(noise, drawn[3][1])
+    assert not torch.equal(noise, drawn[4][1])
+
+
+def test_moving_average():
+    model, average = (torch.nn.Linear(1, 1, bias=False) for _ in range(2))
+    torch.nn.init.constant_(model.weight, 1.0)
+    torch.nn.init.constant_(average.weight, 0.0)
+    training.update_average(average, model, 0.9, 10**6)
+    assert average.weight.item() == pytest.approx(0.1, abs=1e-6)
+    training.update_average(average, model, 0.9, 0)  # a young average: decay 1/10
+    assert average.weight.item() == pytest.approx(0.1 * 0.1 + 0.9, abs=1e-6)
+    training.update_average(average, model, 0.0, 5)  # none
+    assert average.weight.item() == 1.0
+
+
+def test_config():
+    assert TrainConfig().model_dump() == {
+        "seed": 0,
+        "epochs": 1600,
+        "batch": 32,
+        "lr": 1e-4,
+        "lr_schedule": "constant",
+        "ema_decay": 0.0,
+        "channels": 128,
+        "multipliers": (1, 2, 2),
+        "blocks": 3,
+        "head_channels": 64,
+        "patch": 1,
+        "timesteps": 1000,
+        "schedule": "cosine",
+        "objective": "pred_x0",
+        "noise": "simplex",
+        "augment": True,
+        "bfloat16": False,
+    }
+    for wrong in ({"epoch": 3}, {"lr": 0}, {"channels": 12}, {"noise": "perlin"}, {"batch": 0}, {"ema_decay": 1.0}):
+        (name,) = wrong
+        with pytest.raises(ValidationError, match=name):
+            TrainConfig(**wrong)
+
+
+def test_load_model_gives_the_trained_network(finished):
+    diffusion = load_model(finished)
+    weights = load_file(finished / "weights.safetensors")
+    for name, value in diffusion.model.state_dict().items():
+        assert torch.equal(value.cpu(), weights[name])
+    assert not diffusion.training
+    assert diffusion.timesteps == 100
+    x = torch.rand(1, 1, 16, 16)
+    assert diffusion.reconstruct(x.to(diffusion.betas.device), t=50, seed=0).std() > 0
+
+
+def test_loading_a_model_leaves_the_global_generator_alone(finished):
+    torch.manual_seed(77)
+    before = torch.get_rng_state()
+    load_model(finished)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def copy(finished, folder):
+    folder.mkdir()
+    for name in ("config.json", "weights.safetensors"):
+        (folder / name).write_bytes((finished / name).read_bytes())
+    return folder
+
+
+def one_sentence(caught, name):
+    message = str(caught.value)
+    assert name in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("name", ["config.json", "weights.safetensors"])
+def test_load_model_missing_file(finished, tmp_path, name):
+    folder = copy(finished, tmp_path / "m")
+    (folder / name).unlink()
+    with pytest.raises(FileNotFoundError, match="no such file; train the model first") as caught:
+        load_model(folder)
+    one_sentence(caught, str(folder / name))
+
+
+@pytest.mark.parametrize("kept", [0, 4, 100, 0.5])
+def test_load_model_truncated_weights(finished, tmp_path, kept):
+    folder = copy(finished, tmp_path / "m")
+    path = folder / "weights.safetensors"
+    os.truncate(path, kept if isinstance(kept, int) else int(kept * path.stat().st_size))
+    with pytest.raises(ValueError, match="does not fit the architecture in config.json or is damaged") as caught:
+        load_model(folder)
+    one_sentence(caught, str(path))
+
+
+@pytest.mark.parametrize("changes", [{"channels": 16}, {"blocks": 2}, {"patch": 1}, {"multipliers": [1, 2, 2]}])
+def test_load_model_of_another_architecture(finished, tmp_path, changes):
+    folder = copy(finished, tmp_path / "m")
+    description = json.loads((folder / "config.json").read_text())
+    description["training"] |= changes
+    (folder / "config.json").write_text(json.dumps(description))
+    with pytest.raises(ValueError, match="put the matching config.json beside it") as caught:
+        load_model(folder)
+    one_sentence(caught, str(folder / "weights.safetensors"))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        "{}",
+        "3",
+        '{"training": 3}',
+        '{"training": {"depth": 3}}',
+        '{"training": {"lr": "fast"}}',
+        '{"training": {"head_channels": 24}}',
+        b"\xff\x00",
+    ],
+)
+def test_load_model_damaged_config(finished, tmp_path, content):
+    folder = copy(finished, tmp_path / "m")
+    (folder / "config.json").write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(ValueError, match="does not describe a model .*; train the model again") as caught:
+        load_model(folder)
+    one_sentence(caught, str(folder / "config.json"))
