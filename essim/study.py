@@ -65,6 +65,9 @@ def reconstruct_set(diffusion, scans, preprocessing, out, *, t, draws, seed):
     """
     if not len(scans):
         raise ValueError(f"{out}: no scans to reconstruct; check `dataset` and `contrast` against the scan table.")
+    if scans.subject.duplicated().any():
+        twice = scans.subject[scans.subject.duplicated()].iloc[0]
+        raise ValueError(f"{out}: {twice} is to be reconstructed more than once; keep one set and one contrast of the table.")
     with writing(out) as folder:
         folder.mkdir()
         for row in tqdm(scans.to_dict("records"), desc="reconstruct", unit="volume"):
