@@ -104,6 +104,27 @@ def test_the_best_weights_are_kept(scans, tmp_path, monkeypatch):
     assert json.loads((tmp_path / "config.json").read_text())["val_loss"] == 1.0
 
 
+def test_the_best_weights_survive_an_interruption(scans, tmp_path, monkeypatch, save_always):
+    """The lowest validation loss came before the interruption."""
+    out, snapshots = tmp_path / "model", []
+    script = iter([3.0, 1.0, 2.0, KeyboardInterrupt()] + [5.0] * 9)
+
+    def scripted(average, fixed):
+        snapshots.append({k: v.clone() for k, v in average.model.state_dict().items()})
+        loss = next(script)
+        if isinstance(loss, BaseException):
+            raise loss
+        return loss
+
+    monkeypatch.setattr(training, "validation_loss", scripted)
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny(), scans, "t2", AS_IT_IS, out)
+    log = train(tiny(), scans, "t2", AS_IT_IS, out)
+    assert log.val_loss.tolist() == [3, 1, 2] + [5] * 9
+    kept = load_file(out / "weights.safetensors")
+    assert all(torch.equal(kept[k], snapshots[1][k]) for k in kept)
+
+
 def test_same_seed_same_bits_whatever_the_global_state(scans, finished, tmp_path):
     torch.manual_seed(1234)
     np.random.seed(1234)

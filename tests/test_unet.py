@@ -106,6 +106,21 @@ def test_gradient_reaches_every_parameter():
     assert silent == []
 
 
+def test_skip_connections_join_the_two_sides():
+    """Each block on the way up sees, beside what comes from below, its partner of the way down."""
+    network, down, up = tiny(), [], []
+    for layer in (network.stem, *network.down):
+        layer.register_forward_hook(lambda layer, args, out: down.append(out))
+    for layer in network.up:
+        if isinstance(layer, ResidualBlock):
+            layer.register_forward_hook(lambda layer, args, out: up.append(args[0]))
+    network(torch.randn(1, 1, 16, 16), torch.tensor([5]))
+    assert len(up) == len(down) == 4  # stem, block, halving, block
+    for partner, seen in zip(reversed(down), up, strict=True):
+        assert partner.abs().max() > 0
+        assert torch.equal(seen[:, -partner.shape[1] :], partner)
+
+
 def test_time_matters_once_trained():
     network = trained(tiny(), steps=10)
     x = torch.randn(1, 1, 16, 16)
