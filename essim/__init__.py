@@ -4,26 +4,33 @@ The package holds the method; the notebooks hold the study. A scan's walk: `data
 `diffusion` reconstructs it as if healthy, `ensemble` scores the difference, `postprocess` cleans it, `metrics` judges it.
 """
 
-from essim.datasets import load_scans
-from essim.diffusion import GaussianDiffusion
-from essim.ensemble import ensemble_map, l1_map
-from essim.metrics import average_precision, best_dice, fit_threshold
-from essim.noise import simplex_noise
-from essim.ssim import SIGMAS, ssim_map, ssim_maps
-from essim.unet import UNet
+import importlib
 
 __version__ = "0.1.0"
-__all__ = [
-    "SIGMAS",
-    "GaussianDiffusion",
-    "UNet",
-    "average_precision",
-    "best_dice",
-    "ensemble_map",
-    "fit_threshold",
-    "l1_map",
-    "load_scans",
-    "simplex_noise",
-    "ssim_map",
-    "ssim_maps",
-]
+
+# The public names and where they live. They are fetched when first used, so that `import essim` stays quick.
+_HOME = {
+    "GaussianDiffusion": "diffusion",
+    "SIGMAS": "ssim",
+    "UNet": "unet",
+    "average_precision": "metrics",
+    "best_dice": "metrics",
+    "ensemble_map": "ensemble",
+    "fit_threshold": "metrics",
+    "l1_map": "ensemble",
+    "load_scans": "datasets",
+    "simplex_noise": "noise",
+    "ssim_map": "ssim",
+    "ssim_maps": "ssim",
+}
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name):
+    if name not in _HOME:
+        raise AttributeError(f"module 'essim' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"essim.{_HOME[name]}"), name)
+
+
+def __dir__():
+    return sorted([*globals(), *__all__])

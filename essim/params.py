@@ -26,8 +26,7 @@ from pydantic import (
     ValidationError,
 )
 
-from essim.train import TrainConfig
-from essim.volumes import Preprocessing
+from essim.settings import Preprocessing, TrainConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 

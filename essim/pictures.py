@@ -91,7 +91,8 @@ def reconstruction(rows, names):
 
 def kernel_maps(maps, outline):
     """Anomaly maps of one slice side by side, {title: [H, W]}, each from 0 to its own 99.5th percentile."""
-    return slice_grid([[Panel(m, outline, "map") for m in maps.values()]], list(maps), [""])[0]
+    size = 2 if len(maps) <= 4 else 1.45
+    return slice_grid([[Panel(m, outline, "map") for m in maps.values()]], list(maps), [""], size)[0]
 
 
 def ensemble_weights(similarity, weights, sigmas, outline):

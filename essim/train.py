@@ -13,47 +13,23 @@ import math
 import time
 import warnings
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 import torch
 import torchio as tio
-from pydantic import BaseModel, ConfigDict, Field
 from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
 from essim.diffusion import GaussianDiffusion
 from essim.files import writing
+from essim.settings import TrainConfig
 from essim.unet import UNet
 from essim.volumes import load_scan
 
 VALIDATIONS = 40  # validation passes (and log lines) a training
 VALIDATION_SLICES = 64
 CHECKPOINT_SECONDS = 30
-
-
-class TrainConfig(BaseModel):
-    """The network, the diffusion process and how long to train; the defaults are the paper's."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    seed: int = Field(0, ge=0)
-    epochs: int = Field(1600, ge=1, description="one random slice a volume and epoch")
-    batch: int = Field(32, ge=1, description="slices a step")
-    lr: float = Field(1e-4, gt=0)
-    lr_schedule: Literal["constant", "cosine"] = Field("constant", description="cosine: falls to 0 at the end")
-    ema_decay: float = Field(0.0, ge=0, lt=1, description="moving average of the weights; 0: none")
-    channels: int = Field(128, ge=8, multiple_of=8)
-    multipliers: tuple[int, ...] = Field((1, 2, 2), min_length=1)
-    blocks: int = Field(3, ge=1)
-    head_channels: int = Field(64, ge=1)
-    patch: int = Field(1, ge=1, description="pixels folded into channels, per side")
-    timesteps: int = Field(1000, ge=2)
-    schedule: Literal["cosine", "linear"] = "cosine"
-    objective: Literal["pred_x0", "pred_noise"] = "pred_x0"
-    noise: Literal["simplex", "gaussian"] = "simplex"
-    augment: bool = Field(True, description="gamma, bias field, blur and ghosting")
-    bfloat16: bool = Field(False, description="autocast to bfloat16 where the hardware computes in it")
 
 
 def build_model(config):
@@ -127,18 +103,18 @@ def _stream(*key):
     return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
 
 
-def draw_times_and_noise(diffusion, shape, key):
-    """t [N] uniform in 1..T and noise of `shape`, fixed by the key."""
+def draw_times_and_noise(diffusion, shape, key, t_range):
+    """t [N] uniform from the first to the last step of `t_range`, and noise of `shape`, fixed by the key."""
     generator = torch.Generator().manual_seed(_stream(*key, 2))
-    t = torch.randint(1, diffusion.timesteps + 1, (shape[0],), generator=generator)
+    t = torch.randint(t_range[0], t_range[1] + 1, (shape[0],), generator=generator)
     return t.to(diffusion.betas.device), diffusion.sample_noise(shape, seed=_stream(*key, 3))
 
 
 @torch.no_grad()
-def validation_loss(diffusion, slices):
-    """The loss on fixed slices [M, 1, H, W] in [0, 1] with fixed noise and t spread over 1..T: comparable all through."""
+def validation_loss(diffusion, slices, t_range):
+    """The loss on fixed slices [M, 1, H, W] in [0, 1], fixed noise, t spread over `t_range`: comparable all through."""
     total = 0.0
-    every = torch.linspace(1, diffusion.timesteps, len(slices)).round().long().to(slices.device)
+    every = torch.linspace(*t_range, len(slices)).round().long().to(slices.device)
     for i, part in enumerate(slices.split(16)):
         noise = diffusion.sample_noise(part.shape, seed=i)
         total += len(part) * diffusion.p_losses(2 * part - 1, every[16 * i : 16 * i + len(part)], noise).item()
@@ -171,6 +147,7 @@ def train(config, scans, contrast, preprocessing, out):
     diffusion = build_model(config.model_dump()).to(device, memory_format=torch.channels_last)
     average = build_model(config.model_dump()).to(device, memory_format=torch.channels_last)
     best = {k: v.clone() for k, v in average.model.state_dict().items()}
+    t_range = config.t_range or (1, config.timesteps)
     optimizer = torch.optim.Adam(diffusion.parameters(), lr=config.lr)
     steps = max(1, config.epochs * len(data) // config.batch)
     identity = json.dumps([config.model_dump(), preprocessing.model_dump(), contrast, list(rows.subject)])
@@ -198,7 +175,7 @@ def train(config, scans, contrast, preprocessing, out):
         lr = config.lr * (0.5 * (1 + math.cos(math.pi * step / steps)) if config.lr_schedule == "cosine" else 1.0)
         optimizer.param_groups[0]["lr"] = lr
         x0 = 2 * data.batch(config.seed, step, config.batch).to(device, memory_format=torch.channels_last) - 1
-        t, noise = draw_times_and_noise(diffusion, x0.shape, (config.seed, step))
+        t, noise = draw_times_and_noise(diffusion, x0.shape, (config.seed, step), t_range)
         with autocast:
             loss = diffusion.p_losses(x0, t, noise)
         optimizer.zero_grad(set_to_none=True)
@@ -212,7 +189,7 @@ def train(config, scans, contrast, preprocessing, out):
         state["step"], state["seconds"] = step + 1, time.monotonic() - began
         if (step + 1) % every == 0 or step + 1 == steps:
             with autocast:
-                val_loss = validation_loss(average, fixed)
+                val_loss = validation_loss(average, fixed, t_range)
             if not math.isfinite(val_loss):
                 raise ValueError(f"{out}: after {step + 1} steps the validation loss is {val_loss}; lower `lr`.")
             epoch = (step + 1) * config.batch / len(data)

@@ -12,16 +12,8 @@ import numpy as np
 import SimpleITK as sitk
 import torch
 import torchio as tio
-from pydantic import BaseModel, ConfigDict, Field
 
-
-class Preprocessing(BaseModel):
-    """What is done to a scan before anything looks at it; the defaults are the paper's."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    smooth: bool = Field(True, description="curvature-flow smoothing, 3 iterations with time step 0.125")
-    shape: tuple[int, int, int] = Field((192, 192, 100), description="centre crop or pad to these voxels (H, W, D)")
-    factor: int = Field(2, ge=1, description="then downsample by this factor, B-spline")
+from essim.settings import Preprocessing  # noqa: F401 (belongs to this module's interface)
 
 
 @dataclass

@@ -340,9 +340,9 @@ def test_validation_slices_are_fixed_and_spread(slices):
 
 def test_times_cover_1_to_T():
     diffusion = build_model(tiny(timesteps=5).model_dump())
-    drawn = [draw_times_and_noise(diffusion, (8, 1, 8, 8), (0, step)) for step in range(40)]
+    drawn = [draw_times_and_noise(diffusion, (8, 1, 8, 8), (0, step), (1, 5)) for step in range(40)]
     assert set(torch.cat([t for t, _ in drawn]).tolist()) == {1, 2, 3, 4, 5}
-    t, noise = draw_times_and_noise(diffusion, (8, 1, 8, 8), (0, 3))
+    t, noise = draw_times_and_noise(diffusion, (8, 1, 8, 8), (0, 3), (1, 5))
     assert torch.equal(t, drawn[3][0])
     assert torch.equal(noise, drawn[3][1])
     assert not torch.equal(noise, drawn[4][1])
