@@ -1,0 +1,74 @@
+"""The walkthrough runs by itself; the notebooks' defaults are the laptop profile's; their figures can be drawn.
+
+That every notebook of the study runs is shown by the smoke run of the graph (test_workflow.py, test_smoke.py).
+"""
+
+import ast
+import re
+import statistics
+from pathlib import Path
+
+import nbclient
+import nbformat
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").rglob("*.ipynb"))
+STEPS = [path for path in NOTEBOOKS if path.parent.name == "notebooks"]
+WALKTHROUGH = ROOT / "notebooks/walkthrough/the_method_in_ten_cells.ipynb"
+
+
+def code_cells(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def literals(cell):
+    """{name: value} of a cell of plain assignments."""
+    return {line.targets[0].id: ast.literal_eval(line.value) for line in ast.parse(cell.source).body}
+
+
+def test_the_walkthrough_runs_without_a_trained_model(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "1")
+    notebook = nbformat.read(WALKTHROUGH, 4)
+    parameters, *cells = code_cells(notebook)
+    assert set(literals(parameters)) == {"model", "subjects", "epochs"}
+    assert len(cells) == 10, "it promises ten cells"
+    parameters.source = "model, subjects, epochs = 'results/no_such_model', 2, 4"
+    nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    drawn = [any("image/png" in output.get("data", {}) for output in cell.outputs) for cell in cells]
+    assert sum(drawn) == 7, "a picture after every step"
+    widget = "application/vnd.jupyter.widget-view+json"
+    assert any(widget in output.get("data", {}) for cell in cells for output in cell.outputs), "the slider"
+    assert not list(tmp_path.iterdir()), "nothing is left behind"
+
+
+@pytest.mark.parametrize("path", STEPS, ids=[path.stem for path in STEPS])
+def test_the_defaults_are_the_laptop_profile(path):
+    profile = yaml.safe_load((ROOT / "workflow/config.yaml").read_text())["profiles"]["laptop"]
+    known = {"data": profile["data"], "results": profile["results"], "datasets": list(profile["sets"])}
+    known |= {name: profile[name] for name in ("preprocessing", "temperature")}
+    known |= {"sigmas": profile["ablation_sigmas" if path.stem == "04_kernel_ablation" else "sigmas"]}
+    known |= {"training": {"seed": profile["seed"]} | profile["training"], "seed": profile["seed"]}
+    known |= profile["reconstruction"] | (profile["cohort"] if path.stem == "01_cohort" else {})
+    values = literals(code_cells(nbformat.read(path, 4))[0])
+    free = {"workers", "contrast", "dataset"}  # one value each of what the graph goes through
+    assert {name: value for name, value in values.items() if name not in free} == {
+        name: known[name] for name in values if name not in free
+    }
+    if path.stem == "03_reconstruct":
+        assert values["contrast"] == profile["sets"][values["dataset"]]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=[path.stem for path in NOTEBOOKS])
+def test_a_notebook_reads_like_a_lesson(path):
+    cells = nbformat.read(path, 4).cells
+    assert cells[0].cell_type == "markdown" and "**What you will see" in cells[0].source, "a claim comes first"
+    if path in STEPS:
+        assert "**Needs**" in cells[0].source and "**Writes**" in cells[0].source
+    lengths = [len(cell.source.splitlines()) for cell in cells if cell.cell_type == "code"]
+    assert statistics.median(lengths) <= 8
+    for cell in cells:  # a result in prose would stay when the numbers change
+        if cell.cell_type == "markdown":
+            assert not re.search(r"(AUPRC|Dice|regret) (of|is|was|reaches) (about )?0?\.\d", cell.source)
