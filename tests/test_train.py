@@ -92,7 +92,7 @@ def test_the_best_weights_are_kept(scans, tmp_path, monkeypatch):
     """Validation losses fall, then rise: the weights are those of the lowest."""
     losses, snapshots = iter([3.0, 1.0, 2.0, 4.0] + [5.0] * 8), []
 
-    def scripted(average, fixed):
+    def scripted(average, *_):
         snapshots.append({k: v.clone() for k, v in average.model.state_dict().items()})
         return next(losses)
 
@@ -109,7 +109,7 @@ def test_the_best_weights_survive_an_interruption(scans, tmp_path, monkeypatch, 
     out, snapshots = tmp_path / "model", []
     script = iter([3.0, 1.0, 2.0, KeyboardInterrupt()] + [5.0] * 9)
 
-    def scripted(average, fixed):
+    def scripted(average, *_):
         snapshots.append({k: v.clone() for k, v in average.model.state_dict().items()})
         loss = next(script)
         if isinstance(loss, BaseException):
@@ -348,6 +348,19 @@ def test_times_cover_1_to_T():
     assert not torch.equal(noise, drawn[4][1])
 
 
+def test_training_and_validation_see_the_range_of_steps(scans, tmp_path, monkeypatch):
+    seen, real = [], training.GaussianDiffusion.p_losses
+
+    def listen(self, x0, t, noise):
+        seen.extend(t.tolist())
+        return real(self, x0, t, noise)
+
+    monkeypatch.setattr(training.GaussianDiffusion, "p_losses", listen)
+    train(tiny(t_range=(40, 44)), scans, "t2", AS_IT_IS, tmp_path)
+    assert set(seen) == {40, 41, 42, 43, 44}
+    assert load_model(tmp_path).timesteps == 100  # the schedule is the same as ever
+
+
 def test_moving_average():
     model, average = (torch.nn.Linear(1, 1, bias=False) for _ in range(2))
     torch.nn.init.constant_(model.weight, 1.0)
@@ -374,12 +387,16 @@ def test_config():
         "head_channels": 64,
         "patch": 1,
         "timesteps": 1000,
+        "t_range": None,
         "schedule": "cosine",
         "objective": "pred_x0",
         "noise": "simplex",
         "augment": True,
         "bfloat16": False,
     }
+    for t_range in ((0, 10), (5, 4), (1, 1001)):
+        with pytest.raises(ValidationError, match=r"t_range must be two steps in order within 1\.\.1000"):
+            TrainConfig(t_range=t_range)
     for wrong in ({"epoch": 3}, {"lr": 0}, {"channels": 12}, {"noise": "perlin"}, {"batch": 0}, {"ema_decay": 1.0}):
         (name,) = wrong
         with pytest.raises(ValidationError, match=name):
