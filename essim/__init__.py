@@ -1,7 +1,8 @@
 """essim: unsupervised anomaly detection in brain MRI with diffusion models and ensembled SSIM maps.
 
 The package holds the method; the notebooks hold the study. A scan's walk: `datasets` lists it, `volumes` loads it,
-`diffusion` reconstructs it as if healthy, `ensemble` scores the difference, `postprocess` cleans it, `metrics` judges it.
+`diffusion` reconstructs it as if healthy, `ensemble` scores the difference, `postprocess` cleans it and
+`metrics` judges it.
 """
 
 import importlib

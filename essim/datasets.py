@@ -35,9 +35,9 @@ def load_scans(source, *, fold=0):
     Args:
         source: the data folder. fold: which of the training folds.
 
-    Returns: columns `dataset, subject, split, fold, contrast, image, mask, seg, age, sex, site`, one row for each subject
-    and contrast that is on disk; paths are strings, "" where absent. A subject without one of the contrasts has no row
-    for it, and a warning counts them.
+    Returns: columns `dataset, subject, split, fold, contrast, image, mask, seg, age, sex, site`, one row for each
+    subject and contrast that is on disk; paths are strings, "" where absent. A subject without one of the contrasts
+    has no row for it, and a warning counts them.
 
     Raises:
         FileNotFoundError: the folder or a split file is missing, or a file that it names (image, mask or seg).
@@ -46,7 +46,9 @@ def load_scans(source, *, fold=0):
     root = Path(source)
     splits = root / "splits"
     if not splits.is_dir():
-        raise FileNotFoundError(f"{root}: has no folder `splits`; generate the cohort there (notebook 01_cohort) or correct the path.")
+        raise FileNotFoundError(
+            f"{root}: has no folder `splits`; generate the cohort there (notebook 01_cohort) or correct the path."
+        )
     rows, absent = [], {}
     for dataset, split, path in split_files(splits, fold):
         if not path.is_file():
@@ -57,7 +59,7 @@ def load_scans(source, *, fold=0):
                 absent[dataset, contrast] = absent.get((dataset, contrast), 0) + 1
             rows += subject
     for (dataset, contrast), count in sorted(absent.items()):
-        warnings.warn(f"{root}: {count} {dataset} subject(s) without {contrast} are left out for that contrast.", stacklevel=2)
+        warnings.warn(f"{root}: {count} {dataset} subject(s) without {contrast} are left out for it.", stacklevel=2)
     return pd.DataFrame(rows, columns=COLUMNS)
 
 

@@ -90,7 +90,7 @@ def simplex_noise(shape, *, octaves=6, persistence=0.8, frequency=64, seed=None,
         ValueError: `shape` hasn't four entries, or `octaves` is below 1.
     """
     if len(shape) != 4:
-        raise ValueError(f"simplex_noise: shape must be (N, C, H, W), got {tuple(shape)}; noise is drawn slice by slice.")
+        raise ValueError(f"simplex_noise: shape must be (N, C, H, W), got {tuple(shape)}; noise is drawn by slice.")
     if octaves < 1:
         raise ValueError(f"simplex_noise: octaves must be at least 1, got {octaves}.")
     n, c, height, width = shape

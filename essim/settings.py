@@ -1,6 +1,7 @@
 """What a study can set, validated: how scans are preprocessed, what is trained and for how long.
 
-In: plain values from a notebook, config.yaml or config.json. Out: frozen objects; the defaults are the paper's protocol.
+In: plain values from a notebook, config.yaml or config.json. Out: frozen objects.
+The defaults are the paper's protocol.
 """
 
 from typing import Literal

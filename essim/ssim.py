@@ -96,7 +96,7 @@ def check_pair(x, y, sigmas, data_range):
         return value_range(x, y)
     data_range = torch.as_tensor(data_range, dtype=x.dtype, device=x.device)
     if (data_range <= 0).any():
-        raise ValueError(f"SSIM: data_range must be above 0, got {data_range.tolist()}; leave it out to use the data's.")
+        raise ValueError(f"SSIM: data_range must be above 0, got {data_range.tolist()}; leave it out for the data's.")
     return data_range.expand(len(x))
 
 

@@ -1,6 +1,6 @@
 """The loops that the notebooks share: reconstruct a patient set, then score it.
 
-In: the scan table and a trained model; then a folder of reconstructions and a scorer. Out: that folder; tidy score tables.
+In: the scan table and a trained model; then a folder of reconstructions and a scorer. Out: that folder; score tables.
 
     reconstructions/<set>/scans.csv                                          one row a subject
     reconstructions/<set>/<subject>/{image,reconstruction,mask,seg}.nii.gz   preprocessed, on one grid
@@ -67,7 +67,7 @@ def reconstruct_set(diffusion, scans, preprocessing, out, *, t, draws, seed):
         raise ValueError(f"{out}: no scans to reconstruct; check `dataset` and `contrast` against the scan table.")
     if scans.subject.duplicated().any():
         twice = scans.subject[scans.subject.duplicated()].iloc[0]
-        raise ValueError(f"{out}: {twice} is to be reconstructed more than once; keep one set and one contrast of the table.")
+        raise ValueError(f"{out}: {twice} comes more than once; keep one set and one contrast of the table.")
     with writing(out) as folder:
         folder.mkdir()
         for row in tqdm(scans.to_dict("records"), desc="reconstruct", unit="volume"):
@@ -91,7 +91,7 @@ def read_cases(folder, split=None):
     """
     folder = Path(folder)
     if not (folder / "scans.csv").is_file():
-        raise FileNotFoundError(f"{folder / 'scans.csv'}: no such file; reconstruct the set first (notebook 03_reconstruct).")
+        raise FileNotFoundError(f"{folder / 'scans.csv'}: no such file; reconstruct the set first (03_reconstruct).")
     table = pd.read_csv(folder / "scans.csv", keep_default_na=False, dtype={"subject": str})
     for row in table.to_dict("records"):
         if split in (None, row["split"]):
@@ -112,7 +112,7 @@ def widest_slice(seg):
 
 
 def residuals(folder):
-    """How well each case was rebuilt: a DataFrame with the mean |x - y| `inside` its lesions and `outside`, in the brain."""
+    """How well each case was rebuilt: a DataFrame, mean |x - y| `inside` its lesions and `outside` in the brain."""
     rows = []
     for case in read_cases(folder):
         error, healthy = np.abs(case.image - case.reconstruction), case.mask & ~case.seg

@@ -51,7 +51,7 @@ class HealthySlices:
 
     def __init__(self, rows, preprocessing, augment, name):
         if not len(rows):
-            raise ValueError(f"train: the scan table has no healthy {name} scans of this contrast; check the split files.")
+            raise ValueError(f"train: no healthy {name} scans of this contrast in the table; check the split files.")
         records = tqdm(rows.to_dict("records"), desc=f"{name} volumes", unit="volume")
         scans = [load_scan(row, preprocessing) for row in records]
         self.volumes = [np.ascontiguousarray(scan.image.transpose(2, 0, 1)) for scan in scans]  # [D, H, W] each

@@ -3,8 +3,8 @@
 In: noised slices [N, 1, H, W] in about [-1, 1] and their times t [N] (1..T). Out: [N, 1, H, W].
 Paper: section 3 (implementation); the blocks follow Dhariwal & Nichol (2021).
 
-    x -> unshuffle -> conv -> [down: blocks + half]* -> block, attention, block -> [up: double + blocks]* -> conv -> shuffle -> y
-                                    `------------------ skip connections ------------------'
+    x -> unshuffle -> conv -> [blocks, halve]* -> block, attention, block -> [double, blocks]* -> conv -> shuffle -> y
+                                   `---------------- skip connections ----------------'
 """
 
 import math
@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 
 def time_embedding(t, channels):
-    """Sinusoidal embedding of the times t [N]: float32 [N, channels] (Vaswani et al., 2017; wavelengths 2 pi to 10^4)."""
+    """Sinusoidal embedding of the times t [N]: float32 [N, channels] (Vaswani et al., 2017)."""
     half = channels // 2
     frequencies = torch.exp(-math.log(10_000) / half * torch.arange(half, dtype=torch.float32, device=t.device))
     angles = t[:, None].float() * frequencies
@@ -28,7 +28,7 @@ def norm(channels):
 
 
 class ResidualBlock(nn.Module):
-    """[N, in, H, W] -> [N, out, H, W]; the time scales and shifts the normalised features (scale-shift conditioning)."""
+    """[N, in, H, W] -> [N, out, H, W]; the time scales and shifts the normalised features (scale-shift)."""
 
     def __init__(self, channels_in, channels_out, channels_time):
         super().__init__()

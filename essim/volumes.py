@@ -59,8 +59,8 @@ def read_label(path, like, affine, image_path):
     data, label_affine = read_nifti(path)
     if data.shape != like.shape or not np.allclose(label_affine, affine, atol=1e-3):
         raise ValueError(
-            f"{path}: does not fit {image_path} (shape {list(data.shape)} against {list(like.shape)}, or another affine); "
-            "bring both to one grid with nearest-neighbour resampling."
+            f"{path}: does not fit {image_path} (shape {list(data.shape)} against {list(like.shape)}, or another "
+            "affine); bring both to one grid with nearest-neighbour resampling."
         )
     return data > 0
 
@@ -109,7 +109,8 @@ def load_scan(row, preprocessing):
         subject = tio.Resample(spacing, image_interpolation="bspline")(subject)
     mask = subject.mask.numpy()[0] > 0
     if not mask.any():
-        raise ValueError(f"{row['mask']}: no brain is left after the centre crop to {list(preprocessing.shape)}; enlarge `shape`.")
+        shape = list(preprocessing.shape)
+        raise ValueError(f"{row['mask']}: no brain is left after the centre crop to {shape}; enlarge `shape`.")
     image = np.where(mask, subject.image.numpy()[0].clip(0, 1), 0).astype(np.float32)
     return Scan(row["subject"], image, mask, (subject.seg.numpy()[0] > 0) & mask, subject.image.affine)
 
