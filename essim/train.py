@@ -8,10 +8,12 @@ Everything random is a function of (seed, epoch) or (seed, step), never of what 
 from checkpoint.pt and ends with the weights that it would have had.
 """
 
+import functools
 import json
 import math
 import time
 import warnings
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +59,7 @@ class HealthySlices:
         self.volumes = [np.ascontiguousarray(scan.image.transpose(2, 0, 1)) for scan in scans]  # [D, H, W] each
         self.filled = [np.flatnonzero(scan.mask.any((0, 1))) for scan in scans]  # slices that show brain
         self.augment = augmentation() if augment else None
+        self.checksum = functools.reduce(lambda crc, volume: zlib.crc32(volume, crc), self.volumes, 0)
 
     def __len__(self):
         return len(self.volumes)
@@ -142,7 +145,8 @@ def train(config, scans, contrast, preprocessing, out):
     out.mkdir(parents=True, exist_ok=True)
     rows = scans[(scans.dataset == "healthy") & (scans.contrast == contrast)]
     data = HealthySlices(rows[rows.split == "train"], preprocessing, config.augment, "train")
-    fixed = HealthySlices(rows[rows.split == "val"], preprocessing, False, "val").spread(VALIDATION_SLICES).to(device)
+    unseen = HealthySlices(rows[rows.split == "val"], preprocessing, False, "val")
+    fixed = unseen.spread(VALIDATION_SLICES).to(device)
 
     diffusion = build_model(config.model_dump()).to(device, memory_format=torch.channels_last)
     average = build_model(config.model_dump()).to(device, memory_format=torch.channels_last)
@@ -150,7 +154,7 @@ def train(config, scans, contrast, preprocessing, out):
     t_range = config.t_range or (1, config.timesteps)
     optimizer = torch.optim.Adam(diffusion.parameters(), lr=config.lr)
     steps = max(1, config.epochs * len(data) // config.batch)
-    identity = json.dumps([config.model_dump(), preprocessing.model_dump(), contrast, list(rows.subject)])
+    identity = json.dumps([config.model_dump(), preprocessing.model_dump(), contrast, data.checksum, unseen.checksum])
     state = {"step": 0, "log": [], "best_loss": float("inf"), "seconds": 0.0}
 
     checkpoint = read_checkpoint(out / "checkpoint.pt", identity)
