@@ -42,10 +42,10 @@ def training_curves(logs):
     """Training and validation loss over the steps: {title: log of `essim.train.train`}."""
     figure, axes = new_figure(1, len(logs), 3.4 * len(logs), 2.6, sharey=True)
     for axis, (title, log) in zip(axes[0], logs.items(), strict=True):
-        axis.plot(log.step, log.train_loss, color=ORANGE, linestyle="--", label="training (augmented slices)")
-        axis.plot(log.step, log.val_loss, color=BLUE, label="validation (averaged weights)")
+        axis.plot(log.step, log.train_loss, color=ORANGE, linestyle="--", label="training")
+        axis.plot(log.step, log.val_loss, color=BLUE, label="validation")
         best = log.loc[log.val_loss.idxmin()]
-        axis.plot(best.step, best.val_loss, "*", color="black", markersize=9, label="kept")
+        axis.plot(best.step, best.val_loss, "*", color="black", markersize=9, label="best, kept")
         axis.set(title=title, xlabel="training step", yscale="log")
         axis.yaxis.set_major_formatter("{x:g}")
         axis.yaxis.set_minor_formatter("{x:.2g}")
@@ -74,6 +74,13 @@ def _curve(axis, scores, score, label=None, colour=BLUE, line="-", marker="o"):
     return mean
 
 
+def _sigma_axis(axis):
+    ticks = (0.3, 0.5, 1, 2, 4)
+    axis.set(xscale="log", xlabel="SSIM window \u03c3 (voxels)")
+    axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axis.set_xticks([], minor=True)
+
+
 def ablation(scores):
     """One set: AUPRC and Dice over sigma, test and validation part, with l1 as a horizontal line."""
     figure, axes = new_figure(1, 2, 7, 2.9)
@@ -85,7 +92,8 @@ def ablation(scores):
             axis.plot(mean.idxmax(), mean.max(), "*", color="black", markersize=9, zorder=3)
             l1 = part[part.method == "l1"][score].mean()
             axis.axhline(l1, color=colour, linestyle=flat, linewidth=1, label=f"l1, {title}")
-        axis.set(xlabel="SSIM window \u03c3 (voxels)", ylabel=label, ylim=(0, None))
+        axis.set(ylabel=label, ylim=(0, None))
+        _sigma_axis(axis)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     star = Line2D([], [], color="black", marker="*", markersize=9, linestyle="")
     figure.legend([*handles, star], [*labels, "best \u03c3"], loc="outside lower center", ncols=5)
@@ -97,7 +105,7 @@ def score_over_sigma(scores, datasets, score="auprc", lines=("l1", "adaptive")):
 
     `scores`: test rows of all methods. Bands and bars at the right end: standard error over subjects.
     """
-    figure, axes = new_figure(1, len(datasets), 2.7 * len(datasets), 2.8)
+    figure, axes = new_figure(1, len(datasets), 2.7 * len(datasets), 2.9)
     for axis, name in zip(axes[0], datasets, strict=True):
         part = scores[scores.dataset == name]
         mean = _curve(axis, part, score)
@@ -110,11 +118,12 @@ def score_over_sigma(scores, datasets, score="auprc", lines=("l1", "adaptive")):
         for place, (method, level) in enumerate(levels.sort_values("mean").iterrows()):
             label, colour, line, marker = STYLES[method]
             axis.axhline(level["mean"], color=colour, linestyle=line)
-            x = end * (1.06 + 0.05 * place)
+            x = end * 1.13 ** (1 + place)
             axis.errorbar(x, level["mean"], np.nan_to_num(level["sem"]), color=colour, marker=marker, capsize=2)
             lowest = max(level["mean"] / top, lowest + 0.09)  # of labels: the next one stands clear above
             axis.text(1.02, lowest, label, color=colour, va="center", transform=axis.transAxes)
-        axis.set(title=NAMES[name], xlabel="SSIM window \u03c3 (voxels)", ylim=(0, top))
+        axis.set(title=NAMES[name], ylim=(0, top))
+        _sigma_axis(axis)
     axes[0, 0].set_ylabel(SCORES[score])
     looks = [dict(zip(("label", "color", "linestyle", "marker"), STYLES[m], strict=True)) for m in ("ssim", *lines)]
     figure.legend(handles=[Line2D([], [], **look) for look in looks], loc="outside lower center", ncols=3)
@@ -162,19 +171,20 @@ def evaluation(maps, seg, mask, thresholds):
     `maps` {method: [H, W, D]}, `thresholds` {method: fitted on the validation part}.
     """
     figure, axes = new_figure(1, 2, 7, 2.9)
-    left, right = axes[0]
+    (left, right), highest = axes[0], 0.05
     for method, anomaly in maps.items():
         label, colour, line, marker = STYLES[method.split()[0]]
         label = method.replace("ssim ", "SSIM, \u03c3 = ") if method.startswith("ssim") else label
         precision, recall, cuts = precision_recall_curve(seg[mask], anomaly[mask])
         left.plot(recall, precision, color=colour, linestyle=line, label=label)
+        highest = max(highest, precision[recall > 0.05].max())  # the first few voxels say little
         dice = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
         cuts, fitted = cuts / anomaly.max(), thresholds[method] / anomaly.max()
         right.plot(cuts, dice[:-1], color=colour, linestyle=line)
         at = dice[:-1][min(np.searchsorted(cuts, fitted, "right"), len(cuts) - 1)]
         right.plot(fitted, at, marker=marker, color=colour, markeredgecolor="black", markersize=7, linestyle="")
     left.axhline(seg[mask].mean(), color="black", linewidth=0.8, label="chance (prevalence)")
-    left.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
-    right.set(xlabel="threshold / highest score", ylabel="Dice", xlim=(0, 1), ylim=(0, 1.02))
+    left.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, min(1.02, 1.1 * highest)))
+    right.set(xlabel="threshold / highest score", ylabel="Dice", xlim=(0, 1), ylim=(0, None))
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=len(maps) + 1)
     return figure

@@ -1,0 +1,170 @@
+"""Figures: what is drawn where. Slices stand upright, optima are marked, labels and legends are complete."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+
+from essim import pictures, plots
+from essim.study import summarise
+
+SIGMAS = [0.3, 0.7, 1.5, 4.0]
+BEST = {"tumour": 1.5, "ms": 0.3}
+
+
+@pytest.fixture
+def scores():
+    """Two sets, four patients in each part; AUPRC is highest at the sigma of BEST."""
+    rng, rows = np.random.default_rng(0), []
+    for name, best in BEST.items():
+        methods = {f"ssim {s:g}": 0.5 - 0.1 * abs(s - best) for s in SIGMAS}
+        methods |= {"l1": 0.2, "adaptive": 0.3, "mean": 0.25}
+        for split in ("val", "test"):
+            for subject in range(4):
+                noise = 0.01 * rng.standard_normal()
+                for method, level in methods.items():
+                    values = {"auprc": level + noise, "dice": level, "best_dice": level}
+                    values |= {"threshold": 0.1, "prevalence": 0.01}
+                    sigma = float(method[5:]) if method.startswith("ssim") else np.nan
+                    key = {"dataset": name, "subject": f"{split}{subject}", "split": split, "method": method}
+                    rows.append(key | {"sigma": sigma} | values)
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays_open():
+    yield
+    assert not plt.get_fignums()
+
+
+def drawn(figure):
+    """Draw it for real, so that a layout or a text that cannot be drawn fails here."""
+    assert isinstance(figure, Figure)
+    figure.canvas.draw()
+    return figure
+
+
+def stars(axis):
+    return [(line.get_xdata()[0], line.get_ydata()[0]) for line in axis.lines if line.get_marker() == "*"]
+
+
+# Pictures
+
+
+def test_slices_stand_upright():
+    image = np.zeros((4, 6))
+    image[3, 5] = 1  # right, front
+    figure, axes = pictures.slice_grid([[pictures.Panel(image)]], ["T1"], ["one"])
+    drawn(figure)
+    (picture,) = axes[0, 0].images
+    assert picture.origin == "lower"  # the front is on top
+    assert picture.get_array()[5, 3] == 1 and picture.get_array().shape == (6, 4)  # the right is on the right
+    assert axes[0, 0].get_title() == "T1" and axes[0, 0].get_ylabel() == "one"
+
+
+def test_scans_are_grey_and_maps_are_not_and_both_start_at_0():
+    image = np.linspace(0, 2, 24).reshape(4, 6)
+    panels = [pictures.Panel(image), pictures.Panel(image, kind="map", limits=(0, 0.5))]
+    _, axes = pictures.slice_grid([panels], "ab", [""])
+    scan, anomaly = (axis.images[0] for axis in axes[0])
+    assert (scan.get_cmap().name, anomaly.get_cmap().name) == ("gray", "cividis")
+    assert scan.get_clim()[0] == 0 and 1.9 < scan.get_clim()[1] <= 2
+    assert anomaly.get_clim() == (0, 0.5)
+
+
+def test_an_empty_outline_and_an_empty_image_are_drawn():
+    nothing = np.zeros((5, 5))
+    drawn(pictures.kernel_maps({"a": nothing, "b": nothing}, nothing > 0))
+
+
+def test_a_crop_keeps_the_lesion_and_its_margin():
+    seg = np.zeros((20, 30), bool)
+    seg[5:8, 27:29] = True
+    assert pictures.around(seg, margin=2) == (slice(3, 10), slice(25, 31))
+    assert seg[pictures.around(seg, margin=2)].sum() == seg.sum()
+    assert pictures.around(np.zeros((3, 3), bool), margin=2) == (slice(None), slice(None))
+
+
+def test_every_picture_can_be_drawn():
+    rng = np.random.default_rng(0)
+    image, seg = rng.random((10, 12)), rng.random((10, 12)) > 0.8
+    cohort = pictures.cohort({"healthy": [(image, image, seg & False)] * 2, "ms": [(image, image, seg)] * 2})
+    assert [axis.get_ylabel() for axis in drawn(cohort).axes[::4]] == ["Healthy", "MS"]
+    drawn(pictures.forward_process({"gaussian": [image] * 3, "simplex": [image] * 3}, [1, 500, 1000]))
+    figure = drawn(pictures.reconstruction([(image, image, seg)] * 2, ["a", "b"]))
+    assert figure.axes[-1].get_ylabel() == "|x \N{MINUS SIGN} y| (intensity)"  # the colour bar has its unit
+    stack = rng.random((3, 10, 12))
+    drawn(pictures.ensemble_weights(stack, stack / stack.sum(0), [0.3, 0.5, 0.7], seg))
+    columns = ["input", "reconstruction", "l1", "truth"]
+    drawn(pictures.qualitative({"wmh": [image, image, image, seg], "ms": [image, image, image, seg]}, columns))
+
+
+# Curves
+
+
+def test_the_main_figure_marks_each_optimum(scores):
+    figure = drawn(plots.score_over_sigma(scores[scores.split == "test"], list(BEST)))
+    for axis, (name, best) in zip(figure.axes, BEST.items(), strict=True):
+        assert axis.get_title() == pictures.NAMES[name]
+        mean = scores.query("split == 'test' and dataset == @name and sigma == @best").auprc.mean()
+        assert stars(axis) == [(best, pytest.approx(mean, abs=1e-12))]
+        texts = {text.get_text() for text in axis.texts}
+        assert texts == {f"σ = {best:g}", "l1", "ensemble"}
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["SSIM", "l1", "ensemble"]
+
+
+def test_labels_of_close_lines_keep_apart(scores):
+    scores.loc[scores.method == "adaptive", "auprc"] = scores.loc[scores.method == "l1", "auprc"].to_numpy()
+    figure = drawn(plots.score_over_sigma(scores[scores.split == "test"], list(BEST)))
+    for axis in figure.axes:
+        heights = [text.get_position()[1] for text in axis.texts if text.get_text() in ("l1", "ensemble")]
+        assert abs(heights[0] - heights[1]) >= 0.08
+
+
+def test_the_ablation_marks_both_parts(scores):
+    figure = drawn(plots.ablation(scores[scores.dataset == "ms"]))
+    assert [x for axis in figure.axes for x, _ in stars(axis)] == [0.3] * 4  # AUPRC and Dice; test and validation
+    assert [axis.get_ylabel() for axis in figure.axes] == ["AUPRC", "Dice"]
+
+
+def test_the_heat_map_frames_the_best_sigma_of_every_row(scores):
+    summary = summarise(scores)
+    summary["sigma"] = pd.to_numeric(summary.method.str.removeprefix("ssim "), errors="coerce")
+    axis = drawn(plots.heatmap(summary, list(BEST))).axes[0]
+    frames = [patch for patch in axis.patches if to_hex(patch.get_edgecolor()) == pictures.RED]
+    assert [frame.get_xy() for frame in frames] == [(SIGMAS.index(best), row) for row, best in enumerate(BEST.values())]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["Tumour", "MS"]
+
+
+def test_regret_bars_have_the_best_on_top():
+    table = pd.DataFrame({"method": ["ssim 0.3", "l1", "adaptive"], "regret": [0.2, 0.4, -0.1]})
+    axis = drawn(plots.regret(table)).axes[0]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["l1", "SSIM, σ = 0.3", "ensemble, adaptive"]
+    assert [bar.get_width() for bar in axis.patches] == [0.4, 0.2, -0.1]  # from the bottom up
+
+
+def test_the_fitted_threshold_stands_on_its_dice_curve():
+    rng = np.random.default_rng(1)
+    seg, mask = rng.random((8, 8, 4)) > 0.7, np.ones((8, 8, 4), bool)
+    anomaly = (0.5 * seg + 0.5 * rng.random(seg.shape)).astype(np.float32)
+    threshold = float(np.median(anomaly))
+    figure = drawn(plots.evaluation({"l1": anomaly}, seg, mask, {"l1": threshold}))
+    mark = figure.axes[1].lines[-1]
+    above = anomaly > threshold
+    assert mark.get_xdata()[0] == pytest.approx(threshold / anomaly.max())
+    assert mark.get_ydata()[0] == pytest.approx(2 * (above & seg).sum() / (above.sum() + seg.sum()), abs=1e-6)
+
+
+def test_the_kept_step_is_the_best_validation_loss():
+    log = pd.DataFrame({"step": [10, 20, 30], "train_loss": [0.5, 0.3, 0.2], "val_loss": [0.4, 0.2, 0.3]})
+    figure = drawn(plots.training_curves({"T1": log, "T2": log}))
+    assert [stars(axis) for axis in figure.axes] == [[(20, 0.2)]] * 2
+
+
+def test_the_other_curves_can_be_drawn():
+    table = pd.DataFrame({"dataset": ["ms"] * 3 + ["healthy"], "lesion_ml": [1.0, 5.0, 20.0, 0.0]})
+    (axis,) = drawn(plots.lesion_sizes(table)).axes
+    assert axis.get_title() == "MS: median 5 ml" and axis.get_xlabel() == "lesion volume (ml)"
+    drawn(plots.residual(pd.DataFrame({"inside": [0.3, np.nan], "outside": [0.1, 0.2]})))
