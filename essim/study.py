@@ -83,23 +83,27 @@ def reconstruct_set(diffusion, scans, preprocessing, out, *, t, draws, seed):
     return table
 
 
-def read_cases(folder, split=None):
-    """The reconstructed cases of a folder, one at a time (all, or those of one split).
+def case_rows(folder, split=None):
+    """The rows of a folder's scans.csv as dicts, all or those of one split.
 
     Raises:
-        FileNotFoundError: the folder has no scans.csv, or a volume is missing.
+        FileNotFoundError: the folder has no scans.csv.
     """
     folder = Path(folder)
     if not (folder / "scans.csv").is_file():
         raise FileNotFoundError(f"{folder / 'scans.csv'}: no such file; reconstruct the set first (03_reconstruct).")
-    table = pd.read_csv(folder / "scans.csv", keep_default_na=False, dtype={"subject": str})
-    for row in table.to_dict("records"):
-        if split in (None, row["split"]):
-            yield read_case(folder, row)
+    rows = pd.read_csv(folder / "scans.csv", keep_default_na=False, dtype={"subject": str}).to_dict("records")
+    return [row for row in rows if split in (None, row["split"])]
+
+
+def read_cases(folder, split=None):
+    """The reconstructed cases of a folder, one at a time (all, or those of one split)."""
+    return (read_case(folder, row) for row in case_rows(folder, split))
 
 
 def read_case(folder, row):
-    """One case: the volumes of row["subject"] below `folder`."""
+    """One case: the volumes of row["subject"] below `folder`; FileNotFoundError names one that is missing."""
+    folder = Path(folder)
     image, reconstruction, mask, seg = (read_nifti(folder / row["subject"] / f"{part}.nii.gz")[0] for part in PARTS)
     image, reconstruction = image.astype(np.float32), reconstruction.astype(np.float32)
     return Case(row["dataset"], row["subject"], row["split"], image, reconstruction, mask > 0, seg > 0)
@@ -138,21 +142,28 @@ def score_set(folder, scorer):
         threshold    best pooled Dice on the val part, before small components are removed
         prevalence   lesion voxels / brain voxels, AUPRC's chance level
     """
-    validation = list(read_cases(folder, "val"))
-    if not validation:
+    parts = {split: case_rows(folder, split) for split in ("val", "test")}
+    if not parts["val"]:
         raise ValueError(f"{folder}: has no validation cases; thresholds need a labelled validation part.")
+
+    def clean(row):
+        case = read_case(folder, row)
+        return case, clean_maps(case, scorer)
+
+    def judge(case, maps):
+        return [_score_row(case, name, anomaly, thresholds[name]) for name, anomaly in maps.items()]
+
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        maps = list(pool.map(lambda case: clean_maps(case, scorer), tqdm(validation, desc="validation", unit="volume")))
-        segs, masks = [c.seg for c in validation], [c.mask for c in validation]
-        thresholds = {name: fit_threshold([m[name] for m in maps], segs, masks) for name in maps[0]}
 
-        def judge(case, maps):
-            return [_score_row(case, name, anomaly, thresholds[name]) for name, anomaly in maps.items()]
+        def each(work, split):  # in parallel, in order, a progress bar over what is done
+            return tqdm(pool.map(work, parts[split]), total=len(parts[split]), desc=f"score {split}", unit="volume")
 
-        rows = list(pool.map(judge, validation, maps))
-        del maps
-        test = tqdm(list(read_cases(folder, "test")), desc="test", unit="volume")
-        rows += list(pool.map(lambda case: judge(case, clean_maps(case, scorer)), test))
+        validation = list(each(clean, "val"))
+        segs, masks = [case.seg for case, _ in validation], [case.mask for case, _ in validation]
+        names = list(validation[0][1])
+        thresholds = {name: fit_threshold([maps[name] for _, maps in validation], segs, masks) for name in names}
+        rows = [judge(*pair) for pair in validation]
+        rows += each(lambda row: judge(*clean(row)), "test")
     return pd.DataFrame([row for case in rows for row in case])
 
 
