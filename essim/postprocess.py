@@ -33,15 +33,16 @@ def median_inside(volume, mask):
     return result
 
 
-def postprocess(anomaly, mask):
+def postprocess(anomaly, mask, *, erode=True, median=True):
     """Erode the brain mask slice by slice (brain rims are never reconstructed well), then take the 3-D median.
 
     Args:
-        anomaly: float [H, W, D]. mask: bool [H, W, D].
-    Returns: float [H, W, D], 0 outside the eroded mask.
+        anomaly: float [H, W, D]. mask: bool [H, W, D]. erode, median: False leaves that step out.
+    Returns: float32 [H, W, D], 0 outside the (eroded) mask.
     """
-    eroded = erode_slices(mask)
-    return median_inside(np.where(eroded, anomaly, 0).astype(np.float32), eroded)
+    inside = erode_slices(mask) if erode else mask
+    anomaly = np.where(inside, anomaly, 0).astype(np.float32)
+    return median_inside(anomaly, inside) if median else anomaly
 
 
 def remove_small(binary, min_voxels=MIN_VOXELS):

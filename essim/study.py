@@ -20,11 +20,17 @@ from tqdm import tqdm
 
 from essim.files import writing
 from essim.metrics import average_precision, best_dice, dice, fit_threshold
-from essim.postprocess import postprocess, remove_small
+from essim.postprocess import erode_slices, postprocess, remove_small
 from essim.volumes import load_scan, read_nifti, save_nifti
 
 PARTS = ("image", "reconstruction", "mask", "seg")
 SLICES = 64  # slices that the network sees at once
+STEPS = {  # of post-processing, for the comparison without them
+    "as scored": {},
+    "no erosion": {"erode": False},
+    "no median": {"median": False},
+    "neither": {"erode": False, "median": False},
+}
 
 
 @dataclass
@@ -179,6 +185,35 @@ def _score_row(case, method, anomaly, threshold):
         "threshold": threshold,
         "prevalence": case.seg[case.mask].mean(),
     }
+
+
+def without_steps(folder, scorer, split="val"):
+    """What post-processing does to each method: a DataFrame `dataset, method, steps, auprc`, means over a split."""
+    rows = []
+    for row in tqdm(case_rows(folder, split), desc="steps", unit="volume"):
+        case = read_case(folder, row)
+        for method, anomaly in scorer(case).items():
+            for steps, choice in STEPS.items():
+                clean = postprocess(anomaly[0, 0].numpy(), case.mask, **choice)
+                auprc = average_precision(clean, case.seg, case.mask)
+                rows.append({"dataset": case.dataset, "method": method, "steps": steps, "auprc": auprc})
+    return pd.DataFrame(rows).groupby(["dataset", "method", "steps"], sort=False).auprc.mean().reset_index()
+
+
+def levels(folder, scorer, split="val"):
+    """How high each raw map stands in healthy brain and in lesions, a DataFrame `dataset, method, healthy, lesion`.
+
+    Means over a split. The rim of the brain, which post-processing cuts off, is left out of both.
+    """
+    rows = []
+    for case in read_cases(folder, split):
+        core = erode_slices(case.mask)
+        healthy, lesion = core & ~case.seg, core & case.seg
+        for method, anomaly in scorer(case).items():
+            values = anomaly[0, 0].numpy()
+            means = {"healthy": values[healthy].mean(), "lesion": values[lesion].mean() if lesion.any() else np.nan}
+            rows.append({"dataset": case.dataset, "method": method} | means)
+    return pd.DataFrame(rows).groupby(["dataset", "method"], sort=False).mean().reset_index()
 
 
 def summarise(scores, split="test"):

@@ -49,6 +49,14 @@ def test_postprocess_is_median_of_the_eroded_map():
     np.testing.assert_array_equal(postprocess(anomaly, mask), np.where(eroded, expected, 0))
 
 
+def test_each_step_can_be_left_out():
+    anomaly, mask = np.random.default_rng(3).random((30, 30, 6)).astype(np.float32), ball((30, 30, 6), 12)
+    eroded = erode_slices(mask)
+    np.testing.assert_array_equal(postprocess(anomaly, mask, median=False), anomaly * eroded)
+    np.testing.assert_array_equal(postprocess(anomaly, mask, erode=False), median_inside(anomaly * mask, mask))
+    np.testing.assert_array_equal(postprocess(anomaly, mask, erode=False, median=False), anomaly * mask)
+
+
 def test_postprocess_leaves_its_input_alone():
     anomaly = np.random.default_rng(2).random((30, 30, 6)).astype(np.float32)
     before = anomaly.copy()

@@ -12,6 +12,7 @@ from essim import study
 from essim.diffusion import GaussianDiffusion
 from essim.study import (
     compare,
+    levels,
     read_cases,
     reconstruct_set,
     reconstruct_volume,
@@ -21,6 +22,7 @@ from essim.study import (
     summarise,
     typical,
     widest_slice,
+    without_steps,
 )
 from essim.volumes import load_scan, save_nifti
 
@@ -303,6 +305,31 @@ def test_residuals(folder):
         assert line["inside"] == pytest.approx(error[case.seg].mean(), rel=1e-6)
         assert line["outside"] == pytest.approx(error[case.mask & ~case.seg].mean(), rel=1e-6)
         assert line["lesion_voxels"] == case.seg.sum()
+
+
+def test_levels(tmp_path):
+    seg, mask = slab(10, shape=(52, 50, 6)), np.ones((52, 50, 6), bool)
+    case = ("val", np.ones(seg.shape, np.float32), np.zeros(seg.shape, np.float32), mask, seg)
+    folder = write_cases(tmp_path / "cases", {"a": case})
+
+    def rim(case):  # 9 on the voxels that the erosion takes, which must not count
+        step = np.where(case.seg, 3.0, 1.0)
+        step[:2] = step[-2:] = step[:, :2] = step[:, -2:] = 9
+        return {"step": torch.from_numpy(step)[None, None]}
+
+    assert levels(folder, rim).to_dict("records") == [{"dataset": "ms", "method": "step", "healthy": 1, "lesion": 3}]
+
+
+def test_without_steps(tmp_path):
+    seg, mask = slab(2, shape=(52, 50, 6)), np.ones((52, 50, 6), bool)  # the erosion takes all of the lesion
+    case = ("val", np.ones(seg.shape, np.float32), np.zeros(seg.shape, np.float32), mask, seg)
+    folder = write_cases(tmp_path / "cases", {"a": case})
+    table = without_steps(folder, scorer).set_index(["method", "steps"]).auprc
+    share = seg.mean()
+    assert table["perfect", "no erosion"] == table["perfect", "neither"] == 1
+    assert table["perfect", "as scored"] == pytest.approx(share, abs=1e-9)
+    assert table["perfect", "no median"] == pytest.approx(share, abs=1e-9)
+    assert len(table) == 3 * 4
 
 
 def test_widest_slice():
