@@ -29,7 +29,7 @@ STEPS = {  # of post-processing, for the comparison without them
     "as scored": {},
     "no erosion": {"erode": False},
     "no median": {"median": False},
-    "neither": {"erode": False, "median": False},
+    "no erosion, no median": {"erode": False, "median": False},
 }
 
 
