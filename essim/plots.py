@@ -112,9 +112,11 @@ def score_over_sigma(scores, datasets, score="auprc", lines=("l1", "adaptive")):
         axis.plot(mean.idxmax(), mean.max(), "*", color="black", markersize=9, zorder=3)
         side = {mean.index.min(): "left", mean.index.max(): "right"}.get(mean.idxmax(), "center")
         text = f"\u03c3 = {mean.idxmax():g}"
-        axis.annotate(text, (mean.idxmax(), mean.max()), (0, 7), textcoords="offset points", ha=side)
         end, levels = mean.index.max(), part[part.method.isin(lines)].groupby("method")[score].agg(["mean", "sem"])
         top, lowest = 1.12 * max(axis.get_ylim()[1], (levels["mean"] + levels["sem"].fillna(0)).max()), -1
+        under_a_line = (levels["mean"] - mean.max()).between(0, 0.12 * top).any()  # then there is room below only
+        away = (0, -15 if under_a_line else 7)
+        axis.annotate(text, (mean.idxmax(), mean.max()), away, textcoords="offset points", ha=side)
         for place, (method, level) in enumerate(levels.sort_values("mean").iterrows()):
             label, colour, line, marker = STYLES[method]
             axis.axhline(level["mean"], color=colour, linestyle=line)
