@@ -27,7 +27,7 @@ env: .venv/stamp ## Build .venv from constraints.txt; TORCH_INDEX=<address> take
 reproduce: .venv/stamp ## Every table and figure of the study; resumes where it was
 	@$(SNAKEMAKE) --config profile=$(PROFILE) $(if $(SEED),seed=$(SEED))
 
-smoke: .venv/stamp ## The whole study in two minutes, as small as it can be
+smoke: .venv/stamp ## The whole study in minutes, as small as it can be
 	@$(SNAKEMAKE) --config profile=smoke
 
 figures: .venv/stamp ## Draw the figures again, and run first what they need
