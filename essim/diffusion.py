@@ -52,16 +52,11 @@ class GaussianDiffusion(nn.Module):
             raise ValueError(f"objective must be 'pred_x0' or 'pred_noise', got {objective!r}.")
         if noise not in NOISES:
             raise ValueError(f"noise must be one of {sorted(NOISES)}, got {noise!r}.")
-        self.model, self.timesteps, self.schedule = model, timesteps, schedule
+        self.model, self.timesteps = model, timesteps
         self.objective, self.noise = objective, noise
         betas = make_betas(schedule, timesteps)
         self.register_buffer("betas", betas.float(), persistent=False)
         self.register_buffer("alphas_cumprod", torch.cumprod(1 - betas, 0).float(), persistent=False)
-
-    @property
-    def config(self):
-        """What rebuilds this process around the same network."""
-        return dict(timesteps=self.timesteps, schedule=self.schedule, objective=self.objective, noise=self.noise)
 
     def sample_noise(self, shape, seed=None):
         """Noise of the process's kind: float32 [N, 1, H, W], one field an image."""

@@ -86,9 +86,6 @@ class UNet(nn.Module):
 
     def __init__(self, channels=128, multipliers=(1, 2, 2), blocks=3, head_channels=64, patch=1):
         super().__init__()
-        self.config = dict(
-            channels=channels, multipliers=list(multipliers), blocks=blocks, head_channels=head_channels, patch=patch
-        )
         self.channels, self.patch = channels, patch
         self.divisor = patch * 2 ** (len(multipliers) - 1)
         widths = [channels * m for m in multipliers]

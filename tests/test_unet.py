@@ -74,13 +74,8 @@ def test_head_channels_must_divide():
 def test_the_defaults_are_the_papers_network():
     with torch.device("meta"):
         network = UNet()
-    assert network.config == {
-        "channels": 128,
-        "multipliers": [1, 2, 2],
-        "blocks": 3,
-        "head_channels": 64,
-        "patch": 1,
-    }
+    assert (network.channels, network.patch) == (128, 1)
+    assert network.stem.in_channels == 1
     attentions = [name for name, module in network.named_modules() if isinstance(module, Attention)]
     assert attentions == ["middle.1"]  # at the bottleneck only
     assert network.middle[1].heads == 256 // 64
