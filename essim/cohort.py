@@ -128,8 +128,6 @@ def generate(config: CohortConfig, out: str | Path, workers: int = 1) -> Path:
         _start_afresh(out)
     _write_json(unfinished, {"recipe": recipe, "parameters": asdict(config)})
     remove(done)
-    for stale in out.glob("T*/*/*/.*.nii.gz"):  # what kill -9 left
-        remove(stale)
     todo = [key for key in people if not all(f.is_file() for f in files[key])]
     _write_subjects(config, out, todo, workers, len(people))
     for name, rows in _tables(config).items():

@@ -5,6 +5,7 @@ Everything that essim writes and that a later step takes for finished goes throu
 """
 
 import errno
+import glob
 import os
 import shutil
 import uuid
@@ -32,7 +33,7 @@ def writing(path: str | Path) -> Iterator[Path]:
     The block may create a file or a folder. The temporary name keeps the target's endings (`.nii.gz`,
     `.csv`), since writers choose the format by them, and starts with a dot. Missing parent folders are made.
     A file is replaced in one step (`os.replace`); a folder takes the place of an existing one in two renames,
-    and the old one comes back if the second fails.
+    and the old one comes back if the second fails. What a killed process left of the same target is removed.
 
     Raises whatever the block raised, after removing what it had written; an OSError that says so and names
     the file where the disk is full; and FileNotFoundError where the block wrote nothing.
@@ -42,6 +43,9 @@ def writing(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f".{'[0-9a-f]' * 12}.*{glob.escape(path.name)}"):
+        if left.name[14:] in (path.name, f"old.{path.name}"):
+            remove(left)
     unique = uuid.uuid4().hex[:12]
     temporary = path.with_name(f".{unique}.{path.name}")
     try:

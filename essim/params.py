@@ -88,6 +88,9 @@ class Ensembling(_Parameters):
     datasets: Annotated[list[Dataset], Field(min_length=1)]
     sigmas: Sigmas
     temperature: PositiveFloat
+    t: Steps
+    draws: PositiveInt
+    seed: Count
 
 
 class Evaluate(_Parameters):

@@ -55,6 +55,31 @@ def training_curves(logs):
     return figure
 
 
+def training_length(table):
+    """AUPRC over training steps, a panel a pathology; last, the error of healthy brain (`study.training_length`)."""
+    names, steps = table.dataset.unique(), table.step.unique()
+    figure, axes = new_figure(1, len(names) + 1, 2.1 * (len(names) + 1), 2.5)
+    *panels, last = axes[0]
+    for axis, name in zip(panels, names, strict=True):
+        for method, line in table[table.dataset == name].groupby("method", sort=False):
+            label, colour, style, marker = STYLES[method]
+            axis.plot(line.step, line.auprc, color=colour, linestyle=style, marker=marker, label=label)
+        axis.set_title(NAMES[name])
+    looks = dict(zip(NAMES, zip((BLUE, ORANGE, GREEN, RED, PURPLE), "os^Dv", strict=True), strict=True))
+    for name, line in table.drop_duplicates(["dataset", "step"]).groupby("dataset", sort=False):
+        colour, marker = looks[name]
+        last.plot(line.step, line.error, color=colour, marker=marker, label=NAMES[name])
+    last.set(title="Error of healthy brain", ylabel="mean |x \N{MINUS SIGN} y|")
+    for axis in axes[0]:
+        axis.set(xscale="log", xlabel="training step", ylim=(0, None))
+        axis.set_xticks(steps, [f"{step}" for step in steps])
+        axis.set_xticks([], minor=True)
+    panels[0].set_ylabel("AUPRC (validation)")
+    panels[0].legend()
+    last.legend()
+    return figure
+
+
 def residual(table):
     """Mean |x - y| inside against outside the lesions, one line a patient; `table` as from `essim.study.residuals`."""
     figure, axes = new_figure(1, 1, 2.8, 2.6)

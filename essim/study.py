@@ -10,7 +10,7 @@ notebooks that compare scores. Paper: section 3 (reconstruction, post-processing
 """
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -64,10 +64,15 @@ def reconstruct_volume(diffusion, image, mask, *, t, draws, seed):
     return result * mask
 
 
+def noise_seed(seed, subject):
+    """The seed of one scan's noise: from the study's seed and the scan's name, not from the order."""
+    return [seed, *subject.encode()]
+
+
 def reconstruct_set(diffusion, scans, preprocessing, out, *, t, draws, seed):
     """Reconstruct every scan of a table into the folder `out` (written whole or not at all).
 
-    The noise of a scan is a function of the seed and the scan's name, not of the order. Returns the table of `out`.
+    Returns the table of `out`.
     """
     if not len(scans):
         raise ValueError(f"{out}: no scans to reconstruct; check `dataset` and `contrast` against the scan table.")
@@ -78,8 +83,8 @@ def reconstruct_set(diffusion, scans, preprocessing, out, *, t, draws, seed):
         folder.mkdir()
         for row in tqdm(scans.to_dict("records"), desc="reconstruct", unit="volume"):
             scan = load_scan(row, preprocessing)
-            own_seed = [seed, *scan.subject.encode()]
-            healthy = reconstruct_volume(diffusion, scan.image, scan.mask, t=t, draws=draws, seed=own_seed)
+            noise = noise_seed(seed, scan.subject)
+            healthy = reconstruct_volume(diffusion, scan.image, scan.mask, t=t, draws=draws, seed=noise)
             place = folder / scan.subject
             place.mkdir()
             for part, array in zip(PARTS, (scan.image, healthy, scan.mask, scan.seg), strict=True):
@@ -159,18 +164,19 @@ def score_set(folder, scorer):
     def judge(case, maps):
         return [_score_row(case, name, anomaly, thresholds[name]) for name, anomaly in maps.items()]
 
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-
-        def each(work, split):  # in parallel, in order, a progress bar over what is done
-            return tqdm(pool.map(work, parts[split]), total=len(parts[split]), desc=f"score {split}", unit="volume")
-
-        validation = list(each(clean, "val"))
-        segs, masks = [case.seg for case, _ in validation], [case.mask for case, _ in validation]
-        names = list(validation[0][1])
-        thresholds = {name: fit_threshold([maps[name] for _, maps in validation], segs, masks) for name in names}
-        rows = [judge(*pair) for pair in validation]
-        rows += each(lambda row: judge(*clean(row)), "test")
+    validation = for_each(clean, parts["val"], "score val")
+    segs, masks = [case.seg for case, _ in validation], [case.mask for case, _ in validation]
+    names = list(validation[0][1])
+    thresholds = {name: fit_threshold([maps[name] for _, maps in validation], segs, masks) for name in names}
+    rows = [judge(*pair) for pair in validation]
+    rows += for_each(lambda row: judge(*clean(row)), parts["test"], "score test")
     return pd.DataFrame([row for case in rows for row in case])
+
+
+def for_each(work, rows, what):
+    """[work(row) for row in rows], several at a time, with a progress bar over what is done."""
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        return list(tqdm(pool.map(work, rows), total=len(rows), desc=what, unit="volume"))
 
 
 def _score_row(case, method, anomaly, threshold):
@@ -189,15 +195,47 @@ def _score_row(case, method, anomaly, threshold):
 
 def without_steps(folder, scorer, split="val"):
     """What post-processing does to each method: a DataFrame `dataset, method, steps, auprc`, means over a split."""
-    rows = []
-    for row in tqdm(case_rows(folder, split), desc="steps", unit="volume"):
+
+    def judge(row):
         case = read_case(folder, row)
+        name = {"dataset": case.dataset}
         for method, anomaly in scorer(case).items():
             for steps, choice in STEPS.items():
                 clean = postprocess(anomaly[0, 0].numpy(), case.mask, **choice)
                 auprc = average_precision(clean, case.seg, case.mask)
-                rows.append({"dataset": case.dataset, "method": method, "steps": steps, "auprc": auprc})
-    return pd.DataFrame(rows).groupby(["dataset", "method", "steps"], sort=False).auprc.mean().reset_index()
+                yield name | {"method": method, "steps": steps, "auprc": auprc}
+
+    return _means(judge, case_rows(folder, split), ["dataset", "method", "steps"], "steps")
+
+
+def training_length(folder, networks, scorer, *, t, draws, seed, split="val"):
+    """What a shorter training would have found.
+
+    Args: networks: {training step: the `GaussianDiffusion` after it}. t, draws, seed: as in `reconstruct_set`.
+
+    Returns: a DataFrame `dataset, step, method, auprc, error`, means over a split; `error` is the mean |x - y| of
+        healthy brain.
+    """
+
+    def judge(row):
+        case = read_case(folder, row)
+        noise = noise_seed(seed, case.subject)
+        for step, diffusion in networks.items():
+            y = reconstruct_volume(diffusion, case.image, case.mask, t=t, draws=draws, seed=noise)
+            name = {"dataset": case.dataset, "step": step}
+            error = np.abs(case.image - y)[case.mask & ~case.seg].mean()
+            for method, anomaly in clean_maps(replace(case, reconstruction=y), scorer).items():
+                auprc = average_precision(anomaly, case.seg, case.mask)
+                yield name | {"method": method, "auprc": auprc, "error": error}
+
+    return _means(judge, case_rows(folder, split), ["dataset", "step", "method"], "training length")
+
+
+def _means(judge, rows, keys, what):
+    """The records that `judge` yields for each row, averaged over those that agree in `keys`."""
+    records = for_each(lambda row: list(judge(row)), rows, what)
+    table = pd.DataFrame([record for several in records for record in several])
+    return table.groupby(keys, sort=False).mean().reset_index()
 
 
 def levels(folder, scorer, split="val"):
@@ -205,15 +243,17 @@ def levels(folder, scorer, split="val"):
 
     Means over a split. The rim of the brain, which post-processing cuts off, is left out of both.
     """
-    rows = []
-    for case in read_cases(folder, split):
+
+    def judge(row):
+        case = read_case(folder, row)
         core = erode_slices(case.mask)
         healthy, lesion = core & ~case.seg, core & case.seg
         for method, anomaly in scorer(case).items():
             values = anomaly[0, 0].numpy()
             means = {"healthy": values[healthy].mean(), "lesion": values[lesion].mean() if lesion.any() else np.nan}
-            rows.append({"dataset": case.dataset, "method": method} | means)
-    return pd.DataFrame(rows).groupby(["dataset", "method"], sort=False).mean().reset_index()
+            yield {"dataset": case.dataset, "method": method} | means
+
+    return _means(judge, case_rows(folder, split), ["dataset", "method"], "levels")
 
 
 def summarise(scores, split="test"):
@@ -255,5 +295,6 @@ def regret(summary, singles, score="auprc"):
     """
     wide = summary.pivot(index="dataset", columns="method", values=score)
     best = wide[list(singles)].max(axis=1)
+    best = best.where(best > 0)  # a set where no sigma finds anything tells nothing
     lost = (-wide).add(best, axis=0).div(best, axis=0)
     return lost.mean().rename("regret").sort_values().reset_index()

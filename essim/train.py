@@ -1,7 +1,8 @@
 """Train the diffusion model on healthy slices.
 
 In: the scan table (healthy train and val rows of one contrast) and a `TrainConfig`. Out, in a folder:
-weights.safetensors (EMA weights with the best validation loss), config.json (what rebuilds the model) and log.csv.
+weights.safetensors (EMA weights with the best validation loss), weights_<share>.safetensors (those after a share of the
+steps, see EARLY), config.json (what rebuilds the model) and log.csv.
 Paper: section 3 (training): axial slices, one random slice a volume and epoch, l1 loss, Adam.
 
 Everything random is a function of (seed, epoch) or (seed, step), never of what ran before: a run that is killed goes on
@@ -32,6 +33,7 @@ from essim.volumes import load_scan
 VALIDATIONS = 40  # validation passes (and log lines) a training
 VALIDATION_SLICES = 64
 CHECKPOINT_SECONDS = 30
+EARLY = {"sixteenth": 1 / 16, "quarter": 1 / 4}  # shares of the steps: what a shorter training would have learned
 
 
 def build_model(config):
@@ -150,9 +152,9 @@ def train(config, scans, contrast, preprocessing, out):
 
     diffusion = build_model(config.model_dump()).to(device, memory_format=torch.channels_last)
     average = build_model(config.model_dump()).to(device, memory_format=torch.channels_last)
-    best = {k: v.clone() for k, v in average.model.state_dict().items()}
+    kept = {"weights": snapshot(average)}  # what is written at the end, by file name
     t_range = config.t_range or (1, config.timesteps)
-    optimizer = torch.optim.Adam(diffusion.parameters(), lr=config.lr)
+    optimizer = torch.optim.Adam(diffusion.parameters(), lr=config.lr, fused=True)
     steps = max(1, config.epochs * len(data) // config.batch)
     identity = json.dumps([config.model_dump(), preprocessing.model_dump(), contrast, data.checksum, unseen.checksum])
     state = {"step": 0, "log": [], "best_loss": float("inf"), "seconds": 0.0}
@@ -162,12 +164,12 @@ def train(config, scans, contrast, preprocessing, out):
         state = checkpoint["state"]
         diffusion.model.load_state_dict(checkpoint["model"])
         average.model.load_state_dict(checkpoint["average"])
-        best = checkpoint["best"]
+        kept = checkpoint["kept"]
         optimizer.load_state_dict(checkpoint["optimizer"])
 
     def save_checkpoint():
         with writing(out / "checkpoint.pt") as path:
-            weights = {"model": diffusion.model.state_dict(), "average": average.model.state_dict(), "best": best}
+            weights = {"model": diffusion.model.state_dict(), "average": average.model.state_dict(), "kept": kept}
             torch.save(weights | {"identity": identity, "state": state, "optimizer": optimizer.state_dict()}, path)
 
     autocast = torch.autocast(device, torch.bfloat16, enabled=config.bfloat16 and computes_bfloat16(device))
@@ -187,6 +189,9 @@ def train(config, scans, contrast, preprocessing, out):
         torch.nn.utils.clip_grad_norm_(diffusion.parameters(), 1.0)
         optimizer.step()
         update_average(average, diffusion, config.ema_decay, step)
+        for name in EARLY:
+            if step + 1 == early_step(name, steps):
+                kept[f"weights_{name}"] = snapshot(average)
         losses.append(loss.item())
         bar.update(config.batch)
 
@@ -205,7 +210,7 @@ def train(config, scans, contrast, preprocessing, out):
             bar.set_postfix(train=f"{state['log'][-1]['train_loss']:.4f}", val=f"{val_loss:.4f}")
             if val_loss < state["best_loss"]:
                 state["best_loss"] = val_loss
-                best = {k: v.clone() for k, v in average.model.state_dict().items()}
+                kept["weights"] = snapshot(average)
             if time.monotonic() - saved > CHECKPOINT_SECONDS:
                 save_checkpoint()
                 saved = time.monotonic()
@@ -218,10 +223,22 @@ def train(config, scans, contrast, preprocessing, out):
         log.to_csv(path, index=False)
     with writing(out / "config.json") as path:
         path.write_text(json.dumps(description, indent=2) + "\n")
-    with writing(out / "weights.safetensors") as path:
-        save_file({k: v.contiguous().cpu() for k, v in best.items()}, path)
+    for name, weights in kept.items():
+        with writing(out / f"{name}.safetensors") as path:
+            save_file(weights, path)
     (out / "checkpoint.pt").unlink(missing_ok=True)
     return log
+
+
+def early_step(name, steps):
+    """The step after which the weights called `name` in EARLY are taken, of `steps` in all."""
+    return max(1, round(EARLY[name] * steps))
+
+
+def snapshot(diffusion):
+    """A copy of the network's weights, contiguous and on the CPU."""
+    weights = diffusion.model.state_dict()
+    return {k: v.cpu().clone(memory_format=torch.contiguous_format) for k, v in weights.items()}
 
 
 def read_checkpoint(path, identity):
@@ -246,31 +263,42 @@ def computes_bfloat16(device):
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
-def load_model(folder, device=None):
+def load_model(folder, device=None, weights="weights"):
     """The trained `GaussianDiffusion` of a model folder, in evaluation mode.
+
+    `weights` names the file: the best ones, or "weights_quarter", "weights_sixteenth" from earlier in the same run.
 
     Raises:
         FileNotFoundError: weights or configuration are missing.
         ValueError: the weights are damaged or belong to another architecture than config.json says.
     """
     folder, device = Path(folder), device or pick_device()
-    for name in ("config.json", "weights.safetensors"):
-        if not (folder / name).is_file():
-            raise FileNotFoundError(f"{folder / name}: no such file; train the model first (notebook 02_train).")
+    description, weights = folder / "config.json", folder / f"{weights}.safetensors"
+    for path in (description, weights):
+        if not path.is_file():
+            raise FileNotFoundError(f"{path}: no such file; train the model first (notebook 02_train).")
     try:
-        config = json.loads((folder / "config.json").read_text())["training"]
+        config = json.loads(description.read_text())["training"]
         diffusion = build_model(TrainConfig(**config).model_dump())
     except (ValueError, KeyError, TypeError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(
-            f"{folder / 'config.json'}: does not describe a model ({reason}); train the model again."
+            f"{description}: does not describe a model ({reason}); train the model again."
         ) from error
     try:
-        diffusion.model.load_state_dict(load_file(folder / "weights.safetensors"))
+        diffusion.model.load_state_dict(load_file(weights))
     except Exception as error:
         reason = str(error).strip().splitlines()[0]
         raise ValueError(
-            f"{folder / 'weights.safetensors'}: does not fit the architecture in config.json or is damaged ({reason}); "
+            f"{weights}: does not fit the architecture in config.json or is damaged ({reason}); "
             "train the model again or put the matching config.json beside it."
         ) from error
     return diffusion.to(device, memory_format=torch.channels_last).eval()
+
+
+def load_lengths(folder, device=None):
+    """The networks of one training as it went on: {training step: `GaussianDiffusion`}; raises as `load_model`."""
+    last = load_model(folder, device)
+    steps = json.loads((Path(folder) / "config.json").read_text())["steps"]
+    early = {early_step(name, steps): load_model(folder, device, f"weights_{name}") for name in EARLY}
+    return early | {steps: last}

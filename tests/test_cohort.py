@@ -200,7 +200,8 @@ def test_interrupted_run_goes_on_where_it_was(folder, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         generate(SMALL, tmp_path)
     assert (tmp_path / "unfinished.json").exists() and not (tmp_path / "cohort.json").exists()
-    (tmp_path / "Train/ixi/t1/.abc.healthy0000_t1.nii.gz").write_bytes(b"half")
+    (tmp_path / "Test/wmh/t1").mkdir(parents=True, exist_ok=True)
+    (tmp_path / "Test/wmh/t1/.0123456789ab.wmh0001_t1.nii.gz").write_bytes(b"half")
     monkeypatch.setenv("GO_ON", "1")
     generate(SMALL, tmp_path)
     assert len(made) == len(set(made)) == 16

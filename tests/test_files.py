@@ -3,6 +3,7 @@
 import errno
 import os
 import resource
+import signal
 
 import nibabel as nib
 import numpy as np
@@ -98,6 +99,24 @@ def test_the_old_folder_comes_back_if_the_swap_fails(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="denied"), writing(path) as folder:
         folder.mkdir()
     assert everything(tmp_path) == ["set", "set/old.txt"]
+
+
+def test_what_a_killed_writer_left_is_removed(tmp_path):
+    def kill_in_the_middle(path):
+        child = os.fork()
+        if not child:
+            with writing(path) as temporary:
+                temporary.mkdir()
+                (temporary / "half").write_text("x")
+                os.kill(os.getpid(), signal.SIGKILL)
+        os.waitpid(child, 0)
+
+    (tmp_path / ".0123456789ab.my.set").write_text("another target's")
+    kill_in_the_middle(tmp_path / "set")
+    assert len(list(tmp_path.iterdir())) == 2
+    with writing(tmp_path / "set") as temporary:
+        temporary.mkdir()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".0123456789ab.my.set", "set"]
 
 
 def test_writing_nothing_is_an_error(tmp_path):

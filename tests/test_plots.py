@@ -168,3 +168,17 @@ def test_the_other_curves_can_be_drawn():
     (axis,) = drawn(plots.lesion_sizes(table)).axes
     assert axis.get_title() == "MS: median 5 ml" and axis.get_xlabel() == "lesion volume (ml)"
     drawn(plots.residual(pd.DataFrame({"inside": [0.3, np.nan], "outside": [0.1, 0.2]})))
+
+
+def test_training_length_shows_every_set_and_the_error():
+    keys = [(name, step, method) for name in BEST for step in (4, 16, 64) for method in ("l1", "adaptive")]
+    table = pd.DataFrame(keys, columns=["dataset", "step", "method"]).assign(auprc=0.4, error=0.1)
+    table["auprc"] += np.arange(len(table)) / 100
+    *panels, last = drawn(plots.training_length(table)).axes
+    assert [axis.get_title() for axis in panels] == ["Tumour", "MS"]
+    for axis, name in zip(panels, BEST, strict=True):
+        for line, method in zip(axis.lines, ("l1", "adaptive"), strict=True):
+            part = table[(table.dataset == name) & (table.method == method)]
+            assert line.get_xdata().tolist() == [4, 16, 64]
+            assert line.get_ydata().tolist() == part.auprc.tolist()
+    assert [line.get_ydata().tolist() for line in last.lines] == [[0.1] * 3] * 2

@@ -20,6 +20,7 @@ from essim.study import (
     residuals,
     score_set,
     summarise,
+    training_length,
     typical,
     widest_slice,
     without_steps,
@@ -330,6 +331,29 @@ def test_without_steps(tmp_path):
     assert table["perfect", "as scored"] == pytest.approx(share, abs=1e-9)
     assert table["perfect", "no median"] == pytest.approx(share, abs=1e-9)
     assert len(table) == 3 * 4
+
+
+def test_training_length(scans, diffusion, tmp_path):
+    """The network that made the reconstructions scores as they do; one that returns its input finds nothing."""
+    folder = tmp_path / "out"
+    reconstruct_set(diffusion, scans, AS_IT_IS, folder, t=[500], draws=2, seed=3)
+    oracle = GaussianDiffusion(nn.Identity())
+    oracle.reconstruct = lambda x, **_: x
+    networks = {1: oracle, 9: diffusion}
+    table = training_length(folder, networks, scorer_of_difference, t=[500], draws=2, seed=3)
+    assert list(table.columns) == ["dataset", "step", "method", "auprc", "error"]
+    assert table[["step", "method"]].to_numpy().tolist() == [[1, "l1"], [9, "l1"]]
+    (case,) = read_cases(folder, "val")
+    scores = score_set(folder, scorer_of_difference)
+    assert table.auprc[1] == scores[scores.split == "val"].auprc.item()
+    assert table.auprc[0] == pytest.approx(case.seg[case.mask].mean(), abs=1e-9)  # chance
+    error = np.abs(case.image - case.reconstruction)[case.mask & ~case.seg].mean()
+    assert table.error.tolist() == pytest.approx([0, error], rel=1e-6)
+
+
+def scorer_of_difference(case):
+    x, y, _ = case.tensors()
+    return {"l1": (x - y).abs()}
 
 
 def test_widest_slice():

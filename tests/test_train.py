@@ -14,7 +14,16 @@ from pydantic import ValidationError
 from safetensors.torch import load_file
 
 from essim import train as training
-from essim.train import HealthySlices, TrainConfig, build_model, draw_times_and_noise, load_model, train
+from essim.train import (
+    HealthySlices,
+    TrainConfig,
+    build_model,
+    draw_times_and_noise,
+    load_lengths,
+    load_model,
+    train,
+    update_average,
+)
 
 TINY = {
     "channels": 8,
@@ -29,6 +38,7 @@ TINY = {
     "augment": False,
     "ema_decay": 0.9,
 }
+WEIGHTS = ["weights.safetensors", "weights_quarter.safetensors", "weights_sixteenth.safetensors"]
 
 
 def tiny(**changes):
@@ -62,14 +72,15 @@ def files(out):
 
 
 def assert_same_result(one, two):
-    assert (one / "weights.safetensors").read_bytes() == (two / "weights.safetensors").read_bytes()
-    assert (one / "config.json").read_bytes() == (two / "config.json").read_bytes()
+    assert files(one) == files(two)
+    for name in ["config.json", *WEIGHTS]:
+        assert (one / name).read_bytes() == (two / name).read_bytes(), name
     logs = [pd.read_csv(out / "log.csv").drop(columns="seconds") for out in (one, two)]
     pd.testing.assert_frame_equal(*logs, check_exact=True)
 
 
 def test_result_of_a_training(finished):
-    assert files(finished) == ["config.json", "log.csv", "weights.safetensors"]  # the checkpoint is gone
+    assert files(finished) == ["config.json", "log.csv", *WEIGHTS]  # the checkpoint is gone
     log = pd.read_csv(finished / "log.csv")
     assert list(log.columns) == ["step", "epoch", "train_loss", "val_loss", "lr", "seconds"]
     assert log.step.iloc[-1] == 8 * 6 // 4
@@ -123,6 +134,27 @@ def test_the_best_weights_survive_an_interruption(scans, tmp_path, monkeypatch, 
     assert log.val_loss.tolist() == [3, 1, 2] + [5] * 9
     kept = load_file(out / "weights.safetensors")
     assert all(torch.equal(kept[k], snapshots[1][k]) for k in kept)
+
+
+def test_early_weights_are_those_of_their_step(scans, finished, tmp_path, monkeypatch):
+    """12 steps: the averaged weights after step 1 (a sixteenth, rounded up) and step 3 (a quarter)."""
+    seen = {}
+
+    def watched(average, model, decay, step):
+        update_average(average, model, decay, step)
+        seen[step + 1] = {k: v.clone() for k, v in average.model.state_dict().items()}
+
+    monkeypatch.setattr(training, "update_average", watched)
+    train(tiny(), scans, "t2", AS_IT_IS, tmp_path)
+    assert_same_result(finished, tmp_path)
+    networks = load_lengths(finished, "cpu")
+    assert list(networks) == [1, 3, 12]
+    for step in (1, 3):
+        kept = networks[step].model.state_dict()
+        assert all(torch.equal(kept[k], seen[step][k]) for k in kept)
+        assert not all(torch.equal(kept[k], seen[step + 1][k]) for k in kept)
+    best = load_model(finished, "cpu").model.state_dict()
+    assert all(torch.equal(value, best[k]) for k, value in networks[12].model.state_dict().items())
 
 
 def test_same_seed_same_bits_whatever_the_global_state(scans, finished, tmp_path):

@@ -203,7 +203,7 @@ def test_kill_9_and_resume(study):
     done = study.run()
     assert done.returncode == 0, done.stdout
     assert study.plan() == {}
-    assert before == {path: path.stat().st_mtime_ns for path in before} and len(before) == 6
+    assert before == {path: path.stat().st_mtime_ns for path in before} and len(before) == 10
 
 
 def test_ctrl_c_ends_everything(study):
