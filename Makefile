@@ -5,11 +5,12 @@ SEED ?=
 PYTHON ?= python3
 TORCH_INDEX ?=
 BIN := .venv/bin
+TRITON := 3.9.0
 RESULTS := results/$(PROFILE)
 SNAKEMAKE = $(BIN)/snakemake --profile workflow/profiles/local --cores $(JOBS)
 NOTEBOOKS = $(wildcard notebooks/*.ipynb notebooks/walkthrough/*.ipynb)
 
-.PHONY: help env reproduce smoke figures test verify tolerances reference lab lint strip lock clean
+.PHONY: help env reproduce smoke figures test bench verify tolerances reference lab lint strip lock clean
 
 help: ## Say what there is (this list)
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -33,8 +34,19 @@ smoke: .venv/stamp ## The whole study in minutes, as small as it can be
 figures: .venv/stamp ## Draw the figures again, and run first what they need
 	@$(SNAKEMAKE) --forcerun figures --config profile=$(PROFILE) $(if $(SEED),seed=$(SEED))
 
-test: .venv/stamp ## All tests, the smoke study among them
+# Without a GPU, Triton's kernels are tested in its interpreter. It is no part of the environment, which a CUDA build of
+# torch brings its own version to, and which is smaller by a gigabyte without.
+.venv/triton: .venv/stamp
+	@if [ "$$(uname -sm)" = "Linux x86_64" ] && ! $(BIN)/python -c 'import triton' 2>/dev/null; then \
+	  $(BIN)/python -m pip install --quiet triton==$(TRITON); fi
+	@touch $@
+
+test: .venv/triton ## All tests, the smoke study among them
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+bench: .venv/stamp ## Speed, error and memory of the SSIM ensemble beside other libraries (results/bench)
+	@$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[bench]"
+	@$(BIN)/python benchmarks/ssim.py
 
 verify: .venv/stamp ## Compare the results with the reference, number by number
 	@$(BIN)/python workflow/verify.py check $(RESULTS) results/reference/$(PROFILE)
@@ -63,7 +75,7 @@ lock: ## Renew constraints.txt with the newest versions that fit together
 	$(PYTHON) -m venv .lock
 	.lock/bin/python -m pip install --quiet --upgrade pip
 	$(if $(TORCH_INDEX),.lock/bin/python -m pip install --quiet --index-url "$(TORCH_INDEX)" torch)
-	.lock/bin/python -m pip install --quiet --prefer-binary -e ".[dev]"
+	.lock/bin/python -m pip install --quiet --prefer-binary -e ".[dev,bench]"
 	@# No addresses, no build labels (torch's +cpu) and nothing of CUDA: the list must serve every machine.
 	( echo '# Every version of the environment, from `make lock`.  pip install -c constraints.txt -e ".[dev]"'; \
 	  .lock/bin/python -m pip freeze --exclude-editable | grep -E '^[A-Za-z0-9_.-]+==' | \

@@ -1,17 +1,22 @@
 """Anomaly maps: where a scan and its healthy reconstruction differ, by l1 or by an ensemble of SSIM maps.
 
-In: scan and reconstruction [N, C, *spatial]. Out: an anomaly map of the same shape, higher = more anomalous.
+In: scan and reconstruction [N, C, *spatial]. Out: an anomaly map of the same shape, higher = more anomalous. What is
+computed stands here, in torch; `essim.kernels` computes the same faster, and is used where it can be.
 Paper: section 2 (adaptive ensembling).
 
     w_i = exp(-S_i / tau) / sum_j exp(-S_j / tau)        voxelwise: the less similar, the more weight; tau = 1
     A   = (1 - sum_i w_i S_i) * mask
 """
 
+import functools
+
 import torch
 
-from essim.ssim import SIGMAS, ssim_maps
+from essim.ssim import SIGMAS, as_float, check_pair, dissimilarity
 
 STRATEGIES = ("adaptive", "mean", "min")
+BACKENDS = ("auto", "torch", "cpu", "cuda")
+KERNELS = {"cpu": "numba", "cuda": "triton"}  # essim.kernels.<backend> and the library that it needs
 
 
 def ensemble_weights(maps, temperature=1.0):
@@ -21,29 +26,84 @@ def ensemble_weights(maps, temperature=1.0):
     return torch.softmax(-maps / temperature, dim=0)
 
 
-def ensemble_map(x, y, *, sigmas=SIGMAS, strategy="adaptive", temperature=1.0, mask=None, data_range=None):
+def ensemble_map(
+    x, y, *, sigmas=SIGMAS, strategy="adaptive", temperature=1.0, mask=None, data_range=None, backend="auto"
+):
     """The anomaly map of scan x against reconstruction y.
 
     Args:
-        x, y: [N, C, *spatial], any float dtype and device.
+        x, y: [N, C, *spatial], finite, any dtype and device; integers and halves are computed in float32.
         sigmas: kernel sizes in voxels; a single one gives 1 - SSIM at that size with every strategy.
         strategy: "adaptive" (the paper's weights), "mean" of the SSIM maps, or "min" (the least similar scale).
         temperature: tau of the adaptive weights; towards 0 it becomes "min", towards infinity "mean".
         mask: bool or 0/1, broadcastable to x; the map is 0 outside. The data range comes from the whole volume.
         data_range: as in `essim.ssim_maps`.
+        backend: "torch" is the readable reference, for any device, float64 and gradients; "cpu" (numba) and "cuda"
+            (Triton) are fused kernels in float32 with the same map; "auto" takes the one for x where it can.
 
-    Returns: [N, C, *spatial] in [0, 2], dtype and device of x.
+    Returns: [N, C, *spatial] in [0, 2], on the device of x, in its dtype (float32 for integers).
+
+    Raises:
+        ValueError: as in `essim.ssim_maps`; an unknown strategy or backend, or a backend that cannot do this.
     """
-    maps = ssim_maps(x, y, sigmas=sigmas, data_range=data_range)
+    if strategy not in STRATEGIES:
+        raise ValueError(f"strategy must be one of {', '.join(STRATEGIES)}, got {strategy!r}.")
+    if temperature <= 0:
+        raise ValueError(f"temperature must be above 0, got {temperature}; strategy='min' is its limit at 0.")
+    data_range = check_pair(x, y, sigmas, data_range)
+    dtype = x.dtype if x.is_floating_point() else torch.float32
+    x, y = as_float(x), as_float(y)
+    kernel = pick_kernel(backend, x, y, temperature)
+    if kernel:
+        options = {"sigmas": sigmas, "strategy": strategy, "temperature": temperature}
+        return kernel.anomaly_maps(x, y, mask=mask, data_range=data_range, **options).to(dtype)
+    maps = torch.stack([1 - dissimilarity(x, y, sigma, data_range) for sigma in sigmas])
     if strategy == "adaptive":
         similarity = (ensemble_weights(maps, temperature) * maps).sum(0)
-    elif strategy == "mean":
-        similarity = maps.mean(0)
-    elif strategy == "min":
-        similarity = maps.amin(0)
     else:
-        raise ValueError(f"strategy must be one of {', '.join(STRATEGIES)}, got {strategy!r}.")
-    return _inside(1 - similarity, mask)
+        similarity = maps.mean(0) if strategy == "mean" else maps.amin(0)
+    return _inside(1 - similarity, mask).to(dtype)
+
+
+@functools.cache
+def load_kernel(name):
+    """The module essim.kernels.<name>, or None where its library is missing."""
+    try:
+        if name == "cpu":
+            from essim.kernels import cpu as kernel
+        else:
+            from essim.kernels import cuda as kernel
+    except ImportError:
+        return None
+    return kernel
+
+
+def obstacle(name, x, y, temperature):
+    """Why the kernel `name` cannot do this, as the end of a sentence; "" if it can."""
+    if x.device.type != name:
+        return f"works on {name} tensors, x is on {x.device.type}"
+    if load_kernel(name) is None:
+        return f"needs {KERNELS[name]}, which is not installed"
+    if x.ndim not in (4, 5):
+        return f"works in two or three dimensions, x has {x.ndim - 2}"
+    if torch.is_grad_enabled() and (x.requires_grad or y.requires_grad):
+        return "has no gradient"
+    lowest = load_kernel(name).LOWEST_TEMPERATURE
+    return f"needs a temperature of {lowest} or more, got {temperature}" if temperature < lowest else ""
+
+
+def pick_kernel(backend, x, y, temperature):
+    """The kernel's module; None for the reference in torch."""
+    if backend not in BACKENDS:
+        raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}.")
+    if backend in KERNELS:
+        if why := obstacle(backend, x, y, temperature):
+            raise ValueError(f"backend={backend!r} {why}; use backend='torch'.")
+        return load_kernel(backend)
+    device = x.device.type
+    if backend == "torch" or device not in KERNELS or torch.float64 in (x.dtype, y.dtype):
+        return None  # who brings float64 wants its precision
+    return None if obstacle(device, x, y, temperature) else load_kernel(device)
 
 
 def l1_map(x, y, mask=None):

@@ -192,6 +192,20 @@ def regret(table):
     return figure
 
 
+def speed(table):
+    """Milliseconds over volume size, a line a contender, both axes logarithmic; see benchmarks/ssim.py."""
+    figure, axes = new_figure(1, 1, 5.5, 3.6)
+    voxels = table["size"].map(lambda size: np.prod([int(side) for side in size.split("x")]))
+    looks = zip((GREEN, BLUE, PURPLE, ORANGE, BROWN, RED), "DosvX^", strict=True)
+    for name, line in table.assign(voxels=voxels).groupby("contender", sort=False):
+        colour, marker = ("black", "") if name == "floor" else next(looks)
+        style = ":" if name == "floor" else "-" if name.startswith("essim") else "--"
+        axes[0, 0].plot(line.voxels, line.milliseconds, color=colour, marker=marker, linestyle=style, label=name)
+    axes[0, 0].set(xscale="log", yscale="log", xlabel="voxels", ylabel="milliseconds for one anomaly map, one thread")
+    figure.legend(loc="outside right center")
+    return figure
+
+
 def evaluation(maps, seg, mask, thresholds):
     """One patient: precision over recall (left), Dice over threshold with the fitted ones marked (right).
 

@@ -24,18 +24,27 @@ SIGMAS = (0.3, 0.5, 0.7, 0.9, 1.1, 1.3, 1.5, 1.7)  # the paper's kernel sizes, i
 K1, K2 = 0.01, 0.03
 
 
-def blur_matrix(length, sigma):
-    """Gaussian filter along one axis as a matrix: float64 [length, length], borders reflected (edge not repeated).
-
-    The window is the sampled Gaussian, normalised; its radius int(3.5 sigma + 0.5) follows from sigma alone.
-    """
+def window(sigma):
+    """The sampled Gaussian, normalised: float64 [2 radius + 1]; the radius int(3.5 sigma + 0.5) follows from sigma."""
     radius = int(3.5 * sigma + 0.5)
-    offsets = torch.arange(-radius, radius + 1)
-    window = torch.exp(-0.5 * (offsets.double() / sigma) ** 2)
-    source = (torch.arange(length)[:, None] + offsets).abs()  # reflect at 0 ...
+    values = torch.exp(-0.5 * (torch.arange(-radius, radius + 1, dtype=torch.float64) / sigma) ** 2)
+    return values / values.sum()
+
+
+def half_windows(sigmas):
+    """All windows from the middle outwards: weights float32 [K, R + 1], 0 beyond each one's end, and lengths [K]."""
+    halves = [weights[len(weights) // 2 :] for weights in map(window, sigmas)]
+    return torch.nn.utils.rnn.pad_sequence(halves, True).float(), torch.tensor([len(half) for half in halves])
+
+
+def blur_matrix(length, sigma):
+    """Gaussian filter along one axis as a matrix: float64 [length, length], borders reflected (edge not repeated)."""
+    weights = window(sigma)
+    radius = len(weights) // 2
+    source = (torch.arange(length)[:, None] + torch.arange(-radius, radius + 1)).abs()  # reflect at 0 ...
     source = length - 1 - (length - 1 - source).abs()  # ... and at the far end
     matrix = torch.zeros(length, length, dtype=torch.float64)
-    return matrix.scatter_add_(1, source, (window / window.sum()).expand(length, -1))
+    return matrix.scatter_add_(1, source, weights.expand(length, -1))
 
 
 def blur(maps, sigma):
@@ -46,22 +55,21 @@ def blur(maps, sigma):
     return maps
 
 
-def value_range(x, y):
-    """Data range of each batch item: [N], the larger of the two volumes' max - min."""
-    x, y = x.flatten(1), y.flatten(1)
-    return torch.maximum(x.amax(1) - x.amin(1), y.amax(1) - y.amin(1))
+def as_float(x):
+    """Integers and halves as float32; float32 and float64 as they are."""
+    return x if x.dtype in (torch.float32, torch.float64) else x.float()
+
+
+def extremes(x):
+    """Smallest and largest value of each batch item of [N, ...]: two tensors [N]."""
+    return torch.aminmax(as_float(x).flatten(1), dim=1)
 
 
 def dissimilarity(x, y, sigma, data_range):
     """1 - SSIM: [N, C, *spatial] in [0, 2], without cancellation. `data_range` [N]. See the module's text."""
     spatial = (1,) * (x.ndim - 1)
     c1, c2 = ((k * data_range).square().reshape(-1, *spatial) for k in (K1, K2))
-
-    def middle(z):
-        z = z.flatten(1)
-        return ((z.amax(1) + z.amin(1)) / 2).reshape(-1, *spatial)
-
-    centre_x, centre_y = middle(x), middle(y)
+    centre_x, centre_y = (sum(extremes(z)).reshape(-1, *spatial) / 2 for z in (x, y))
     x, y = x - centre_x, y - centre_y  # before anything else: the sum x + y far from zero would be rounded
     p, q, centre_p, centre_q = x + y, x - y, centre_x + centre_y, centre_x - centre_y
     stacked = torch.stack([p, p * p, q, q * q])
@@ -79,8 +87,8 @@ def share(part, rest):
 
 
 def check_pair(x, y, sigmas, data_range):
-    """Raise a sentence unless x, y and sigmas can be compared; return the data range as a tensor [N]."""
-    if x.shape != y.shape or x.ndim < 3:
+    """Raise a sentence unless x, y and sigmas can be compared; return the data range of each batch item: [N]."""
+    if x.shape != y.shape or x.ndim < 3 or not x.numel():
         raise ValueError(
             f"SSIM: x and y must both be [N, C, *spatial] of one shape, got {list(x.shape)} and {list(y.shape)}."
         )
@@ -92,10 +100,16 @@ def check_pair(x, y, sigmas, data_range):
             f"SSIM: sigma {max(sigmas)} needs more than {radius} voxels along every axis, got {list(x.shape[2:])}; "
             "use a smaller sigma."
         )
+    ranges = []
+    for name, volume in (("x", x), ("y", y)):
+        low, high = extremes(volume)
+        ranges.append(high - low)
+        if not ranges[-1].isfinite().all():
+            raise ValueError(f"SSIM: {name} has NaN or infinite voxels; repair it first.")
     if data_range is None:
-        return value_range(x, y)
-    data_range = torch.as_tensor(data_range, dtype=x.dtype, device=x.device)
-    if (data_range <= 0).any():
+        return torch.maximum(*ranges)
+    data_range = torch.as_tensor(data_range, dtype=as_float(x[:0]).dtype, device=x.device)
+    if not (data_range > 0).all():
         raise ValueError(f"SSIM: data_range must be above 0, got {data_range.tolist()}; leave it out for the data's.")
     return data_range.expand(len(x))
 
@@ -104,19 +118,22 @@ def ssim_maps(x, y, *, sigmas, data_range=None):
     """SSIM maps at several kernel sizes.
 
     Args:
-        x, y: [N, C, *spatial], one to three spatial axes, any float dtype and device; channels are independent.
+        x, y: [N, C, *spatial], one to three spatial axes, finite, any dtype and device; channels are independent.
+            Integers and halves are computed in float32.
         sigmas: standard deviations of the Gaussian window, in voxels; the window's radius is int(3.5 sigma + 0.5).
         data_range: the L of c1 and c2: a number, or [N]; default: per batch item, the larger of the two volumes'
             max - min (the paper's).
 
-    Returns: [K, N, C, *spatial], values in [-1, 1], dtype and device of x. Two equal constant volumes give 1, two
-    different ones the luminance term; never NaN for finite input.
+    Returns: [K, N, C, *spatial], values in [-1, 1], on the device of x, in its dtype (float32 for integers). Two equal
+    constant volumes give 1, two different ones the luminance term; never NaN.
 
     Raises:
-        ValueError: shapes differ, a sigma isn't positive, or a window is wider than the volume.
+        ValueError: shapes differ, a volume has NaN or infinite voxels, a sigma isn't positive, or a window is wider
+            than the volume.
     """
     data_range = check_pair(x, y, sigmas, data_range)
-    return torch.stack([1 - dissimilarity(x, y, sigma, data_range) for sigma in sigmas])
+    maps = torch.stack([1 - dissimilarity(as_float(x), as_float(y), sigma, data_range) for sigma in sigmas])
+    return maps.to(x.dtype) if x.is_floating_point() else maps
 
 
 def ssim_map(x, y, *, sigma, data_range=None):

@@ -1,9 +1,12 @@
-"""Small scans and folders for several test files."""
+"""Small scans, folders and stand-ins for several test files."""
 
 import nibabel as nib
 import numpy as np
+import pandas as pd
+from torch import nn
 
-from essim.volumes import Preprocessing
+from essim.cases import PARTS
+from essim.volumes import Preprocessing, save_nifti
 
 AS_IT_IS = Preprocessing(smooth=False, shape=(16, 16, 8), factor=1)
 AFFINE = np.array([[2.0, 0, 0, -20], [0, 2, 0, -30], [0, 0, 2, -10], [0, 0, 0, 1]])
@@ -33,3 +36,28 @@ def row(folder, shape=(16, 16, 8), seed=0, lesion=None, affine=AFFINE, **changes
     found["mask"] = save(folder / f"s{seed}_mask.nii.gz", mask.astype(np.uint8), affine)
     found["seg"] = "" if lesion is None else save(folder / f"s{seed}_seg.nii.gz", lesion.astype(np.uint8), affine)
     return found | {"age": 50, "sex": "f", "site": "a"} | changes
+
+
+def write_cases(folder, cases):
+    """A folder of reconstructions from {subject: (split, image, reconstruction, mask, seg)}."""
+    for subject, (_, *volumes) in cases.items():
+        (folder / subject).mkdir(parents=True)
+        for part, volume in zip(PARTS, volumes, strict=True):
+            save_nifti(folder / subject / f"{part}.nii.gz", volume, AFFINE)
+    lines = [{"dataset": "ms", "subject": name, "split": case[0]} for name, case in cases.items()]
+    pd.DataFrame(lines).to_csv(folder / "scans.csv", index=False)
+    return folder
+
+
+def slab(width, shape=(16, 14, 12)):
+    """A lesion along one side of the volume: the one shape that a median leaves as it is."""
+    seg = np.zeros(shape, bool)
+    seg[-width:] = True
+    return seg
+
+
+class Shrink(nn.Module):
+    """A stand-in for a network."""
+
+    def forward(self, x, t):
+        return 0.8 * x

@@ -170,6 +170,14 @@ def test_the_other_curves_can_be_drawn():
     drawn(plots.residual(pd.DataFrame({"inside": [0.3, np.nan], "outside": [0.1, 0.2]})))
 
 
+def test_speed_has_a_line_for_every_contender():
+    rows = [(size, name, 10.0 * i) for size in ("8x8x8", "16x16x16") for i, name in enumerate("abcdef", 1)]
+    table = pd.DataFrame([*rows, ("8x8x8", "floor", 1.0)], columns=["size", "contender", "milliseconds"])
+    (axis,) = drawn(plots.speed(table)).axes
+    assert [line.get_label() for line in axis.lines] == [*"abcdef", "floor"]
+    assert axis.lines[0].get_xdata().tolist() == [512, 4096]
+
+
 def test_training_length_shows_every_set_and_the_error():
     keys = [(name, step, method) for name in BEST for step in (4, 16, 64) for method in ("l1", "adaptive")]
     table = pd.DataFrame(keys, columns=["dataset", "step", "method"]).assign(auprc=0.4, error=0.1)

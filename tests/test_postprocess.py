@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from essim.postprocess import erode_slices, median_inside, postprocess, remove_small
+from essim.kernels.median import median
+from essim.postprocess import erode_slices, median_by_partition, median_inside, postprocess, remove_small
 
 
 def ball(shape, radius):
@@ -29,15 +30,25 @@ def test_erosion_grows_with_the_width(width, steps):
     assert (along[0], along[-1]) == (2 + steps, width - 3 - steps)
 
 
-def test_median_is_scipys_inside_the_mask():
+@pytest.mark.parametrize("implementation", [median_inside, median_by_partition, median])
+@pytest.mark.parametrize("digits", [0, 1, 8])  # few values, most of them many times, or all different
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_median_is_scipys_inside_the_mask(implementation, digits, dtype):
     rng = np.random.default_rng(0)
-    volume = rng.random((18, 15, 13)).astype(np.float32)
-    mask = ball(volume.shape, 6.5)
+    volume = rng.standard_normal((18, 15, 13)).astype(dtype).round(digits)
+    volume[:, :6] = 0
+    mask = ball(volume.shape, 6.5) & (rng.random(volume.shape) > 0.2)
     mask[0, 0, 0] = mask[-1, 5, 3] = True  # at the border too
-    found = median_inside(volume, mask)
+    found = implementation(volume, mask)
     np.testing.assert_array_equal(found[mask], ndimage.median_filter(volume, size=5, mode="reflect")[mask])
     assert (found[~mask] == 0).all()
-    assert found.dtype == np.float32
+    assert found.dtype == dtype
+
+
+def test_median_of_nothing():
+    volume = np.ones((6, 6, 6), np.float32)
+    for implementation in (median_by_partition, median):
+        assert (implementation(volume, np.zeros(volume.shape, bool)) == 0).all()
 
 
 def test_postprocess_is_median_of_the_eroded_map():

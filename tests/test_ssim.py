@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from skimage.metrics import structural_similarity
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from essim.ssim import SIGMAS, blur_matrix, ssim_map, ssim_maps, value_range
+from essim.ssim import SIGMAS, blur_matrix, check_pair, ssim_map, ssim_maps
 
 
 def pair(shape, seed=0, dtype=torch.float64, noise=0.2):
@@ -78,13 +78,13 @@ def test_default_data_range_is_each_items_own():
     scale = torch.tensor([1.0, 5.0, 0.01], dtype=x.dtype).reshape(3, 1, 1, 1, 1)
     x, y = x * scale, y * scale
     by_hand = [max(np.ptp(x[i].numpy()), np.ptp(y[i].numpy())) for i in range(3)]
-    np.testing.assert_allclose(value_range(x, y).numpy(), by_hand, rtol=1e-12)
+    np.testing.assert_allclose(check_pair(x, y, [0.9], None).numpy(), by_hand, rtol=1e-12)
     together = ssim_map(x, y, sigma=0.9)
     for i in range(3):
         one = slice(i, i + 1)
         alone = ssim_map(x[one], y[one], sigma=0.9)
         assert torch.allclose(together[one], alone, atol=1e-12, rtol=0)
-        given_range = ssim_map(x[one], y[one], sigma=0.9, data_range=value_range(x, y)[one])
+        given_range = ssim_map(x[one], y[one], sigma=0.9, data_range=check_pair(x, y, [0.9], None)[one])
         assert torch.allclose(alone, given_range, atol=1e-12, rtol=0)
 
 

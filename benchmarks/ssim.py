@@ -1,0 +1,172 @@
+"""How fast and how exact is the SSIM ensemble? essim's backends beside the libraries that people use today.
+
+    python benchmarks/ssim.py [--sizes 96x96x50 ...] [--rounds 5] [--out results/bench]
+
+Every contender makes the adaptive ensemble of the eight sigmas from the same two volumes (who has no ensemble: eight
+maps, then the softmax). Contenders take turns, round by round, on one thread; the time is the median of the rounds, the
+ratio is against torchmetrics. The error is the largest of the anomaly map against float64, away from the borders, where
+libraries differ on purpose; a second one on the same data shifted by +100. Peers that are not installed are left out:
+pip install -e ".[bench]".
+"""
+
+import argparse
+import statistics
+import time
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy import ndimage
+from tqdm import tqdm
+
+from essim.ensemble import ensemble_map, ensemble_weights
+from essim.plots import speed
+from essim.provenance import provenance, save_figure, write_table
+from essim.ssim import SIGMAS, check_pair
+
+BORDER = 6  # the radius of the widest window
+FLOP = 1336  # a voxel, of the paper's ensemble, counted in essim/kernels/cpu.py's way of doing it
+
+
+def phantom(shape, seed=0):
+    """A scan, its reconstruction and the brain mask: float32 [1, 1, H, W, D] in [0, 1] and bool."""
+    rng = np.random.default_rng(seed)
+    axes = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij")
+    mask = sum((a / r) ** 2 for a, r in zip(axes, (0.75, 0.9, 0.85), strict=True)) < 1
+    tissue = ndimage.gaussian_filter(rng.standard_normal(shape), 4)
+    scan = 0.5 + 0.2 * np.sign(tissue) + 0.04 * ndimage.gaussian_filter(rng.standard_normal(shape), 0.7)
+    healthy = ndimage.gaussian_filter(scan, 0.8) + 0.02 * ndimage.gaussian_filter(rng.standard_normal(shape), 2)
+    scan, healthy = (np.clip(volume * mask, 0, 1).astype(np.float32) for volume in (scan, healthy))
+    return *(torch.from_numpy(volume)[None, None] for volume in (scan, healthy)), torch.from_numpy(mask)[None, None]
+
+
+def radius(sigma):
+    return int(3.5 * sigma + 0.5)
+
+
+def combine(maps):
+    maps = torch.stack(maps)
+    return 1 - (ensemble_weights(maps) * maps).sum(0)
+
+
+def by_torchmetrics(x, y, mask):
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
+    def one(sigma):
+        options = {"sigma": sigma, "kernel_size": 2 * radius(sigma) + 1, "data_range": data_range}
+        return structural_similarity_index_measure(x, y, return_full_image=True, **options)[1]
+
+    data_range = check_pair(x, y, SIGMAS, None).item()
+    return combine([one(sigma) for sigma in SIGMAS])
+
+
+def by_monai(x, y, mask):
+    from monai.metrics.regression import compute_ssim_and_cs
+
+    def one(sigma):
+        window = {"kernel_type": "gaussian", "kernel_size": [2 * radius(sigma) + 1] * 3, "kernel_sigma": [sigma] * 3}
+        padded = [torch.nn.functional.pad(volume, [radius(sigma)] * 6, mode="reflect") for volume in (x, y)]
+        return compute_ssim_and_cs(*padded, 3, data_range=data_range, **window)[0]
+
+    data_range = check_pair(x, y, SIGMAS, None).item()
+    return combine([one(sigma) for sigma in SIGMAS])
+
+
+def by_skimage(x, y, mask):
+    from skimage.metrics import structural_similarity
+
+    def one(sigma):
+        how = {"gaussian_weights": True, "sigma": sigma, "use_sample_covariance": False, "data_range": data_range}
+        _, similarity = structural_similarity(x[0, 0].numpy(), y[0, 0].numpy(), full=True, **how)
+        return torch.from_numpy(similarity)[None, None]
+
+    data_range = check_pair(x, y, SIGMAS, None).item()
+    return combine([one(sigma) for sigma in SIGMAS])
+
+
+CONTENDERS = {
+    "essim, numba, mask": lambda x, y, mask: ensemble_map(x, y, mask=mask, backend="cpu"),
+    "essim, numba": lambda x, y, mask: ensemble_map(x, y, backend="cpu"),
+    "essim, torch": lambda x, y, mask: ensemble_map(x, y, backend="torch"),
+    "scikit-image": by_skimage,
+    "MONAI": by_monai,
+    "torchmetrics": by_torchmetrics,
+}
+
+
+IN_NUMPY = ("essim, numba, mask", "essim, numba", "scikit-image")  # what tracemalloc sees
+
+
+def error(found, x, y, mask):
+    """Largest difference from the float64 map, inside the mask and away from the borders; NaN where it has one."""
+    expected = ensemble_map(x.double(), y.double(), mask=mask, backend="torch")
+    inside = (..., *[slice(BORDER, -BORDER)] * 3)
+    return ((found * mask - expected)[inside]).abs().max().item()
+
+
+def peak_memory(work):
+    """The most memory (MB) that numpy asks for on top of what is there; torch's own is not seen by tracemalloc."""
+    tracemalloc.start()
+    work()
+    peak = tracemalloc.get_traced_memory()[1] / 1e6
+    tracemalloc.stop()
+    return peak
+
+
+def floor(shape):
+    """Milliseconds for the ensemble's arithmetic at the speed at which this core multiplies large matrices."""
+    a = torch.rand(1024, 1024)
+    speeds = []
+    for _ in range(5):
+        began = time.perf_counter()
+        a @ a
+        speeds.append(2 * 1024**3 / (time.perf_counter() - began))
+    return 1000 * FLOP * np.prod(shape) / max(speeds)
+
+
+def race(shape, rounds):
+    """One row a contender: milliseconds (median), errors, memory; the last row is the floor."""
+    x, y, mask = phantom(shape)
+    contenders, rows, size = {}, {}, "x".join(map(str, shape))
+    for name, make in CONTENDERS.items():
+        try:
+            found = make(x, y, mask)  # warms up, compiles
+        except ImportError:
+            continue
+        contenders[name] = make
+        rows[name] = {"size": size, "contender": name, "error": error(found, x, y, mask)}
+        rows[name]["error_at_100"] = error(make(x + 100, y + 100, mask), x + 100, y + 100, mask)
+        if name in IN_NUMPY:
+            rows[name]["peak_mb"] = peak_memory(lambda make=make: make(x, y, mask))
+    times = {name: [] for name in contenders}
+    for _ in tqdm(range(rounds), desc=f"rounds at {size}"):
+        for name, make in contenders.items():
+            began = time.perf_counter()
+            make(x, y, mask)
+            times[name].append(time.perf_counter() - began)
+    for name in contenders:
+        rows[name]["milliseconds"] = 1000 * statistics.median(times[name])
+    return pd.DataFrame([*rows.values(), {"size": size, "contender": "floor", "milliseconds": floor(shape)}])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sizes", nargs="+", default=["48x48x25", "96x96x50", "192x192x100"])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--out", type=Path, default=Path("results/bench"))
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    table = pd.concat([race(tuple(map(int, size.split("x"))), arguments.rounds) for size in arguments.sizes])
+    slowest = table[table.contender == "torchmetrics"].set_index("size").milliseconds
+    table["times_torchmetrics"] = table["size"].map(slowest) / table.milliseconds
+    record = provenance({"sizes": arguments.sizes, "rounds": arguments.rounds})
+    write_table(table, arguments.out / "ssim_cpu.csv", record)
+    save_figure(speed(table), arguments.out / "ssim_cpu", record)
+    print(table.to_markdown(index=False, floatfmt=".4g"))
+    print(f"Written to {arguments.out}: ssim_cpu.csv, ssim_cpu.png, ssim_cpu.pdf")
+
+
+if __name__ == "__main__":
+    main()

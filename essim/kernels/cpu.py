@@ -1,0 +1,265 @@
+"""The SSIM ensemble on a CPU, fused over all kernel sizes: one pass over the volume, no stack of maps.
+
+In: two volumes, the sigmas, optionally a mask. Out: the anomaly map. What is computed is said in `essim.ssim` and
+`essim.ensemble`; this is how. With p = x + y and q = x - y, plane by plane and row by row:
+
+    along a    sums of the rows a-k and a+k of p, q, p^2, q^2, shared by all sigmas; their weighted sums, one a sigma,
+               enter a ring that holds the rows b-R..b+R
+    along b    weighted sums of the ring's rows
+    along c    weighted sums of that row, shifted
+    combine    d = 1 - SSIM of this sigma, added to the running ensemble: sum d exp(d / tau) / sum exp(d / tau)
+
+Everything but p and q stays in the processor's caches. All inner loops run along contiguous float32 rows, so that LLVM
+turns them into vector instructions; they have few arrays each, since it must check at run time that none overlap.
+Volumes are shifted to the middle of their range and divided by the data range: that keeps float32 exact.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numba
+import numpy as np
+import torch
+
+from essim.ssim import K1, K2, half_windows
+
+C1, C2 = np.float32(K1**2), np.float32(K2**2)  # at a data range of 1
+ZERO, TWO = np.float32(0), np.float32(2)
+# exp on [-1, 1] to 2e-8: numba's own is not vectorised
+EXP = np.polynomial.Chebyshev.interpolate(np.exp, 8).convert(kind=np.polynomial.Polynomial).coef.astype(np.float32)
+E0, E1, E2, E3, E4, E5, E6, E7, E8 = EXP
+LOWEST_TEMPERATURE = 0.02  # below, exp overflows in float32
+ADAPTIVE, MEAN, MIN = 0, 1, 2
+STRATEGIES = {"adaptive": ADAPTIVE, "mean": MEAN, "min": MIN}
+PLANES = 8  # of one piece of work
+
+compiled = numba.njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")
+
+
+@compiled
+def reflect(i, n):
+    """Index i of a row of n: borders are reflected, the edge is not repeated."""
+    i = abs(i)
+    return 2 * n - 2 - i if i >= n else i
+
+
+@compiled
+def pair(above, below, sums, squares):
+    for i in range(len(sums)):
+        sums[i] = above[i] + below[i]
+        squares[i] = above[i] * above[i] + below[i] * below[i]
+
+
+@compiled
+def weigh(out, rows, w):
+    """out = sum_k w[k] rows[k]; there are two rows at least."""
+    a, b, wa, wb = rows[0], rows[1], w[0], w[1]
+    for i in range(len(out)):
+        out[i] = wa * a[i] + wb * b[i]
+    for k in range(2, len(w) - 1, 2):
+        a, b, wa, wb = rows[k], rows[k + 1], w[k], w[k + 1]
+        for i in range(len(out)):
+            out[i] += wa * a[i] + wb * b[i]
+    if len(w) % 2:
+        a, wa = rows[len(w) - 1], w[len(w) - 1]
+        for i in range(len(out)):
+            out[i] += wa * a[i]
+
+
+@compiled
+def blur(out, rows, at, w):
+    """out = w[0] row(0) + sum_k w[k] (row(-k) + row(k)), where row(k) starts at rows[at[len(at) // 2 + k]]."""
+    m, n = len(at) // 2, len(out)
+    c, a, b = rows[at[m] :], rows[at[m - 1] :], rows[at[m + 1] :]
+    w0, w1 = w[0], w[1]
+    for i in range(n):
+        out[i] = w0 * c[i] + w1 * (a[i] + b[i])
+    k = 2
+    while k + 2 < len(w):
+        a, b, w0 = rows[at[m - k] :], rows[at[m + k] :], w[k]
+        c, d, w1 = rows[at[m - k - 1] :], rows[at[m + k + 1] :], w[k + 1]
+        e, f, w2 = rows[at[m - k - 2] :], rows[at[m + k + 2] :], w[k + 2]
+        for i in range(n):
+            out[i] += w0 * (a[i] + b[i]) + w1 * (c[i] + d[i]) + w2 * (e[i] + f[i])
+        k += 3
+    if k + 1 < len(w):
+        a, b, w0 = rows[at[m - k] :], rows[at[m + k] :], w[k]
+        c, d, w1 = rows[at[m - k - 1] :], rows[at[m + k + 1] :], w[k + 1]
+        for i in range(n):
+            out[i] += w0 * (a[i] + b[i]) + w1 * (c[i] + d[i])
+    elif k < len(w):
+        a, b, w0 = rows[at[m - k] :], rows[at[m + k] :], w[k]
+        for i in range(n):
+            out[i] += w0 * (a[i] + b[i])
+
+
+@compiled
+def dissimilarity(d, mu_p, mu_q, pp, qq, centre_p, centre_q):
+    """d = 1 - SSIM from local means and mean squares; see essim.ssim."""
+    for i in range(len(d)):
+        mp, mq = mu_p[i] + centre_p, mu_q[i] + centre_q
+        a, b = mp * mp + TWO * C1, mq * mq
+        c = max(pp[i] - mu_p[i] * mu_p[i], ZERO) + TWO * C2
+        e = max(qq[i] - mu_q[i] * mu_q[i], ZERO)
+        d[i] = TWO * (a * e + b * c) / ((a + b) * (c + e))
+
+
+@compiled
+def add_weighted(d, scale, squarings, weight, total, weights):
+    """total += d exp(d / tau), weights += exp(d / tau), up to a factor that all sigmas share."""
+    for i in range(len(d)):
+        z = (d[i] - np.float32(1)) * scale  # in [-1, 1]
+        weight[i] = E0 + z * (E1 + z * (E2 + z * (E3 + z * (E4 + z * (E5 + z * (E6 + z * (E7 + z * E8)))))))
+    for _ in range(squarings):
+        for i in range(len(d)):
+            weight[i] = weight[i] * weight[i]
+    for i in range(len(d)):
+        weights[i] += weight[i]
+        total[i] += weight[i] * d[i]
+
+
+@compiled
+def planes(p, q, live, windows, wide, tall, centre_p, centre_q, strategy, scale, squarings, first, last, out):
+    """Planes first..last of the anomaly map.
+
+    p, q: [A, B, C + 2 R], borders reflected along c. live: [A, B], which rows are wanted. windows: [K, R + 1], the half
+    windows; wide: their lengths. tall: the same along a (length 2, (1, 0), if there is no such axis). out: [A, B, C].
+    """
+    size_a, size_b, size_c = out.shape
+    span, radius, high = p.shape[2], windows.shape[1] - 1, tall.shape[1]
+    ring_rows, n = 2 * radius + 1, 4 * p.shape[2]
+    sums = np.empty((high, n), np.float32)
+    ring = np.zeros((len(windows), ring_rows * n), np.float32)
+    row, smooth = np.zeros(n, np.float32), np.zeros(n, np.float32)
+    d, weight = np.empty(size_c, np.float32), np.empty(size_c, np.float32)
+    weights, total = np.empty(size_c, np.float32), np.empty(size_c, np.float32)
+    shifts, at = np.arange(ring_rows), np.empty(ring_rows, np.int64)
+    for a in range(first, last):
+        begin, end = size_b, -1  # the rows that are wanted lie between
+        for b in range(size_b):
+            if live[a, b]:
+                begin, end = min(begin, b), b
+        if end < 0:
+            continue
+        entered = max(0, begin - radius)
+        for b in range(begin, end + 1):
+            while entered <= min(b + radius, size_b - 1):
+                for k in range(high):
+                    above, below = reflect(a - k, size_a), reflect(a + k, size_a)
+                    s = sums[k]
+                    pair(p[above, entered], p[below, entered], s[:span], s[2 * span : 3 * span])
+                    pair(q[above, entered], q[below, entered], s[span : 2 * span], s[3 * span :])
+                slot = entered % ring_rows * n
+                for s in range(len(windows)):
+                    weigh(ring[s, slot : slot + n], sums, tall[s, : min(wide[s], high)])
+                entered += 1
+            if not live[a, b]:
+                continue
+            for k in range(ring_rows):
+                at[k] = reflect(b + k - radius, size_b) % ring_rows * n
+            weights[:] = ZERO
+            total[:] = ZERO
+            for s in range(len(windows)):
+                w = windows[s, : wide[s]]
+                blur(row, ring[s], at, w)
+                blur(smooth[: n - 2 * radius], row, shifts, w)
+                dissimilarity(d, smooth, smooth[span:], smooth[2 * span :], smooth[3 * span :], centre_p, centre_q)
+                if strategy == ADAPTIVE:
+                    add_weighted(d, scale, squarings, weight, total, weights)
+                elif strategy == MEAN:
+                    for i in range(size_c):
+                        total[i] += d[i]
+                else:
+                    for i in range(size_c):
+                        total[i] = max(total[i], d[i])
+            result = out[a, b]
+            if strategy == ADAPTIVE:
+                for i in range(size_c):
+                    result[i] = total[i] / weights[i]
+            elif strategy == MEAN:
+                for i in range(size_c):
+                    result[i] = total[i] / np.float32(len(windows))
+            else:
+                for i in range(size_c):
+                    result[i] = total[i]
+
+
+def anomaly_maps(x, y, *, mask, data_range, sigmas, strategy, temperature):
+    """`essim.ensemble_map` of float tensors [N, C, *spatial] on the CPU, two or three spatial axes: float32 tensor."""
+    mask = None if mask is None else mask.broadcast_to(x.shape).bool().numpy()
+    x, y = (volume.detach().float().numpy() for volume in (x, y))
+    result = np.empty(x.shape, np.float32)
+    for n, c in np.ndindex(x.shape[:2]):
+        inside = None if mask is None else mask[n, c]
+        result[n, c] = anomaly_map(x[n, c], y[n, c], inside, data_range[n].item(), sigmas, strategy, temperature)
+    return torch.from_numpy(result)
+
+
+def anomaly_map(x, y, mask, data_range, sigmas, strategy, temperature):
+    """The anomaly map of one volume [A, B, C] or image [B, C], float32, finite; mask: bool or None.
+
+    Rows without a voxel of the mask are left out; the map is 0 outside. Works in as many threads as torch does.
+    """
+    if x.ndim == 2:
+        mask = None if mask is None else mask[None]
+        return anomaly_map(x[None], y[None], mask, data_range, sigmas, strategy, temperature)[0]
+    result = np.zeros(x.shape, np.float32)
+    if mask is None:
+        mask = np.ones(x.shape, bool)
+    if not mask.any():
+        return result
+    centre_x, centre_y = (np.float32(v.min() / 2 + v.max() / 2) for v in (x, y))
+    if data_range == 0:  # two constants: no structure, only their luminance differs
+        p, q = float(centre_x) + float(centre_y), float(centre_x) - float(centre_y)
+        result[mask] = 2 * q**2 / (p**2 + q**2) if q else 0
+        return result
+    windows, wide = (values.numpy() for values in half_windows(sigmas))
+    windows, wide = np.pad(windows, ((0, 0), (0, 1))), np.maximum(wide, 2)  # a tiny sigma's window is one voxel
+    windows = np.ascontiguousarray(windows[:, : wide.max()])
+    radius = windows.shape[1] - 1
+    box = around(mask, radius)
+    order = np.argsort(result[box].shape, kind="stable")  # the longest axis last
+    x, y, inside = (volume[box].transpose(order) for volume in (x, y, mask))
+    p, q = sum_and_difference(x, y, centre_x, centre_y, np.float32(data_range), radius)
+    centre_p, centre_q = (np.float32(c / data_range) for c in (centre_x + centre_y, centre_x - centre_y))
+    tall = windows * np.where(np.arange(radius + 1) == 0, 0.5, 1).astype(np.float32)  # row a is paired with itself
+    if len(x) == 1:  # an image: nothing to blur along a
+        tall = np.full((len(sigmas), 2), (0.5, 0), np.float32)
+    squarings = max(0, int(np.ceil(np.log2(1 / temperature))))
+    scale = np.float32(1 / temperature / 2**squarings)
+    out, live = np.zeros(x.shape, np.float32), inside.any(2)
+
+    def work(first):
+        how = (STRATEGIES[strategy], scale, squarings, first, min(first + PLANES, len(out)))
+        planes(p, q, live, windows, wide, tall, centre_p, centre_q, *how, out)
+
+    pieces, threads = range(0, len(out), PLANES), torch.get_num_threads()
+    if threads == 1:
+        list(map(work, pieces))
+    else:
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(work, pieces))
+    result[box] = np.where(inside, out, 0).transpose(np.argsort(order))
+    return result
+
+
+def around(mask, radius):
+    """The box of a mask's voxels and what their windows reach: a slice for each axis."""
+    box = []
+    for axis in range(mask.ndim):
+        found = np.flatnonzero(mask.any(tuple(set(range(mask.ndim)) - {axis})))
+        box.append(slice(max(0, found[0] - radius), found[-1] + radius + 1))
+    return tuple(box)
+
+
+def sum_and_difference(x, y, centre_x, centre_y, data_range, radius):
+    """p = x + y and q = x - y of the centred, scaled volumes [A, B, C]: [A, B, C + 2 radius], reflected along c."""
+    length = x.shape[2]
+    p, q = (np.zeros((*x.shape[:2], length + 2 * radius), np.float32) for _ in "pq")
+    for a in range(len(x)):  # plane by plane: no copies of whole volumes
+        one, other = (x[a] - centre_x) / data_range, (y[a] - centre_y) / data_range
+        np.add(one, other, out=p[a, :, radius : radius + length])
+        np.subtract(one, other, out=q[a, :, radius : radius + length])
+    for padded in (p, q):
+        padded[..., :radius] = padded[..., 2 * radius : radius : -1]
+        padded[..., radius + length :] = padded[..., length + radius - 2 : length - 2 : -1]
+    return p, q

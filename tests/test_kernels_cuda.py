@@ -1,0 +1,76 @@
+"""The Triton kernel gives the reference's maps: on a GPU where there is one, else in Triton's interpreter."""
+
+import numpy as np
+import pytest
+import torch
+from test_kernels import CLOSE, pair, reference, smooth_pair
+
+from essim.ensemble import STRATEGIES
+from essim.ssim import SIGMAS, check_pair
+
+pytest.importorskip("triton")
+from essim.kernels import cuda  # noqa: E402
+
+FEW = (0.3, 1.1)  # the interpreter takes its time
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"  # conftest.py turns the interpreter on for the CPU
+
+
+def assert_like_the_reference(x, y, *, mask=None, sigmas=SIGMAS, strategy="adaptive", temperature=1.0, data_range=None):
+    options = {"sigmas": sigmas, "strategy": strategy, "temperature": temperature, "mask": mask}
+    expected = reference(x, y, data_range=data_range, **options)
+    options["mask"] = None if mask is None else mask.to(DEVICE)
+    options["data_range"] = check_pair(x, y, sigmas, data_range).to(DEVICE)
+    found = cuda.anomaly_maps(x.to(DEVICE), y.to(DEVICE), **options).cpu()
+    assert found.shape == x.shape and found.dtype == torch.float32
+    np.testing.assert_allclose(found.double().numpy(), expected.numpy(), **CLOSE)
+    return found
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("shape", [(1, 2, 5, 6, 18), (2, 1, 30, 9)])
+def test_same_map_as_the_reference(shape, strategy):
+    x, y, mask = pair(shape)
+    for chosen in (None, mask):
+        assert assert_like_the_reference(x, y, sigmas=FEW, strategy=strategy, mask=chosen).std() > 0.01
+
+
+def test_much_closer_on_smooth_images():
+    x, y = smooth_pair((40, 44))
+    found = assert_like_the_reference(x, y)
+    np.testing.assert_allclose(found.double().numpy(), reference(x, y).numpy(), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("sigmas", [[0.1], [2.2], [4.0, 0.5], [5.0]])  # tiles of 16, 32 and 64
+def test_any_list_of_sigmas(sigmas):
+    length = int(3.5 * max(sigmas) + 0.5) + 3
+    x, y, mask = pair((1, 1, length, length))
+    assert_like_the_reference(x, y, sigmas=sigmas, mask=mask)
+
+
+@pytest.mark.parametrize("temperature", [0.001, 0.1, 30.0])
+def test_any_temperature(temperature):
+    x, y, _ = pair((1, 1, 12, 13))
+    assert_like_the_reference(x, -y, sigmas=FEW, temperature=temperature)
+
+
+def test_every_item_has_its_own_data_range_and_constants_are_defined():
+    x, y, mask = pair((3, 1, 7, 9))
+    scale = torch.tensor([1.0, 50.0, 1e-12]).reshape(3, 1, 1, 1)
+    assert_like_the_reference(x * scale, y * scale)
+    x[1], y[1], x[2], y[2] = 0.6, 0.2, 0.3, 0.3
+    found = assert_like_the_reference(x, y, mask=mask)
+    assert (found[2] == 0).all()
+    assert found[1].amax() == pytest.approx(1 - 2 * 0.12 / 0.4, abs=1e-6)
+
+
+def test_far_from_zero_and_turned():
+    x, y, mask = pair((1, 1, 5, 6, 7))
+    assert_like_the_reference(x + 100, y + 100, sigmas=FEW)
+    turned = [volume.permute(0, 1, 4, 2, 3) for volume in (x, y, mask)]
+    assert_like_the_reference(*turned[:2], mask=turned[2], sigmas=FEW)
+
+
+def test_a_tile_outside_the_mask_is_zero():
+    x, y, mask = pair((1, 1, 9, 40))
+    mask[..., :20] = False
+    assert (assert_like_the_reference(x, y, mask=mask)[..., :20] == 0).all()
