@@ -14,7 +14,10 @@ turns them into vector instructions; they have few arrays each, since it must ch
 Volumes are shifted to the middle of their range and divided by the data range: that keeps float32 exact.
 """
 
+import functools
+import logging
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numba
 import numpy as np
@@ -183,8 +186,16 @@ def planes(p, q, live, windows, wide, tall, centre_p, centre_q, strategy, scale,
                     result[i] = total[i]
 
 
+@functools.cache
+def announce_compilation():
+    """Say why the first call takes its time, unless the compiled code lies on the disk already."""
+    if not any(Path(planes.stats.cache_path).glob("cpu.planes-*.nbi")):
+        logging.getLogger("essim").warning("essim compiles its CPU kernel, once; this takes some seconds.")
+
+
 def anomaly_maps(x, y, *, mask, data_range, sigmas, strategy, temperature):
     """`essim.ensemble_map` of float tensors [N, C, *spatial] on the CPU, two or three spatial axes: float32 tensor."""
+    announce_compilation()
     mask = None if mask is None else mask.broadcast_to(x.shape).bool().numpy()
     x, y = (volume.detach().float().numpy() for volume in (x, y))
     result = np.empty(x.shape, np.float32)
