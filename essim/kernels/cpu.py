@@ -36,6 +36,9 @@ STRATEGIES = {"adaptive": ADAPTIVE, "mean": MEAN, "min": MIN}
 PLANES = 8  # of one piece of work
 
 compiled = numba.njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")
+# Scratch is flat, and rows are offsets into it, unsigned: a slice costs as much as a short row, for the counting of its
+# references, and a signed index a test of its sign.
+OFFSET = np.uint64
 
 
 @compiled
@@ -46,63 +49,71 @@ def reflect(i, n):
 
 
 @compiled
-def pair(above, below, sums, squares):
-    for i in range(len(sums)):
-        sums[i] = above[i] + below[i]
-        squares[i] = above[i] * above[i] + below[i] * below[i]
-
-
-@compiled
-def weigh(out, rows, w):
-    """out = sum_k w[k] rows[k]; there are two rows at least."""
-    a, b, wa, wb = rows[0], rows[1], w[0], w[1]
-    for i in range(len(out)):
-        out[i] = wa * a[i] + wb * b[i]
-    for k in range(2, len(w) - 1, 2):
-        a, b, wa, wb = rows[k], rows[k + 1], w[k], w[k + 1]
-        for i in range(len(out)):
-            out[i] += wa * a[i] + wb * b[i]
-    if len(w) % 2:
-        a, wa = rows[len(w) - 1], w[len(w) - 1]
-        for i in range(len(out)):
-            out[i] += wa * a[i]
-
-
-@compiled
-def blur(out, rows, at, w):
-    """out = w[0] row(0) + sum_k w[k] (row(-k) + row(k)), where row(k) starts at rows[at[len(at) // 2 + k]]."""
-    m, n = len(at) // 2, len(out)
-    c, a, b = rows[at[m] :], rows[at[m - 1] :], rows[at[m + 1] :]
-    w0, w1 = w[0], w[1]
+def pair(volume, above, below, sums, first, second, n):
+    """Two rows of the volume: their sum to sums[first], the sum of their squares to sums[second]."""
     for i in range(n):
-        out[i] = w0 * c[i] + w1 * (a[i] + b[i])
+        u, v = volume[above + i], volume[below + i]
+        sums[first + i] = u + v
+        sums[second + i] = u * u + v * v
+
+
+@compiled
+def weigh(out, at, sums, w, n):
+    """out[at] = sum_k w[k] of the rows of `sums`, n long; there are two at least."""
+    wa, wb = w[0], w[1]
+    for i in range(n):
+        out[at + i] = wa * sums[i] + wb * sums[n + i]
     k = 2
     while k + 2 < len(w):
-        a, b, w0 = rows[at[m - k] :], rows[at[m + k] :], w[k]
-        c, d, w1 = rows[at[m - k - 1] :], rows[at[m + k + 1] :], w[k + 1]
-        e, f, w2 = rows[at[m - k - 2] :], rows[at[m + k + 2] :], w[k + 2]
+        a, b, c = OFFSET(k) * n, OFFSET(k + 1) * n, OFFSET(k + 2) * n
+        wa, wb, wc = w[k], w[k + 1], w[k + 2]
         for i in range(n):
-            out[i] += w0 * (a[i] + b[i]) + w1 * (c[i] + d[i]) + w2 * (e[i] + f[i])
+            out[at + i] += wa * sums[a + i] + wb * sums[b + i] + wc * sums[c + i]
         k += 3
-    if k + 1 < len(w):
-        a, b, w0 = rows[at[m - k] :], rows[at[m + k] :], w[k]
-        c, d, w1 = rows[at[m - k - 1] :], rows[at[m + k + 1] :], w[k + 1]
+    while k < len(w):
+        a, wa = OFFSET(k) * n, w[k]
         for i in range(n):
-            out[i] += w0 * (a[i] + b[i]) + w1 * (c[i] + d[i])
-    elif k < len(w):
-        a, b, w0 = rows[at[m - k] :], rows[at[m + k] :], w[k]
-        for i in range(n):
-            out[i] += w0 * (a[i] + b[i])
+            out[at + i] += wa * sums[a + i]
+        k += 1
 
 
 @compiled
-def dissimilarity(d, mu_p, mu_q, pp, qq, centre_p, centre_q):
-    """d = 1 - SSIM from local means and mean squares; see essim.ssim."""
-    for i in range(len(d)):
-        mp, mq = mu_p[i] + centre_p, mu_q[i] + centre_q
+def blur(out, rows, base, at, w, n):
+    """out = w[0] row(0) + sum_k w[k] (row(-k) + row(k)); row(k) starts at rows[base + at[len(at) // 2 + k]]."""
+    m = len(at) // 2
+    c, a, b = base + at[m], base + at[m - 1], base + at[m + 1]
+    w0, w1 = w[0], w[1]
+    for i in range(n):
+        out[i] = w0 * rows[c + i] + w1 * (rows[a + i] + rows[b + i])
+    k = 2
+    while k + 2 < len(w):
+        a, b, w0 = base + at[m - k], base + at[m + k], w[k]
+        c, d, w1 = base + at[m - k - 1], base + at[m + k + 1], w[k + 1]
+        e, f, w2 = base + at[m - k - 2], base + at[m + k + 2], w[k + 2]
+        for i in range(n):
+            near = w0 * (rows[a + i] + rows[b + i]) + w1 * (rows[c + i] + rows[d + i])
+            out[i] += near + w2 * (rows[e + i] + rows[f + i])
+        k += 3
+    if k + 1 < len(w):
+        a, b, w0 = base + at[m - k], base + at[m + k], w[k]
+        c, d, w1 = base + at[m - k - 1], base + at[m + k + 1], w[k + 1]
+        for i in range(n):
+            out[i] += w0 * (rows[a + i] + rows[b + i]) + w1 * (rows[c + i] + rows[d + i])
+    elif k < len(w):
+        a, b, w0 = base + at[m - k], base + at[m + k], w[k]
+        for i in range(n):
+            out[i] += w0 * (rows[a + i] + rows[b + i])
+
+
+@compiled
+def dissimilarity(d, smooth, span, centre_p, centre_q, n):
+    """d = 1 - SSIM from local means and mean squares of p and q, side by side in `smooth`; see essim.ssim."""
+    q, pp, qq = span, OFFSET(2) * span, OFFSET(3) * span
+    for i in range(n):
+        mu_p, mu_q = smooth[i], smooth[q + i]
+        mp, mq = mu_p + centre_p, mu_q + centre_q
         a, b = mp * mp + TWO * C1, mq * mq
-        c = max(pp[i] - mu_p[i] * mu_p[i], ZERO) + TWO * C2
-        e = max(qq[i] - mu_q[i] * mu_q[i], ZERO)
+        c, e = max(smooth[pp + i] - mu_p * mu_p, ZERO) + TWO * C2, max(smooth[qq + i] - mu_q * mu_q, ZERO)
         d[i] = TWO * (a * e + b * c) / ((a + b) * (c + e))
 
 
@@ -121,51 +132,50 @@ def add_weighted(d, scale, squarings, weight, total, weights):
 
 
 @compiled
-def planes(p, q, live, windows, wide, tall, centre_p, centre_q, strategy, scale, squarings, first, last, out):
+def planes(p, q, span, live, windows, wide, tall, centre_p, centre_q, strategy, scale, squarings, first, last, out):
     """Planes first..last of the anomaly map.
 
-    p, q: [A, B, C + 2 R], borders reflected along c. live: [A, B], which rows are wanted. windows: [K, R + 1], the half
-    windows; wide: their lengths. tall: the same along a (length 2, (1, 0), if there is no such axis). out: [A, B, C].
+    p, q: [A, B, C + 2 R] flat, borders reflected along c; span: C + 2 R. live: [A, B], which rows are wanted. windows:
+    [K, R + 1], the half windows; wide: their lengths. tall: the same along a. out: [A, B, C].
     """
     size_a, size_b, size_c = out.shape
-    span, radius, high = p.shape[2], windows.shape[1] - 1, tall.shape[1]
-    ring_rows, n = 2 * radius + 1, 4 * p.shape[2]
-    sums = np.empty((high, n), np.float32)
-    ring = np.zeros((len(windows), ring_rows * n), np.float32)
-    row, smooth = np.zeros(n, np.float32), np.zeros(n, np.float32)
+    sigmas, radius, high = len(windows), windows.shape[1] - 1, tall.shape[1]
+    rows, n = 2 * radius + 1, OFFSET(4) * span  # p, q, p^2 and q^2 side by side
+    c = OFFSET(size_c)
+    sums = np.empty(high * n, np.float32)
+    ring = np.zeros(sigmas * rows * n, np.float32)
+    row, smooth = np.zeros(n + OFFSET(2 * radius), np.float32), np.empty(n, np.float32)
     d, weight = np.empty(size_c, np.float32), np.empty(size_c, np.float32)
     weights, total = np.empty(size_c, np.float32), np.empty(size_c, np.float32)
-    shifts, at = np.arange(ring_rows), np.empty(ring_rows, np.int64)
+    shifts, at = np.arange(rows).astype(OFFSET), np.empty(rows, OFFSET)
     for a in range(first, last):
         begin, end = size_b, -1  # the rows that are wanted lie between
         for b in range(size_b):
             if live[a, b]:
                 begin, end = min(begin, b), b
-        if end < 0:
-            continue
         entered = max(0, begin - radius)
         for b in range(begin, end + 1):
             while entered <= min(b + radius, size_b - 1):
                 for k in range(high):
-                    above, below = reflect(a - k, size_a), reflect(a + k, size_a)
-                    s = sums[k]
-                    pair(p[above, entered], p[below, entered], s[:span], s[2 * span : 3 * span])
-                    pair(q[above, entered], q[below, entered], s[span : 2 * span], s[3 * span :])
-                slot = entered % ring_rows * n
-                for s in range(len(windows)):
-                    weigh(ring[s, slot : slot + n], sums, tall[s, : min(wide[s], high)])
+                    above = OFFSET(reflect(a - k, size_a) * size_b + entered) * span
+                    below = OFFSET(reflect(a + k, size_a) * size_b + entered) * span
+                    here = OFFSET(k) * n
+                    pair(p, above, below, sums, here, here + OFFSET(2) * span, span)
+                    pair(q, above, below, sums, here + span, here + OFFSET(3) * span, span)
+                for s in range(sigmas):
+                    weigh(ring, OFFSET(s * rows + entered % rows) * n, sums, tall[s, : min(wide[s], high)], n)
                 entered += 1
             if not live[a, b]:
                 continue
-            for k in range(ring_rows):
-                at[k] = reflect(b + k - radius, size_b) % ring_rows * n
+            for k in range(rows):
+                at[k] = OFFSET(reflect(b + k - radius, size_b) % rows) * n
             weights[:] = ZERO
             total[:] = ZERO
-            for s in range(len(windows)):
+            for s in range(sigmas):
                 w = windows[s, : wide[s]]
-                blur(row, ring[s], at, w)
-                blur(smooth[: n - 2 * radius], row, shifts, w)
-                dissimilarity(d, smooth, smooth[span:], smooth[2 * span :], smooth[3 * span :], centre_p, centre_q)
+                blur(row, ring, OFFSET(s * rows) * n, at, w, n)
+                blur(smooth, row, OFFSET(0), shifts, w, n)
+                dissimilarity(d, smooth, span, centre_p, centre_q, c)
                 if strategy == ADAPTIVE:
                     add_weighted(d, scale, squarings, weight, total, weights)
                 elif strategy == MEAN:
@@ -174,16 +184,13 @@ def planes(p, q, live, windows, wide, tall, centre_p, centre_q, strategy, scale,
                 else:
                     for i in range(size_c):
                         total[i] = max(total[i], d[i])
-            result = out[a, b]
-            if strategy == ADAPTIVE:
-                for i in range(size_c):
-                    result[i] = total[i] / weights[i]
-            elif strategy == MEAN:
-                for i in range(size_c):
-                    result[i] = total[i] / np.float32(len(windows))
-            else:
-                for i in range(size_c):
-                    result[i] = total[i]
+            for i in range(size_c):
+                if strategy == ADAPTIVE:
+                    out[a, b, i] = total[i] / weights[i]
+                elif strategy == MEAN:
+                    out[a, b, i] = total[i] / np.float32(sigmas)
+                else:
+                    out[a, b, i] = total[i]
 
 
 @functools.cache
@@ -241,7 +248,7 @@ def anomaly_map(x, y, mask, data_range, sigmas, strategy, temperature):
 
     def work(first):
         how = (STRATEGIES[strategy], scale, squarings, first, min(first + PLANES, len(out)))
-        planes(p, q, live, windows, wide, tall, centre_p, centre_q, *how, out)
+        planes(p.ravel(), q.ravel(), OFFSET(p.shape[2]), live, windows, wide, tall, centre_p, centre_q, *how, out)
 
     pieces, threads = range(0, len(out), PLANES), torch.get_num_threads()
     if threads == 1:
