@@ -43,9 +43,9 @@ OFFSET = np.uint64
 
 @compiled
 def reflect(i, n):
-    """Index i of a row of n: borders are reflected, the edge is not repeated."""
+    """Index i of a row of n: borders are reflected, the edge is not repeated (a row of one has only that)."""
     i = abs(i)
-    return 2 * n - 2 - i if i >= n else i
+    return max(0, 2 * n - 2 - i) if i >= n else i
 
 
 @compiled
