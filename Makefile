@@ -61,7 +61,7 @@ reference: .venv/stamp ## Make the present results the reference
 	@$(BIN)/python workflow/verify.py keep $(RESULTS) results/reference/$(PROFILE)
 
 lab: .venv/stamp ## Open JupyterLab on the notebooks
-	@$(BIN)/jupyter lab --notebook-dir=. notebooks
+	@$(BIN)/jupyter lab --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/notebooks
 
 lint: .venv/stamp ## Check the code's style and that notebooks are stored without outputs
 	@$(BIN)/ruff check .
