@@ -11,7 +11,6 @@ import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
 import torch
-import torchio as tio
 
 from essim.settings import Preprocessing  # noqa: F401 (belongs to this module's interface)
 
@@ -82,6 +81,8 @@ def load_scan(row, preprocessing):
         FileNotFoundError, ValueError: as in `read_nifti`; or the mask or lesion does not fit the image, the mask is
             empty, or the image is constant inside it. Every message names the file.
     """
+    import torchio as tio  # here, since it takes two seconds, and who only scores needs none of it
+
     data, affine = read_nifti(row["image"])
     image = data.astype(np.float32)
     mask = read_label(row["mask"], image, affine, row["image"])
