@@ -87,22 +87,20 @@ def by_skimage(x, y, mask):
     return combine([one(sigma) for sigma in SIGMAS])
 
 
+def essim(backend):
+    return lambda x, y, mask: ensemble_map(x, y, backend=backend)
+
+
+def essim_inside(backend):
+    return lambda x, y, mask: ensemble_map(x, y, mask=mask, backend=backend)
+
+
+ANYWHERE = {"essim, torch": essim("torch"), "MONAI": by_monai, "torchmetrics": by_torchmetrics}
 CONTENDERS = {
-    "cpu": {
-        "essim, numba, mask": lambda x, y, mask: ensemble_map(x, y, mask=mask, backend="cpu"),
-        "essim, numba": lambda x, y, mask: ensemble_map(x, y, backend="cpu"),
-        "essim, torch": lambda x, y, mask: ensemble_map(x, y, backend="torch"),
-        "scikit-image": by_skimage,
-        "MONAI": by_monai,
-        "torchmetrics": by_torchmetrics,
-    },
-    "cuda": {
-        "essim, triton, mask": lambda x, y, mask: ensemble_map(x, y, mask=mask, backend="cuda"),
-        "essim, triton": lambda x, y, mask: ensemble_map(x, y, backend="cuda"),
-        "essim, torch": lambda x, y, mask: ensemble_map(x, y, backend="torch"),
-        "MONAI": by_monai,
-        "torchmetrics": by_torchmetrics,
-    },
+    "cpu": {"essim, numba, mask": essim_inside("cpu"), "essim, numba": essim("cpu")}
+    | {"scikit-image": by_skimage}
+    | ANYWHERE,
+    "cuda": {"essim, triton, mask": essim_inside("cuda"), "essim, triton": essim("cuda")} | ANYWHERE,
 }
 IN_NUMPY = ("essim, numba, mask", "essim, numba", "scikit-image")  # what tracemalloc sees
 

@@ -19,10 +19,15 @@ BACKENDS = ("auto", "torch", "cpu", "cuda")
 KERNELS = {"cpu": "numba", "cuda": "triton"}  # essim.kernels.<backend> and the library that it needs
 
 
-def ensemble_weights(maps, temperature=1.0):
-    """The adaptive weights of SSIM maps [K, ...]: same shape, each voxel's K weights sum to 1."""
+def check_temperature(temperature):
+    """Raise a sentence unless tau can divide."""
     if temperature <= 0:
         raise ValueError(f"temperature must be above 0, got {temperature}; strategy='min' is its limit at 0.")
+
+
+def ensemble_weights(maps, temperature=1.0):
+    """The adaptive weights of SSIM maps [K, ...]: same shape, each voxel's K weights sum to 1."""
+    check_temperature(temperature)
     return torch.softmax(-maps / temperature, dim=0)
 
 
@@ -48,8 +53,7 @@ def ensemble_map(
     """
     if strategy not in STRATEGIES:
         raise ValueError(f"strategy must be one of {', '.join(STRATEGIES)}, got {strategy!r}.")
-    if temperature <= 0:
-        raise ValueError(f"temperature must be above 0, got {temperature}; strategy='min' is its limit at 0.")
+    check_temperature(temperature)
     data_range = check_pair(x, y, sigmas, data_range)
     dtype = x.dtype if x.is_floating_point() else torch.float32
     x, y = as_float(x), as_float(y)
