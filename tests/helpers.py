@@ -6,10 +6,24 @@ import pandas as pd
 from torch import nn
 
 from essim.cases import PARTS
+from essim.settings import TrainConfig
 from essim.volumes import Preprocessing, save_nifti
 
 AS_IT_IS = Preprocessing(smooth=False, shape=(16, 16, 8), factor=1)
 AFFINE = np.array([[2.0, 0, 0, -20], [0, 2, 0, -30], [0, 0, 2, -10], [0, 0, 0, 1]])
+TINY = {
+    "channels": 8,
+    "multipliers": (1, 2),
+    "blocks": 1,
+    "head_channels": 8,
+    "patch": 2,
+    "batch": 4,
+    "epochs": 8,
+    "lr": 2e-3,
+    "timesteps": 100,
+    "augment": False,
+    "ema_decay": 0.9,
+}
 
 
 def save(path, array, affine=AFFINE):
@@ -61,3 +75,15 @@ class Shrink(nn.Module):
 
     def forward(self, x, t):
         return 0.8 * x
+
+
+def tiny(**changes):
+    """A training of a second."""
+    return TrainConfig(**TINY | changes)
+
+
+def healthy_scans(folder):
+    """The table of 6 healthy training and 2 validation scans."""
+    parts = ["train"] * 6 + ["val"] * 2
+    rows = [row(folder, seed=i, dataset="healthy", split=part) for i, part in enumerate(parts)]
+    return pd.DataFrame(rows)
