@@ -17,7 +17,7 @@ import torch
 from tqdm import tqdm
 
 from essim.files import writing
-from essim.volumes import load_scan, read_nifti, save_nifti
+from essim.volumes import IGNORED, LESION, load_scan, read_nifti, save_nifti
 
 PARTS = ("image", "reconstruction", "mask", "seg")
 SLICES = 64  # slices that the network sees at once
@@ -25,7 +25,10 @@ SLICES = 64  # slices that the network sees at once
 
 @dataclass
 class Case:
-    """One reconstructed patient: [H, W, D] arrays on one grid; `split` is "val" or "test"."""
+    """One reconstructed patient: [H, W, D] arrays on one grid; `split` is "val" or "test".
+
+    `mask` is the brain, `seg` the lesions, `scored` the brain without what is neither lesion nor background.
+    """
 
     dataset: str
     subject: str
@@ -34,6 +37,7 @@ class Case:
     reconstruction: np.ndarray
     mask: np.ndarray
     seg: np.ndarray
+    scored: np.ndarray
 
     def tensors(self):
         """(image, reconstruction, mask) as [1, 1, H, W, D] tensors, ready for `essim.ensemble_map`."""
@@ -59,10 +63,10 @@ def noise_seed(seed, subject):
     return [seed, *subject.encode()]
 
 
-def reconstruct_set(diffusion, scans, preprocessing, out, *, t, draws, seed):
+def reconstruct_set(diffusion, scans, preprocessing, out, *, t, draws, seed, cache=None):
     """Reconstruct every scan of a table into the folder `out` (written whole or not at all).
 
-    Returns the table of `out`.
+    `cache` is as in `load_scan`. Returns the table of `out`.
     """
     if not len(scans):
         raise ValueError(f"{out}: no scans to reconstruct; check `dataset` and `contrast` against the scan table.")
@@ -72,12 +76,13 @@ def reconstruct_set(diffusion, scans, preprocessing, out, *, t, draws, seed):
     with writing(out) as folder:
         folder.mkdir()
         for row in tqdm(scans.to_dict("records"), desc="reconstruct", unit="volume"):
-            scan = load_scan(row, preprocessing)
+            scan = load_scan(row, preprocessing, cache)
             noise = noise_seed(seed, scan.subject)
             healthy = reconstruct_volume(diffusion, scan.image, scan.mask, t=t, draws=draws, seed=noise)
             place = folder / scan.subject
             place.mkdir()
-            for part, array in zip(PARTS, (scan.image, healthy, scan.mask, scan.seg), strict=True):
+            seg = np.where(scan.ignored, IGNORED, scan.seg).astype(np.uint8)
+            for part, array in zip(PARTS, (scan.image, healthy, scan.mask, seg), strict=True):
                 save_nifti(place / f"{part}.nii.gz", array, scan.affine)
         table = scans.drop(columns=["image", "mask", "seg"])
         table.to_csv(folder / "scans.csv", index=False)
@@ -107,7 +112,8 @@ def read_case(folder, row):
     folder = Path(folder)
     image, reconstruction, mask, seg = (read_nifti(folder / row["subject"] / f"{part}.nii.gz")[0] for part in PARTS)
     image, reconstruction = image.astype(np.float32), reconstruction.astype(np.float32)
-    return Case(row["dataset"], row["subject"], row["split"], image, reconstruction, mask > 0, seg > 0)
+    mask, scored = mask > 0, (mask > 0) & (seg != IGNORED)
+    return Case(row["dataset"], row["subject"], row["split"], image, reconstruction, mask, seg == LESION, scored)
 
 
 def widest_slice(seg):
@@ -120,7 +126,7 @@ def residuals(folder):
     """How well each case was rebuilt: a DataFrame, mean |x - y| `inside` its lesions and `outside` in the brain."""
     rows = []
     for case in read_cases(folder):
-        error, healthy = np.abs(case.image - case.reconstruction), case.mask & ~case.seg
+        error, healthy = np.abs(case.image - case.reconstruction), case.scored & ~case.seg
         inside = error[case.seg].mean() if case.seg.any() else np.nan
         row = {"inside": inside, "outside": error[healthy].mean(), "lesion_voxels": case.seg.sum()}
         rows.append({"dataset": case.dataset, "subject": case.subject, "split": case.split} | row)

@@ -1,7 +1,8 @@
-"""Where scans come from: a data folder -> one tidy table, one row a scan.
+"""Where scans come from: any source -> one tidy table, one row a scan, checked.
 
-In: a folder in the layout of the paper's preprocessed data (the built-in cohort is written in it too). Out: a
-pandas.DataFrame with the columns `COLUMNS`.
+In: a folder in the layout of the paper's preprocessed data (the built-in cohort and what `essim.prepare` writes have
+it too), a folder of data sets as downloaded (essim.layouts), or a CSV or TSV of one's own. Out: a pandas.DataFrame with
+the columns `COLUMNS`.
 
     Train/ixi/{t1,t2,mask}/...     Test/<set>/{t1,t2,mask,seg}/...     splits/IXI_{train,val}_fold<k>.csv, IXI_test.csv,
                                                                       splits/<set>_{val,test}.csv
@@ -13,13 +14,110 @@ from pathlib import Path
 
 import pandas as pd
 
-COLUMNS = ["dataset", "subject", "split", "fold", "contrast", "image", "mask", "seg", "age", "sex", "site"]
-REQUIRED = ("img_name", "img_path", "mask_path")  # of a split file
+from essim.checks import find_problems
+from essim.layouts import CONTROLS, LAYOUTS, NONZERO, find, sex
+from essim.splits import assign, read_split
+
+COLUMNS = ["dataset", "subject", "split", "fold", "contrast", "image", "mask", "seg", "age", "sex", "site", "ignore"]
+NEEDED = ("dataset", "subject", "contrast", "image")  # of a table of one's own
 CONTRASTS = ("t1", "t2")
+AUTHORS = {"Brats21": "BraTS21", "ATLAS_v2": "ATLAS v2.0", "MSLUB": "MSLUB", "WMH": "WMH 2017"}  # their name: layout
+STUDY_LABELS = (0, 1, 2)  # of essim's own lesion masks: background, lesion, ignored
+
+
+def load_scans(source, *, fold=0, seed=0, strict=True):
+    """The checked table of all scans of a source.
+
+    Args:
+        source: a data folder, or a CSV or TSV with the columns `dataset, subject, contrast, image` and as many of the
+            others as are known; its paths are relative to its own folder.
+        fold: which of the training folds, from 0.
+        seed: of the split, where the source has none of its own (see essim.splits).
+        strict: False leaves out the scans that have problems, with a warning that counts them.
+
+    Returns: columns `dataset, subject, split, fold, contrast, image, mask, seg, age, sex, site, ignore`, a row a scan.
+        Paths are strings, "" where absent; `mask` "nonzero" means that the image is stripped and its brain is what
+        isn't zero, "" that the head still has its skull; `ignore` is the label of `seg` that is neither lesion nor
+        background; every other label above 0 is lesion. A subject without one of the contrasts, or in downloaded data
+        without the lesion mask, has no row for it, and a warning counts them.
+
+    Raises:
+        FileNotFoundError: the source or a split file is missing.
+        ValueError: a table is damaged or lacks a column; or, in one report by file: files that are missing or no NIfTI,
+            masks that don't fit their image, labels that the data set doesn't have, patients without a lesion, persons
+            in two splits.
+    """
+    source = Path(source)
+    prepared = source.is_dir() and split_folder(source)
+    if source.is_file():
+        scans, labels = read_own(source)
+    elif not source.is_dir():
+        raise FileNotFoundError(f"{source}: no such folder or table; correct the path.")
+    elif prepared:
+        scans, labels = read_prepared(source, fold)
+    else:
+        scans, labels = read_downloaded(source)
+    if (scans.split == "").any():
+        scans = assign(scans, fold=fold, seed=seed)
+    _warn_of_gaps(source, scans)
+    problems = find_problems(scans, labels, each=bool(prepared))
+    if problems and strict:
+        report = "\n".join(f"  {path}: {text}" for path, (text, _) in problems.items())
+        raise ValueError(f"{source}: {len(problems)} problem(s); strict=False leaves these scans out.\n{report}")
+    if problems:
+        bad = set().union(*(rows for _, rows in problems.values()))
+        lost = scans.loc[sorted(bad)].groupby("dataset", sort=False).size()
+        counts = ", ".join(f"{count} {dataset}" for dataset, count in lost.items())
+        warnings.warn(f"{source}: scans with problems are left out ({counts}).", stacklevel=2)
+        scans = scans.drop(index=bad).reset_index(drop=True)
+    return scans[COLUMNS]
+
+
+def _warn_of_gaps(source, scans):
+    """Say how many subjects are there in one contrast only, where their set has both."""
+    for dataset, rows in scans.groupby("dataset", sort=False):
+        people = set(rows.subject)
+        for contrast in CONTRASTS:
+            absent = people - set(rows.subject[rows.contrast == contrast])
+            if absent and absent != people:
+                text = f"{source}: {len(absent)} {dataset} subject(s) without {contrast} are left out for it."
+                warnings.warn(text, stacklevel=3)
+
+
+# The three kinds of source
+
+
+def split_folder(source):
+    """The folder of the split files of a prepared data folder, or None."""
+    return next((f for f in (source / "splits", source / "Data" / "splits") if f.is_dir()), None)
+
+
+def read_prepared(source, fold):
+    """The rows of a folder in the prepared layout, and the labels of each set."""
+    splits = split_folder(source)
+    root = next((f for f in (source, source / "Data") if (f / "Train").is_dir() or (f / "Test").is_dir()), source)
+    avail = splits / "avail_t2.csv"  # the authors' list of IXI subjects that have a T2
+    have_t2 = set(map(_subject, pd.read_csv(avail, dtype=str).stack())) if avail.is_file() else None
+    rows, labels = [], {}
+    for name, split, path in split_files(splits, fold):
+        if not path.is_file():
+            raise FileNotFoundError(f"{path}: the split file is missing; generate the cohort again or add the file.")
+        layout = next((layout for layout in LAYOUTS if layout.name == AUTHORS.get(name)), None)
+        dataset = layout.dataset if layout else name
+        labels[dataset] = known_labels(layout) if layout else STUDY_LABELS
+        shared = {"dataset": dataset, "split": split, "ignore": layout.ignore if layout else 2}
+        shared["fold"] = fold if dataset == "healthy" and split != "test" else ""
+        for entry in read_split(path):
+            subject = shared | _prepared_files(root, entry)
+            images = subject.pop("images")
+            if dataset == "healthy" and have_t2 is not None and subject["subject"] not in have_t2:
+                images.pop("t2", None)
+            rows += [subject | {"contrast": contrast, "image": str(image)} for contrast, image in images.items()]
+    return pd.DataFrame(rows, columns=COLUMNS), labels
 
 
 def split_files(folder, fold):
-    """The split files to read: (dataset, split, path). Healthy scans stand in the files called IXI."""
+    """The split files to read: (set, split, path). Healthy scans stand in the files called IXI."""
     healthy = [("train", f"IXI_train_fold{fold}.csv"), ("val", f"IXI_val_fold{fold}.csv"), ("test", "IXI_test.csv")]
     found = [("healthy", split, folder / name) for split, name in healthy]
     for path in sorted(folder.glob("*_test.csv")):
@@ -29,74 +127,89 @@ def split_files(folder, fold):
     return found
 
 
-def load_scans(source, *, fold=0):
-    """The table of all scans below the folder `source`.
-
-    Args:
-        source: the data folder. fold: which of the training folds.
-
-    Returns: columns `dataset, subject, split, fold, contrast, image, mask, seg, age, sex, site`, one row for each
-    subject and contrast that is on disk; paths are strings, "" where absent. A subject without one of the contrasts
-    has no row for it, and a warning counts them.
-
-    Raises:
-        FileNotFoundError: the folder or a split file is missing, or a file that it names (image, mask or seg).
-        ValueError: a split file is damaged, or lacks a column that is needed.
-    """
-    root = Path(source)
-    splits = root / "splits"
-    if not splits.is_dir():
-        raise FileNotFoundError(
-            f"{root}: has no folder `splits`; generate the cohort there (notebook 01_cohort) or correct the path."
-        )
-    rows, absent = [], {}
-    for dataset, split, path in split_files(splits, fold):
-        if not path.is_file():
-            raise FileNotFoundError(f"{path}: the split file is missing; generate the cohort again or add the file.")
-        for entry in read_split(path):
-            subject = scan_rows(root, dataset, split, fold, entry)
-            for contrast in set(CONTRASTS) - {row["contrast"] for row in subject}:
-                absent[dataset, contrast] = absent.get((dataset, contrast), 0) + 1
-            rows += subject
-    for (dataset, contrast), count in sorted(absent.items()):
-        warnings.warn(f"{root}: {count} {dataset} subject(s) without {contrast} are left out for it.", stacklevel=2)
-    return pd.DataFrame(rows, columns=COLUMNS)
+def _subject(name):
+    return re.sub(r"(_t[12])?(\.nii(\.gz)?)?$", "", name)
 
 
-def read_split(path):
-    """The lines of a split file: a list of mappings."""
-    try:
-        table = pd.read_csv(path, keep_default_na=False, dtype={"img_name": str})  # a name like 007 is no number
-    except ValueError as error:  # pandas says it without the name of the file
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{path}: cannot be read as CSV ({reason}); fetch or make it again.") from error
-    for column in REQUIRED:
-        if column not in table or (table[column].astype(str) == "").any():
-            raise ValueError(f"{path}: the column `{column}` is missing or has gaps; complete the file.")
-    return table.to_dict("records")
-
-
-def scan_rows(root, dataset, split, fold, entry):
-    """The rows of one subject: one a contrast that is on disk."""
-
-    def locate(column):  # "/Train/ixi/t1/..." is relative to the data folder in spite of its slash
-        return root / entry[column].lstrip("/") if entry.get(column) else None
-
-    t1, mask, seg = locate("img_path"), locate("mask_path"), locate("seg_path")
-    images = {c: t1.parent.parent / c / t1.name.replace("_t1.nii", f"_{c}.nii") for c in CONTRASTS}
-    images = {contrast: path for contrast, path in images.items() if path.is_file()}
-    for path in [p for p in (mask, seg) if p and not p.is_file()] + ([] if images else [t1]):
-        raise FileNotFoundError(f"{path}: named in the split files, but missing; generate or fetch the data again.")
-    shared = {
-        "dataset": dataset,
-        "subject": re.sub(r"(_t1)?(\.nii(\.gz)?)?$", "", entry["img_name"]),
-        "split": split,
-        "fold": fold if dataset == "healthy" and split != "test" else "",
+def _prepared_files(root, entry):
+    """What a line of a split file says of a subject; "/Train/ixi/t1/..." is relative to the data folder."""
+    columns = ("img_path", "mask_path", "seg_path")
+    t1, mask, seg = (root / entry[c].lstrip("/") if entry.get(c) else "" for c in columns)
+    named = {c: t1.parent.parent / c / re.sub(r"_t[12]\.nii", f"_{c}.nii", t1.name) for c in CONTRASTS}
+    images = {contrast: path for contrast, path in named.items() if path.is_file()} or {"t1": t1}
+    return {
+        "subject": _subject(entry["img_name"]),
+        "images": images,
         "mask": str(mask),
-        "seg": str(seg or ""),
+        "seg": str(seg),
         "age": entry.get("age", ""),
-        # a column with gaps has 1.0 and 2.0
-        "sex": {"1": "m", "2": "f"}.get(str(entry.get("SEX_ID (1=m, 2=f)", "")).removesuffix(".0"), ""),
-        "site": entry.get("site", ""),
+        "sex": sex(entry.get("SEX_ID (1=m, 2=f)", "")),
+        "site": entry.get("site", "") or entry.get("Scanner Brand", ""),
     }
-    return [shared | {"contrast": contrast, "image": str(path)} for contrast, path in images.items()]
+
+
+def read_downloaded(source):
+    """The rows of data sets as downloaded, not yet split, and the labels of each set."""
+    subjects = find(source)
+    if not subjects:
+        known = ", ".join(layout.name for layout in LAYOUTS)
+        raise FileNotFoundError(
+            f"{source}: has no folder `splits` and no scan of a data set that is known ({known}); generate the cohort "
+            "there (notebook 01_cohort), correct the path, or list your scans in a CSV."
+        )
+    lesions = {s.layout.name for s in subjects if "seg" in s.files}
+    rows, labels, unlabelled, spare = [], {}, {}, {}
+    for found in subjects:
+        dataset = found.layout.dataset
+        if not dataset:  # BIDS: patients are those with a lesion
+            control = found.layout.name not in lesions or found.group.lower() in CONTROLS
+            dataset = "healthy" if control and "seg" not in found.files else "patients"
+        if dataset != "healthy" and "seg" not in found.files:
+            unlabelled[dataset] = unlabelled.get(dataset, 0) + 1
+            continue
+        if found.spare:
+            spare[dataset] = spare.get(dataset, 0) + len(found.spare)
+        if not found.layout.own_grid:
+            labels[dataset] = known_labels(found.layout, labels.get(dataset, ()))
+        files = {role: str(found.files.get(role, "")) for role in ("mask", "seg")}
+        files["mask"] = files["mask"] or found.layout.mask
+        about = {"subject": found.subject, "site": found.site, "age": found.age, "sex": found.sex}
+        shared = {"dataset": dataset, "split": "", "fold": "", "ignore": found.layout.ignore} | files | about
+        images = {contrast: found.files[contrast] for contrast in CONTRASTS if contrast in found.files}
+        rows += [shared | {"contrast": contrast, "image": str(path)} for contrast, path in images.items()]
+    for dataset, count in unlabelled.items():
+        warnings.warn(f"{source}: {count} {dataset} subject(s) without a lesion mask are left out.", stacklevel=3)
+    for dataset, count in spare.items():
+        text = f"{source}: {count} further file(s) of {dataset} subjects (other runs or spaces) are unused."
+        warnings.warn(text, stacklevel=3)
+    return pd.DataFrame(rows, columns=COLUMNS), labels
+
+
+def read_own(path):
+    """The rows of a table of one's own, and the labels of each set: any."""
+    try:
+        table = pd.read_csv(path, sep=None, engine="python", keep_default_na=False, dtype=str)
+    except Exception as error:  # csv.Error, ValueError: whatever a file that is no table makes the reader raise
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path}: cannot be read as a CSV or TSV ({reason}); correct the file.") from error
+    for column in NEEDED:
+        if column not in table or (table[column] == "").any():
+            raise ValueError(f"{path}: the column `{column}` is missing or has gaps; complete the table.")
+    wrong = sorted(set(table.contrast) - set(CONTRASTS))
+    if wrong:
+        raise ValueError(f"{path}: contrast `{wrong[0]}` is neither t1 nor t2; correct the table.")
+    if "split" in table and (table["split"] == "").any() != (table["split"] == "").all():
+        raise ValueError(f"{path}: the column `split` has gaps; fill it (train, val, test) or leave it out.")
+    table = table.reindex(columns=COLUMNS, fill_value="")
+    for column in ("image", "mask", "seg"):
+        table[column] = [p if p in ("", NONZERO) else str(path.parent / p) for p in table[column]]
+    table["ignore"] = [int(label) if label.isdigit() else "" for label in table["ignore"]]
+    table["sex"] = table["sex"].map(sex)
+    return table.assign(fold=""), dict.fromkeys(table.dataset)
+
+
+def known_labels(layout, others=()):
+    """The labels that a lesion mask of a layout may have, and those of `others` as well; None: any."""
+    if layout.labels is None or others is None:
+        return None
+    return tuple(sorted({0, *layout.labels, *others} | ({layout.ignore} - {""})))

@@ -53,7 +53,7 @@ def score_set(folder, scorer):
         return [_score_row(case, name, anomaly, thresholds[name]) for name, anomaly in maps.items()]
 
     validation = for_each(clean, parts["val"], "score val")
-    segs, masks = [case.seg for case, _ in validation], [case.mask for case, _ in validation]
+    segs, masks = [case.seg for case, _ in validation], [case.scored for case, _ in validation]
     names = list(validation[0][1])
     thresholds = {name: fit_threshold([maps[name] for _, maps in validation], segs, masks) for name in names}
     rows = [judge(*pair) for pair in validation]
@@ -73,11 +73,11 @@ def _score_row(case, method, anomaly, threshold):
         "subject": case.subject,
         "split": case.split,
         "method": method,
-        "auprc": average_precision(anomaly, case.seg, case.mask),
-        "dice": dice(remove_small(anomaly > threshold), case.seg, case.mask),
-        "best_dice": best_dice(anomaly, case.seg, case.mask)[0],
+        "auprc": average_precision(anomaly, case.seg, case.scored),
+        "dice": dice(remove_small(anomaly > threshold), case.seg, case.scored),
+        "best_dice": best_dice(anomaly, case.seg, case.scored)[0],
         "threshold": threshold,
-        "prevalence": case.seg[case.mask].mean(),
+        "prevalence": case.seg[case.scored].mean(),
     }
 
 
@@ -90,7 +90,7 @@ def without_steps(folder, scorer, split="val"):
         for method, anomaly in scorer(case).items():
             for steps, choice in STEPS.items():
                 clean = postprocess(anomaly[0, 0].numpy(), case.mask, **choice)
-                auprc = average_precision(clean, case.seg, case.mask)
+                auprc = average_precision(clean, case.seg, case.scored)
                 yield name | {"method": method, "steps": steps, "auprc": auprc}
 
     return _means(judge, case_rows(folder, split), ["dataset", "method", "steps"], "steps")
@@ -111,9 +111,9 @@ def training_length(folder, networks, scorer, *, t, draws, seed, split="val"):
         for step, diffusion in networks.items():
             y = reconstruct_volume(diffusion, case.image, case.mask, t=t, draws=draws, seed=noise)
             name = {"dataset": case.dataset, "step": step}
-            error = np.abs(case.image - y)[case.mask & ~case.seg].mean()
+            error = np.abs(case.image - y)[case.scored & ~case.seg].mean()
             for method, anomaly in clean_maps(replace(case, reconstruction=y), scorer).items():
-                auprc = average_precision(anomaly, case.seg, case.mask)
+                auprc = average_precision(anomaly, case.seg, case.scored)
                 yield name | {"method": method, "auprc": auprc, "error": error}
 
     return _means(judge, case_rows(folder, split), ["dataset", "step", "method"], "training length")
@@ -134,7 +134,7 @@ def levels(folder, scorer, split="val"):
 
     def judge(row):
         case = read_case(folder, row)
-        core = erode_slices(case.mask)
+        core = erode_slices(case.mask) & case.scored
         healthy, lesion = core & ~case.seg, core & case.seg
         for method, anomaly in scorer(case).items():
             values = anomaly[0, 0].numpy()

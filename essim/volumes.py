@@ -4,7 +4,8 @@ In: a row of the scan table. Out: a `Scan`: float32 [H, W, D], RAS+, D axial, in
 Paper: section 3 (preprocessing): curvature-flow smoothing, centre crop, intensities to [0, 1], downsampling.
 """
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import nibabel as nib
@@ -12,22 +13,29 @@ import numpy as np
 import SimpleITK as sitk
 import torch
 
+from essim.files import writing
 from essim.settings import Preprocessing  # noqa: F401 (belongs to this module's interface)
+
+LESION, IGNORED = 1, 2  # in the lesion masks that essim writes
 
 
 @dataclass
 class Scan:
-    """A preprocessed scan. `image` float32 in [0, 1]; `mask`, `seg` bool; all [H, W, D]; `seg` all False if healthy."""
+    """A preprocessed scan: [H, W, D] arrays. `image` float32 in [0, 1]; `mask` bool, the brain; `seg` bool, the
+    lesions, all False if healthy; `ignored` bool, what is neither lesion nor background."""
 
     subject: str
     image: np.ndarray
     mask: np.ndarray
     seg: np.ndarray
+    ignored: np.ndarray
     affine: np.ndarray
 
 
-def read_nifti(path):
-    """Read one 3-D volume: (array in the file's values, affine), reoriented to RAS+.
+def read_nifti(path, *, finite=True):
+    """Read one 3-D volume: (array in the file's values, affine), reoriented to RAS+, a single 4th axis taken away.
+
+    `finite=False` lets NaN and infinite voxels pass.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -37,7 +45,7 @@ def read_nifti(path):
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; check the path in the scan table or generate the data again.")
     try:
-        volume = nib.as_closest_canonical(nib.load(path))
+        volume = nib.as_closest_canonical(nib.squeeze_image(nib.load(path)))
         data = np.asanyarray(volume.dataobj)
     except Exception as error:  # whatever a damaged file makes the reader raise; some say it in several lines
         reason = " ".join(f"{type(error).__name__} {error}".split())
@@ -48,20 +56,31 @@ def read_nifti(path):
         raise ValueError(f"{path}: has {data.ndim} dimensions {list(data.shape)}, a scan must have 3; pick one volume.")
     if data.dtype.kind not in "biuf":
         raise ValueError(f"{path}: has voxels of type {data.dtype}, a scan must have numbers; is it a colour picture?")
-    if not np.isfinite(data).all():
+    if finite and not np.isfinite(data).all():
         raise ValueError(f"{path}: has NaN or infinite voxels; repair the file or leave the scan out.")
     return data, volume.affine
 
 
+def fill_borders(image, mask, path):
+    """The image with 0 for what isn't a number outside the mask (resampling leaves such borders).
+
+    Raises ValueError, naming `path`, for one inside.
+    """
+    bad = ~np.isfinite(image)
+    if bad[mask].any():
+        raise ValueError(f"{path}: has NaN or infinite voxels in the brain; repair the file or leave the scan out.")
+    return np.where(bad, 0, image)
+
+
 def read_label(path, like, affine, image_path):
-    """Read a mask or segmentation on the grid of an image: bool [H, W, D]."""
+    """Read a mask or segmentation on the grid of an image [H, W, D], in the file's values."""
     data, label_affine = read_nifti(path)
     if data.shape != like.shape or not np.allclose(label_affine, affine, atol=1e-3):
         raise ValueError(
             f"{path}: does not fit {image_path} (shape {list(data.shape)} against {list(like.shape)}, or another "
             "affine); bring both to one grid with nearest-neighbour resampling."
         )
-    return data > 0
+    return data
 
 
 def curvature_flow(image):
@@ -70,25 +89,67 @@ def curvature_flow(image):
     return sitk.GetArrayFromImage(smoothed)
 
 
-def load_scan(row, preprocessing):
+def load_scan(row, preprocessing, cache=None):
     """Load and preprocess one row of the scan table.
 
     Args:
-        row: a mapping with `subject, image, mask, seg` (paths; `seg` "" for a healthy scan).
+        row: a mapping with `subject, image, mask, seg, ignore` (paths; `mask` may be "nonzero" for a stripped image;
+            `seg` "" for a healthy scan; `ignore` the label of seg that is neither lesion nor background, or "").
         preprocessing: a `Preprocessing`.
+        cache: a folder that keeps the result, under a name made of the files' contents and the preprocessing; several
+            processes may share it. None: nothing is kept.
 
     Raises:
         FileNotFoundError, ValueError: as in `read_nifti`; or the mask or lesion does not fit the image, the mask is
             empty, or the image is constant inside it. Every message names the file.
     """
-    import torchio as tio  # here, since it takes two seconds, and who only scores needs none of it
+    if cache is None:
+        return preprocess(row, preprocessing)
+    path = Path(cache) / f"{_cache_key(row, preprocessing)}.npz"
+    try:
+        with np.load(path, allow_pickle=False) as kept:
+            return Scan(row["subject"], **kept)
+    except Exception:  # not there yet, or damaged: made anew
+        scan = preprocess(row, preprocessing)
+    with writing(path) as temporary:
+        np.savez(temporary, **{name: value for name, value in asdict(scan).items() if name != "subject"})
+    return scan
 
-    data, affine = read_nifti(row["image"])
+
+def _cache_key(row, preprocessing):
+    """A digest of all that decides the result: the files' contents, the settings and this module."""
+    digest = hashlib.sha256(Path(__file__).read_bytes() + preprocessing.model_dump_json().encode())
+    for role in ("image", "mask", "seg"):
+        path = Path(row[role])
+        content = path.read_bytes() if path.is_file() else row[role].encode()
+        digest.update(f"{role} {row['ignore']} {hashlib.sha256(content).hexdigest()}".encode())
+    return digest.hexdigest()[:32]
+
+
+def read_scan(row):
+    """One row's image (float32), brain mask (bool), labels (uint8: 0, LESION, IGNORED), each [H, W, D], and affine."""
+    if not row["mask"]:
+        raise ValueError(
+            f"{row['image']}: has no brain mask; bring the scan to study space first (python -m essim.prepare)."
+        )
+    data, affine = read_nifti(row["image"], finite=False)
     image = data.astype(np.float32)
-    mask = read_label(row["mask"], image, affine, row["image"])
-    seg = read_label(row["seg"], image, affine, row["image"]) if row["seg"] else np.zeros_like(mask)
+    if row["mask"] == "nonzero":
+        mask = np.nan_to_num(image) != 0
+    else:
+        mask = read_label(row["mask"], image, affine, row["image"]) > 0
     if not mask.any():
         raise ValueError(f"{row['mask']}: the brain mask is empty; make it again or leave the scan out.")
+    label = read_label(row["seg"], image, affine, row["image"]) if row["seg"] else np.zeros(image.shape)
+    seg = np.where(label == row["ignore"], IGNORED, label > 0).astype(np.uint8)
+    return fill_borders(image, mask, row["image"]), mask, seg, affine
+
+
+def preprocess(row, preprocessing):
+    """`load_scan` without a cache."""
+    import torchio as tio  # here, since it takes two seconds, and who only scores needs none of it
+
+    image, mask, seg, affine = read_scan(row)
     low, high = np.percentile(image[mask], (1, 99))
     if low == high:  # nothing to scale between
         raise ValueError(f"{row['image']}: is constant, or nearly, inside the brain mask; leave the scan out.")
@@ -101,7 +162,7 @@ def load_scan(row, preprocessing):
     subject = tio.Subject(
         image=tio.ScalarImage(tensor=tensor(image), affine=affine),
         mask=tio.LabelMap(tensor=tensor(mask.astype(np.uint8)), affine=affine),
-        seg=tio.LabelMap(tensor=tensor(seg.astype(np.uint8)), affine=affine),
+        seg=tio.LabelMap(tensor=tensor(seg), affine=affine),
     )
     subject = tio.CropOrPad(preprocessing.shape)(subject)
     subject = tio.RescaleIntensity((0, 1), percentiles=(1, 99), masking_method="mask")(subject)
@@ -113,7 +174,8 @@ def load_scan(row, preprocessing):
         shape = list(preprocessing.shape)
         raise ValueError(f"{row['mask']}: no brain is left after the centre crop to {shape}; enlarge `shape`.")
     image = np.where(mask, subject.image.numpy()[0].clip(0, 1), 0).astype(np.float32)
-    return Scan(row["subject"], image, mask, (subject.seg.numpy()[0] > 0) & mask, subject.image.affine)
+    seg = subject.seg.numpy()[0]
+    return Scan(row["subject"], image, mask, (seg == LESION) & mask, (seg == IGNORED) & mask, subject.image.affine)
 
 
 def save_nifti(path, array, affine):

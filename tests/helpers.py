@@ -49,7 +49,7 @@ def row(folder, shape=(16, 16, 8), seed=0, lesion=None, affine=AFFINE, **changes
     found["image"] = save(folder / f"s{seed}_t2.nii.gz", image, affine)
     found["mask"] = save(folder / f"s{seed}_mask.nii.gz", mask.astype(np.uint8), affine)
     found["seg"] = "" if lesion is None else save(folder / f"s{seed}_seg.nii.gz", lesion.astype(np.uint8), affine)
-    return found | {"age": 50, "sex": "f", "site": "a"} | changes
+    return found | {"age": 50, "sex": "f", "site": "a", "ignore": ""} | changes
 
 
 def write_cases(folder, cases):

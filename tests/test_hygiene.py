@@ -22,9 +22,11 @@ CELL_LINES = 15
 
 # A module imports from the layers above it only.
 LAYERS = [
-    {"files", "kernels/median", "metrics", "mni", "noise", "settings", "ssim", "unet"},
-    {"anatomy", "baselines", "datasets", "diffusion", "kernels/cpu", "kernels/cuda", "pictures", "postprocess"}
-    | {"provenance", "volumes"},
+    {"files", "kernels/median", "layouts", "metrics", "mni", "noise", "settings", "ssim", "unet"},
+    {"anatomy", "baselines", "diffusion", "kernels/cpu", "kernels/cuda", "pictures", "postprocess", "provenance"}
+    | {"splits", "volumes"},
+    {"checks"},
+    {"datasets"},
     {"cases", "ensemble", "lesions", "scanner", "train"},
     {"cohort", "plots", "study"},
     {"params"},

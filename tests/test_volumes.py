@@ -133,13 +133,108 @@ def test_colours_are_no_scan(tmp_path):
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_not_finite(tmp_path, bad):
-    scan = row(tmp_path)
-    image, _ = brain()
-    image[3, 3, 3] = bad
+    scan, (image, mask) = row(tmp_path), brain()
+    image[8, 8, 4] = bad
+    assert mask[8, 8, 4]
     scan["image"] = save(tmp_path / "bad.nii.gz", image)
-    with pytest.raises(ValueError, match="has NaN or infinite voxels") as caught:
+    with pytest.raises(ValueError, match="has NaN or infinite voxels in the brain") as caught:
         load_scan(scan, AS_IT_IS)
     sentence(caught, scan["image"])
+    with pytest.raises(ValueError, match="has NaN or infinite voxels") as caught:
+        read_nifti(scan["image"])
+    sentence(caught, scan["image"])
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_borders_that_are_no_numbers_are_outside(tmp_path, bad):
+    scan, (image, _) = row(tmp_path), brain()
+    expected = load_scan(scan, AS_IT_IS).image
+    image[:2] = bad
+    scan["image"] = save(tmp_path / "borders.nii.gz", image)
+    np.testing.assert_array_equal(load_scan(scan, AS_IT_IS).image, expected)
+
+
+def test_a_fourth_axis_of_one_is_taken_away(tmp_path):
+    scan, (image, mask) = row(tmp_path), brain()
+    expected = load_scan(scan, AS_IT_IS)
+    scan["image"] = save(tmp_path / "long.nii.gz", image[..., None])
+    scan["mask"] = save(tmp_path / "long_mask.nii.gz", mask[..., None].astype(np.uint8))
+    found = load_scan(scan, AS_IT_IS)
+    np.testing.assert_array_equal(found.image, expected.image)
+    np.testing.assert_allclose(found.affine, expected.affine)
+
+
+def test_a_stripped_image_may_be_its_own_mask(tmp_path):
+    scan, (image, mask) = row(tmp_path), brain()
+    image[mask & (image == 0)] = 1
+    scan["image"] = save(tmp_path / "stripped.nii.gz", image)
+    np.testing.assert_array_equal(load_scan(scan | {"mask": "nonzero"}, AS_IT_IS).mask, mask)
+    scan["image"] = save(tmp_path / "nothing.nii.gz", np.zeros_like(image))
+    with pytest.raises(ValueError, match="the brain mask is empty"):
+        load_scan(scan | {"mask": "nonzero"}, AS_IT_IS)
+    with pytest.raises(ValueError, match=r"has no brain mask; bring the scan to study space first") as caught:
+        load_scan(scan | {"mask": ""}, AS_IT_IS)
+    sentence(caught, scan["image"])
+
+
+def test_labels_become_lesion_and_ignored(tmp_path):
+    labels = np.zeros((16, 16, 8), np.uint8)
+    labels[6:9, 6:9, 3:5] = 1
+    labels[9:11, 6:9, 3:5] = 2
+    labels[6:9, 9:11, 3:5] = 4
+    scan = row(tmp_path, lesion=labels)
+    every = load_scan(scan, AS_IT_IS)
+    np.testing.assert_array_equal(every.seg, labels > 0)
+    assert not every.ignored.any()
+    some = load_scan(scan | {"ignore": 2}, AS_IT_IS)
+    np.testing.assert_array_equal(some.seg, (labels == 1) | (labels == 4))
+    np.testing.assert_array_equal(some.ignored, labels == 2)
+    assert some.seg.dtype == some.ignored.dtype == bool
+
+
+# The cache
+
+
+def same(one, two):
+    for part in ("image", "mask", "seg", "ignored", "affine"):
+        np.testing.assert_array_equal(getattr(one, part), getattr(two, part))
+        assert getattr(one, part).dtype == getattr(two, part).dtype
+    return one.subject == two.subject
+
+
+def test_the_cache_gives_the_same_without_reading_again(tmp_path, monkeypatch):
+    scan = row(tmp_path / "in", lesion=brain()[1])
+    first = load_scan(scan, AS_IT_IS, tmp_path / "cache")
+    assert same(first, load_scan(scan, AS_IT_IS))
+    monkeypatch.setattr("essim.volumes.preprocess", None)
+    assert same(load_scan(scan, AS_IT_IS, tmp_path / "cache"), first)
+    assert load_scan(scan | {"subject": "renamed"}, AS_IT_IS, tmp_path / "cache").subject == "renamed"
+
+
+def test_the_cache_knows_what_changed(tmp_path):
+    cache = tmp_path / "cache"
+    scan = row(tmp_path / "in", lesion=brain()[1])
+    load_scan(scan, AS_IT_IS, cache)
+    image, mask = brain(seed=9)
+    save(tmp_path / "in/s0_t2.nii.gz", image)  # another image under the same name
+    assert same(load_scan(scan, AS_IT_IS, cache), load_scan(scan, AS_IT_IS))
+    mask[:, :, :4] = False
+    save(tmp_path / "in/s0_mask.nii.gz", mask.astype(np.uint8))
+    assert same(load_scan(scan, AS_IT_IS, cache), load_scan(scan, AS_IT_IS))
+    smaller = Preprocessing(smooth=False, shape=(12, 12, 8), factor=1)
+    assert load_scan(scan, smaller, cache).image.shape == (12, 12, 8)
+    assert load_scan(scan | {"ignore": 1}, AS_IT_IS, cache).ignored.any()
+    assert len(list(cache.iterdir())) == 5
+
+
+def test_a_damaged_cache_is_made_again(tmp_path):
+    scan, cache = row(tmp_path / "in"), tmp_path / "cache"
+    first = load_scan(scan, AS_IT_IS, cache)
+    (file,) = cache.iterdir()
+    file.write_bytes(file.read_bytes()[:300])
+    assert same(load_scan(scan, AS_IT_IS, cache), first)
+    assert same(load_scan(scan, AS_IT_IS, cache), first)
+    assert list(cache.iterdir()) == [file]
 
 
 def test_constant(tmp_path):

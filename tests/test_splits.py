@@ -1,0 +1,118 @@
+"""Splits by seed: everybody in one part, each site in each part, and files that say so."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from helpers import row
+
+from essim.datasets import load_scans
+from essim.splits import FOLDS, assign, person, write_splits
+
+
+def people(count, dataset="healthy", sites=("a",), sessions=1):
+    numbers = [(i, f"_ses-{k}" if sessions > 1 else "") for i in range(count) for k in range(sessions)]
+    lines = [{"dataset": dataset, "subject": f"s{i:03d}{end}", "site": sites[i % len(sites)]} for i, end in numbers]
+    return pd.DataFrame(lines)
+
+
+def test_the_papers_sizes():
+    for fold in range(FOLDS):
+        sizes = assign(people(560), fold=fold).split.value_counts()
+        assert sizes["test"] == 160 and 44 <= sizes["val"] <= 45 and sizes["train"] == 400 - sizes["val"]
+    sizes = assign(people(50, "tumour")).split.value_counts()
+    assert sizes.to_dict() == {"test": 40, "val": 10}
+
+
+def test_folds_share_the_test_part_and_validate_on_different_people():
+    tables = [assign(people(100), fold=fold).set_index("subject") for fold in range(FOLDS)]
+    assert len({frozenset(t.index[t.split == "test"]) for t in tables}) == 1
+    validated = [name for t in tables for name in t.index[t.split == "val"]]
+    assert len(validated) == len(set(validated)) > 30
+    for fold, table in enumerate(tables):
+        assert set(table.fold[table.split != "test"]) == {fold} and set(table.fold[table.split == "test"]) == {""}
+
+
+def test_sites_are_spread_evenly():
+    table = assign(people(300, sites=("Guys", "HH", "IOP")))
+    shares = table.groupby("site").split.value_counts(normalize=True).unstack()
+    assert (shares.max() - shares.min() < 0.02).all()
+
+
+def test_the_order_of_files_is_no_matter_and_the_seed_is():
+    table = people(60)
+    one, two = assign(table), assign(table.sample(frac=1, random_state=0)).sort_index()
+    pd.testing.assert_frame_equal(one, two)
+    assert (assign(table, seed=1).split != one.split).sum() > 10
+
+
+def test_a_persons_scans_stay_together():
+    table = assign(people(40, sessions=3))
+    assert (table.groupby(table.subject.map(person)).split.nunique() == 1).all()
+    assert person("sub-r001s001_ses-1") == "sub-r001s001"
+    assert person("BraTS-GLI-00005-001") == "BraTS-GLI-00005"
+    assert person("IXI012-HH-1211") == "IXI012-HH-1211" and person("BraTS2021_00000") == "BraTS2021_00000"
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_small_sets(count):
+    assert len(assign(people(count))) == count
+    parts = set(assign(people(count, "ms")).split)
+    assert parts == ({"test"} if count == 1 else {"test", "val"})
+
+
+def test_there_are_five_folds():
+    with pytest.raises(ValueError, match="fold must be one of 0 to 4, got 5"):
+        assign(people(3), fold=5)
+
+
+def prepared(root):
+    """Scans of 12 healthy people and 3 patients in the prepared layout, without split files."""
+    lesion = np.zeros((16, 16, 8), bool)
+    lesion[6:9, 6:9, 3:5] = True
+    rows = []
+    for i in range(15):
+        healthy, place = i < 12, root / ("Train/ixi" if i < 12 else "Test/ms")
+        made = row(root.parent / "in", seed=i, lesion=None if healthy else lesion, site="north", sex="f")
+        for role, kind in {"image": "t2", "mask": "mask", "seg": "seg"}.items():
+            if made[role]:
+                target = place / kind / f"s{i}_{kind}.nii.gz"
+                target.parent.mkdir(parents=True, exist_ok=True)
+                made[role] = str(Path(made[role]).rename(target))
+        rows.append(made | {"dataset": "healthy" if healthy else "ms", "ignore": 2})
+    return pd.DataFrame(rows)
+
+
+def test_written_splits_are_read_again(tmp_path):
+    table = prepared(tmp_path / "out")
+    for fold in range(FOLDS):
+        dealt = assign(table, fold=fold)
+        if fold == 0:
+            write_splits(dealt, tmp_path / "out")
+        found = load_scans(tmp_path / "out", fold=fold)
+        order = ["dataset", "subject"]
+        one, two = (t[found.columns].sort_values(order).reset_index(drop=True).astype(str) for t in (dealt, found))
+        pd.testing.assert_frame_equal(one, two)
+    assert {path.name for path in (tmp_path / "out/splits").iterdir()} == {
+        "IXI_test.csv",
+        "ms_val.csv",
+        "ms_test.csv",
+        *(f"IXI_{part}_fold{fold}.csv" for part in ("train", "val") for fold in range(FOLDS)),
+    }
+
+
+def test_splits_of_ones_own_are_one_fold(tmp_path):
+    parts = ["train"] * 9 + ["val", "val", "test", "val", "test", "test"]
+    table = prepared(tmp_path / "out").assign(split=parts, fold="")
+    write_splits(table, tmp_path / "out")
+    found = load_scans(tmp_path / "out").set_index("subject")
+    assert (found.split[table.subject] == table.split.tolist()).all()
+    with pytest.raises(FileNotFoundError, match="IXI_train_fold1.csv"):
+        load_scans(tmp_path / "out", fold=1)
+
+
+def test_patients_alone_have_empty_healthy_files(tmp_path):
+    table = prepared(tmp_path / "out")
+    write_splits(assign(table[table.dataset == "ms"]), tmp_path / "out")
+    assert set(load_scans(tmp_path / "out").dataset) == {"ms"}
