@@ -1,0 +1,506 @@
+"""A scan of one's own: the map lies where the lesion is, in the scan's own grid; what is wrong is a sentence."""
+
+import json
+import re
+from types import SimpleNamespace
+
+import matplotlib.pyplot as plt
+import nibabel as nib
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from helpers import save, tiny
+from nilearn.image import resample_img
+from safetensors.torch import save_file
+from scipy.spatial.transform import Rotation
+
+from essim import finding, mni, registration, score, train, viewer, volumes
+from essim.cohort import CohortConfig, subject
+from essim.pictures import new_figure
+
+THRESHOLD = 0.3
+TILT = nib.affines.from_matvec(Rotation.from_euler("xyz", [8, -6, 12], degrees=True).as_matrix(), [6, -9, 11])
+NAMES = sorted(score.FILES)
+
+
+@pytest.fixture(scope="module")
+def patient():
+    """A healthy head, 4 mm, T1, in study space, with a ball of 18 mm, brighter than any tissue: (image, mask, ball)."""
+    head = subject(CohortConfig(seed=3, voxel_mm=4), "healthy", 0)
+    centre = np.array([-30.0, -20, 25])[:, None, None, None]
+    ball = (np.sum((mni.world_of(4) - centre) ** 2, 0) < 18**2) & (head["mask"] > 0)
+    image = np.where(ball, 2.5 * head["t1"].max(), head["t1"]).astype(np.float32)
+    return image, head["mask"] > 0, ball
+
+
+@pytest.fixture(scope="module")
+def scan(patient, tmp_path_factory):
+    """That head tilted, stored as int16 in LPS with voxels of 3 x 3 x 5 mm: a folder of {scan,mask,seg}.nii.gz."""
+    folder = tmp_path_factory.mktemp("tête à tête")
+    for name, array in zip(("scan", "mask", "seg"), patient, strict=True):
+        head = nib.Nifti1Image(array.astype(np.float32), TILT @ mni.affine_of(4))
+        how = "linear" if name == "scan" else "nearest"
+        turned = resample_img(head, np.diag([-3.0, -3, 5]), interpolation=how, force_resample=True, copy_header=False)
+        kind = np.int16 if name == "scan" else np.uint8
+        stored = nib.Nifti1Image(turned.get_fdata().astype(kind), turned.affine)
+        stored.set_qform(turned.affine, code=1)
+        nib.save(stored, folder / f"{name}.nii.gz")
+    assert nib.aff2axcodes(stored.affine) == ("L", "P", "S")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A model folder with an untrained network."""
+    folder = tmp_path_factory.mktemp("model")
+    config, draw = tiny(), torch.Generator().manual_seed(0)
+    weights = train.snapshot(train.build_model(config.model_dump()))
+    weights = {name: 0.1 * torch.randn(value.shape, generator=draw) for name, value in weights.items()}
+    save_file(weights, folder / "weights.safetensors")
+    preprocessing = {"smooth": False, "shape": [40, 48, 40], "factor": 1}
+    description = {"contrast": "t1", "voxel_mm": 4, "training": config.model_dump(), "preprocessing": preprocessing}
+    scoring = {"t": [50], "draws": 1, "sigmas": [0.3, 0.5], "temperature": 1.0, "healthy_scans": 2}
+    scoring["thresholds"] = {"0.01": THRESHOLD, "0.05": 0.1}
+    for name, content in (("config", description), ("scoring", scoring)):
+        (folder / f"{name}.json").write_text(json.dumps(content))
+    return folder
+
+
+@pytest.fixture
+def copied(model, tmp_path):
+    """A model folder that a test may spoil."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for path in model.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    return folder
+
+
+class Healer:
+    """A network that knows how bright healthy tissue is: nothing is above 0.45 of the brightest."""
+
+    betas = torch.zeros(1)
+
+    def reconstruct(self, x, **_):
+        return x.clamp(max=0.45)
+
+
+@pytest.fixture
+def healer(monkeypatch):
+    monkeypatch.setattr(score, "load_model", lambda folder: Healer())
+
+
+@pytest.fixture
+def known_place(monkeypatch):
+    """The placement without a search: the tilt is known."""
+
+    def place(images, template, *, mask):
+        (contrast, path), flip = *images.items(), registration.LPS
+        matrix = flip @ TILT @ flip
+        to_scan = sitk.AffineTransform(matrix[:3, :3].ravel().tolist(), matrix[:3, 3].tolist())
+        grid = registration.to_sitk(np.zeros(template.shape, np.uint8), template.affine)
+
+        def bring(path, how):
+            data, affine = volumes.read_nifti(path)
+            image = registration.to_sitk(data.astype(np.float32), affine)
+            return registration.from_sitk(sitk.Resample(image, grid, to_scan, how, 0.0))[0]
+
+        inside = bring(mask, sitk.sitkNearestNeighbor) > 0
+        image = bring(path, sitk.sitkLinear) * inside
+        return registration.Placed({contrast: image}, inside, None, template.affine, {contrast: to_scan}, 0.93)
+
+    monkeypatch.setattr(registration, "place", place)
+
+
+@pytest.fixture
+def no_pictures(monkeypatch):
+    """Empty ones: they take longer than all the rest."""
+    page = SimpleNamespace(save_as_html=lambda path: path.write_text("page"))
+    monkeypatch.setattr(viewer, "overview", lambda *_, **__: new_figure(1, 1, 1, 1)[0])
+    monkeypatch.setattr(viewer, "viewer", lambda *_, **__: page)
+
+
+def run(scan, model, out, *options):
+    """The command line, on a folder of scan and mask; returns the exit code."""
+    words = [scan / "scan.nii.gz", "--mask", scan / "mask.nii.gz", "--model", model, "--out", out, *options]
+    return score.main([str(word) for word in words])
+
+
+def read(out, name):
+    return np.asarray(nib.load(out / f"{name}.nii.gz").dataobj)
+
+
+def centre_mm(folder, name):
+    image = nib.load(folder / f"{name}.nii.gz")
+    return nib.affines.apply_affine(image.affine, np.argwhere(np.asarray(image.dataobj) > 0).mean(0))
+
+
+def dice(a, b):
+    return 2 * (a & b).sum() / (a.sum() + b.sum())
+
+
+def check_pictures(out):
+    """The page has its slices in it, and needs no network; the overview is a picture."""
+    page = (out / "viewer.html").read_text()
+    assert page.count("data:image/png;base64,") >= 2
+    assert not re.search(r"""(src|href)\s*=\s*["']?\s*(https?:)?//""", page)
+    assert not re.search(r"@import|url\(\s*[\"']?https?:", page)
+    shown = plt.imread(out / "overview.png")
+    assert min(shown.shape[:2]) > 800 and shown[..., :3].std() > 0.1
+
+
+# Where things lie
+
+
+def test_the_map_lies_where_the_lesion_is(scan, model, tmp_path, healer, capsys):
+    """All the way, the search for the placement included."""
+    out = tmp_path / "où ça"
+    assert run(scan, model, out) == 0
+    lesion, found = read(scan, "seg") > 0, read(out, "segmentation") > 0
+    assert dice(found, lesion) > 0.65
+    assert np.linalg.norm(centre_mm(out, "segmentation") - centre_mm(scan, "seg")) < 4, "mm"
+    anomaly, brain = read(out, "anomaly"), read(scan, "mask") > 0
+    assert anomaly[lesion].mean() > 10 * anomaly[brain & ~lesion].mean()
+    result = json.loads((out / "finding.json").read_text())
+    assert result["template_overlap"] > 0.9
+    assert result["brain_ml"] == pytest.approx(brain.sum() * 0.045, rel=0.03)
+    assert 0.5 * result["brain_ml"] < result["scored_ml"] < result["brain_ml"]
+    said = capsys.readouterr().out
+    check_pictures(out)
+    assert f"{result['volume_ml']:.1f} ml" in said and "Not for diagnosis." in said and "Beware" not in said
+
+
+def test_the_files(scan, model, tmp_path, healer, known_place, no_pictures):
+    assert run(scan, model, tmp_path / "out") == 0
+    out, original = tmp_path / "out", nib.load(scan / "scan.nii.gz")
+    assert sorted(path.name for path in out.iterdir()) == NAMES
+    assert list(tmp_path.iterdir()) == [out], "nothing is left behind"
+    kinds = {"anomaly": np.float32, "segmentation": np.uint8, "reconstruction": np.float32}
+    for name, kind in kinds.items():
+        image = nib.load(out / f"{name}.nii.gz")
+        assert image.get_data_dtype() == kind and image.shape == original.shape
+        np.testing.assert_array_equal(image.affine, original.affine)
+        np.testing.assert_array_equal(image.get_qform(), original.get_qform())
+        assert (image.header["sform_code"], image.header["qform_code"]) == (2, 1)
+    lesion, values = read(scan, "seg") > 0, read(scan, "scan")
+    healthy, found, anomaly = (read(out, name) for name in ("reconstruction", "segmentation", "anomaly"))
+    assert dice(found > 0, lesion) > 0.7
+    specks = (anomaly > THRESHOLD) & (found == 0)
+    assert (anomaly[found > 0] > THRESHOLD).all() and specks.sum() < 8 * 64 / 45 * 40
+    assert healthy[lesion].mean() < 0.6 * values[lesion].mean(), "the lesion is gone"
+    elsewhere = (read(scan, "mask") > 0) & ~lesion & (healthy > 0)
+    assert np.corrcoef(healthy[elsewhere], values[elsewhere])[0, 1] > 0.9, "the rest, in the scan's intensities"
+    assert 0.9 < np.median(healthy[elsewhere] / values[elsewhere]) < 1.1
+    result = json.loads((out / "finding.json").read_text())
+    assert result["volume_ml"] == pytest.approx(found.sum() * 0.045, abs=1e-3)
+    assert result["components"] == 1 and result["largest_ml"] == result["volume_ml"]
+    assert (result["threshold"], result["share"], result["contrast"]) == (THRESHOLD, 0.01, "t1")
+    assert result["max_score"] == pytest.approx(anomaly.max())
+    inputs = result["provenance"]["inputs"]
+    assert {str(scan / "scan.nii.gz"), str(scan / "mask.nii.gz"), str(model / "weights.safetensors")} <= set(inputs)
+
+
+@pytest.mark.parametrize("axes", ["RAS", "LPS", "PIR", "LAS", "SLA"])
+def test_back_to_any_orientation(tmp_path, axes):
+    """A ball of study space comes to its place in the world, however the scan is stored; left-handed ones too."""
+    there = np.array([12.0, -31, 18])
+    ball = np.exp(-np.sum((mni.world_of(4) - there[:, None, None, None]) ** 2, 0) / 200).astype(np.float32)
+    stored = nib.Nifti1Image(np.zeros((60, 70, 40), np.int16), TILT @ np.array(
+        [[3.0, 0, 0, -90], [0, 3, 0, -120], [0, 0, 5, -90], [0, 0, 0, 1]]))
+    ornt = nib.orientations.ornt_transform(nib.io_orientation(stored.affine), nib.orientations.axcodes2ornt(axes))
+    nib.save(stored.as_reoriented(ornt), tmp_path / "scan.nii")
+    source = nib.load(tmp_path / "scan.nii")
+    assert "".join(nib.aff2axcodes(source.affine)) == axes
+    matrix = registration.LPS @ TILT @ registration.LPS
+    to_scan = sitk.AffineTransform(matrix[:3, :3].ravel().tolist(), matrix[:3, 3].tolist())
+    back = finding.Back(*volumes.read_nifti(tmp_path / "scan.nii"), to_scan)
+    finding.save_like(tmp_path / "ball.nii.gz", back.bring(ball, mni.affine_of(4)), source)
+    image = nib.load(tmp_path / "ball.nii.gz")
+    assert image.shape == source.shape
+    np.testing.assert_array_equal(image.affine, source.affine)
+    data = image.get_fdata()
+    weights = data / data.sum()
+    mean = [np.sum(weights * axis) for axis in np.indices(data.shape)]
+    found, expected = nib.affines.apply_affine(image.affine, mean), nib.affines.apply_affine(TILT, there)
+    np.testing.assert_allclose(found, expected, atol=0.3)
+
+
+def test_headers_are_the_files_own(tmp_path):
+    """Of an int16 scan with slope, display window and a 4th axis, the maps keep the geometry only."""
+    affine = np.diag([-2.0, 2, 3, 1])
+    source = nib.Nifti1Image(np.ones((4, 5, 6, 1), np.int16), affine)
+    source.header.set_slope_inter(0.01, 5)
+    source.header["cal_max"], source.header["descrip"] = 4000, b"somebody"
+    source.set_qform(affine, code=1)
+    source.set_sform(None, code=0)
+    nib.save(source, tmp_path / "scan.nii.gz")
+    array = np.random.default_rng(0).random((4, 5, 6)).astype(np.float32)
+    finding.save_like(tmp_path / "map.nii.gz", array, score.open_scan(tmp_path / "scan.nii.gz"))
+    image = nib.load(tmp_path / "map.nii.gz")
+    np.testing.assert_array_equal(np.asarray(image.dataobj), array[::-1])
+    np.testing.assert_allclose(image.affine, affine)
+    assert (image.header["cal_max"], bytes(image.header["descrip"]).strip(b"\0")) == (0, b"")
+    assert (image.header["qform_code"], image.header["sform_code"]) == (1, 0)
+
+
+def test_specks_are_told_by_their_volume():
+    binary = np.zeros((20, 20, 20), bool)
+    binary[2, 2, 2:9], binary[10:14, 10, 10:12] = True, True  # 7 and 8 voxels
+    one, two = np.eye(4), np.diag([2.0, 2, 2, 1])
+    assert finding.without_specks(binary, two, two).sum() == 8, "as in the study, where the grids are the same"
+    assert not finding.without_specks(binary, one, two).any(), "8 mm3 are less than 64"
+    assert finding.without_specks(binary, two, one).sum() == 15
+
+
+# What can be chosen
+
+
+def test_the_threshold_is_the_models_or_ones_own(scan, model, tmp_path, healer, known_place, no_pictures, capsys):
+    found = {}
+    for name, options in {"1%": (), "5%": ("--share", "0.05"), "own": ("--threshold", "5")}.items():
+        assert run(scan, model, tmp_path / name, *options) == 0
+        found[name] = json.loads((tmp_path / name / "finding.json").read_text())
+    assert [f["threshold"] for f in found.values()] == [THRESHOLD, 0.1, 5]
+    assert [f["share"] for f in found.values()] == [0.01, 0.05, None]
+    assert found["5%"]["volume_ml"] > found["1%"]["volume_ml"] > 0 == found["own"]["volume_ml"]
+    assert not read(tmp_path / "own", "segmentation").any()
+    assert capsys.readouterr().out.count("Nothing above the threshold of 5.") == 1
+
+
+def test_the_same_scan_gives_the_same_map(scan, model, tmp_path, known_place, no_pictures):
+    """With a real network and its noise."""
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        score.score_scan(scan / "scan.nii.gz", model, tmp_path / name, mask=scan / "mask.nii.gz", seed=seed)
+    a, b, c = (read(tmp_path / name, "anomaly") for name in "abc")
+    np.testing.assert_array_equal(a, b)
+    assert not np.array_equal(a, c)
+
+
+def test_a_doubtful_placement_is_said(scan, model, tmp_path, healer, known_place, no_pictures, monkeypatch, capsys):
+    place = registration.place
+
+    def doubtful(*arguments, **options):
+        placed = place(*arguments, **options)
+        placed.dice = 0.41
+        return placed
+
+    monkeypatch.setattr(registration, "place", doubtful)
+    assert run(scan, model, tmp_path / "out") == 0
+    assert "overlap by 0.41 only" in capsys.readouterr().out
+
+
+def test_cut_through_the_strongest_finding():
+    anomaly, segmentation = np.zeros((9, 9, 9), np.float32), np.zeros((9, 9, 9), bool)
+    anomaly[1, 1, 1] = 5
+    np.testing.assert_array_equal(viewer.strongest(anomaly, segmentation), [1, 1, 1])
+    anomaly[4:7, 5, 6:8] = 2  # weaker, but larger
+    anomaly[5, 5, 5] = 2
+    segmentation[anomaly > 1] = True
+    np.testing.assert_array_equal(viewer.strongest(anomaly, segmentation), [5, 5, 6])
+
+
+# What is there already
+
+
+def test_only_an_earlier_result_is_replaced(scan, model, tmp_path, healer, known_place, no_pictures, capsys):
+    out = tmp_path / "out"
+    assert run(scan, model, out, "--threshold", "5") == 0
+    assert run(scan, model, out) == 0
+    assert json.loads((out / "finding.json").read_text())["threshold"] == THRESHOLD
+    (out / "notes.txt").write_text("mine")
+    capsys.readouterr()
+    assert run(scan, model, out) == 1
+    assert "no earlier result of score" in capsys.readouterr().err
+    assert (out / "notes.txt").read_text() == "mine"
+
+
+def test_whole_or_not_at_all(scan, model, tmp_path, healer, known_place, no_pictures, monkeypatch):
+    out = tmp_path / "out"
+    assert run(scan, model, out, "--threshold", "5") == 0
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(viewer, "viewer", stop)  # nearly done
+    with pytest.raises(KeyboardInterrupt):
+        run(scan, model, out)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    assert list(tmp_path.iterdir()) == [out]
+
+
+# What is wrong
+
+
+def spoil(path, key=None, **changes):
+    """Change or drop entries of a JSON file."""
+    content = json.loads(path.read_text()) | changes
+    content.pop(key, None)
+    path.write_text(json.dumps(content))
+
+
+def case_missing(words, folder):
+    words["scan"] = folder / "gone.nii.gz"
+    return "no such file; check the path of the scan"
+
+
+def case_folder(words, folder):
+    words["scan"] = folder
+    return "is a folder; give one NIfTI file"
+
+
+def case_text(words, folder):
+    words["scan"] = folder / "text.nii.gz"
+    words["scan"].write_text("this is no scan\n" * 40)
+    return "cannot be read as NIfTI"
+
+
+def case_truncated(words, folder):
+    content = words["scan"].read_bytes()
+    words["scan"] = folder / "half.nii.gz"
+    words["scan"].write_bytes(content[: len(content) // 2])
+    return "the file is damaged"
+
+
+def case_series(words, folder):
+    words["scan"] = folder / "series.nii.gz"
+    save(words["scan"], np.ones((8, 8, 8, 3), np.int16))
+    return "has 4 dimensions"
+
+
+def case_not_finite(words, folder):
+    image = nib.load(words["scan"])
+    data = np.where(nib.load(words["--mask"]).get_fdata() > 0, np.nan, image.get_fdata())
+    words["scan"] = folder / "nan.nii.gz"
+    save(words["scan"], data.astype(np.float32), image.affine)
+    return "NaN or infinite voxels inside the brain"
+
+
+def case_mask_of_another_head(words, folder):
+    words["--mask"] = folder / "mask.nii.gz"
+    far = np.diag([2.0, 2, 2, 1])
+    far[:3, 3] = 900
+    save(words["--mask"], np.ones((8, 8, 8), np.uint8), far)
+    return "give the mask of this scan"
+
+
+def case_empty_mask(words, folder):
+    image = nib.load(words["scan"])
+    words["--mask"] = folder / "empty.nii.gz"
+    save(words["--mask"], np.zeros(image.shape, np.uint8), image.affine)
+    return "the brain mask is empty"
+
+
+def case_missing_mask(words, folder):
+    words["--mask"] = folder / "gone.nii.gz"
+    return "no such file"
+
+
+def case_no_mask(words, folder):
+    del words["--mask"]
+    return "has no brain mask and HD-BET is not installed"
+
+
+def case_missing_model(words, folder):
+    words["--model"] = folder / "nowhere"
+    return "train the model first"
+
+
+def case_no_scoring(words, folder):
+    (words["--model"] / "scoring.json").unlink()
+    return "it holds the model's thresholds"
+
+
+def case_damaged_scoring(words, folder):
+    (words["--model"] / "scoring.json").write_text("{")
+    return "cannot be read as JSON"
+
+
+def case_old_model(words, folder):
+    spoil(words["--model"] / "config.json", "voxel_mm")
+    return "lacks voxel_mm; train the model again"
+
+
+def case_damaged_weights(words, folder):
+    (words["--model"] / "weights.safetensors").write_bytes(b"1234567890")
+    return "or is damaged"
+
+
+def case_other_contrast(words, folder):
+    words["--contrast"] = "t2"
+    return "was trained on t1 scans and can't score t2"
+
+
+def case_unknown_share(words, folder):
+    words["--share"] = 0.2
+    return "has no threshold for share 0.2, only for 0.01, 0.05"
+
+
+@pytest.mark.parametrize("value", [-1, 0, "nan"])
+def test_thresholds_that_are_none(value, model, scan, tmp_path, capsys):
+    assert run(scan, model, tmp_path / "out", "--threshold", value) == 1
+    assert "threshold must be a number above 0" in capsys.readouterr().err
+
+
+def case_missing_template(words, folder):
+    words["--template"] = folder / "sri24.nii.gz"
+    return "no such file"
+
+
+def case_out_is_a_file(words, folder):
+    words["--out"] = folder / "file"
+    words["--out"].write_text("mine")
+    return "is a file, not a folder"
+
+
+def case_out_below_a_file(words, folder):
+    (folder / "file").write_text("mine")
+    words["--out"] = folder / "file/out"
+    return "is a file, not a folder"
+
+
+def case_out_of_others(words, folder):
+    words["--out"] = folder / "theirs"
+    words["--out"].mkdir()
+    (words["--out"] / "finding.json").write_text("{}")
+    (words["--out"] / "thesis.txt").write_text("mine")
+    return "holds files that are no earlier result of score"
+
+
+CASES = [value for name, value in sorted(globals().items()) if name.startswith("case_")]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("case", CASES, ids=[case.__name__.removeprefix("case_") for case in CASES])
+def test_one_sentence(case, scan, copied, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("shutil.which", lambda *_, **__: None)  # no HD-BET
+    (tmp_path / "in").mkdir()
+    words = {"scan": scan / "scan.nii.gz", "--mask": scan / "mask.nii.gz", "--model": copied, "--out": tmp_path / "out"}
+    expected = case(words, tmp_path / "in")
+    before = sorted(path for path in tmp_path.rglob("*"))
+    options = [str(part) for name, value in words.items() if name != "scan" for part in (name, value)]
+    assert score.main([str(words["scan"]), *options]) == 1
+    said = capsys.readouterr()
+    assert expected in said.err and not said.out
+    sentence = said.err.splitlines()[-1]
+    assert sentence.endswith(".") and "Traceback" not in said.err
+    assert sorted(path for path in tmp_path.rglob("*")) == before, "nothing is written, nothing is lost"
+
+
+def test_a_read_only_place(scan, model, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(score.os, "access", lambda path, mode: False)  # who is root may write everywhere
+    assert run(scan, model, tmp_path / "results/out") == 1
+    assert f"{tmp_path} is read-only; give another folder." in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_walk_names_the_scan(scan, model, tmp_path, known_place, capsys):
+    """Not a temporary file of its own."""
+    mask = nib.load(scan / "mask.nii.gz")
+    flat = tmp_path / "flat.nii.gz"
+    save(flat, np.full(mask.shape, 7.0, np.float32), mask.affine)
+    options = ["--mask", str(scan / "mask.nii.gz"), "--model", str(model), "--out", str(tmp_path / "out")]
+    assert score.main([str(flat), *options]) == 1
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"{flat}: is constant")
+    assert list(tmp_path.iterdir()) == [flat]
