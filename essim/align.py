@@ -1,0 +1,171 @@
+"""Images in millimetres: from arrays to SimpleITK and back, registered to each other, brought to other grids.
+
+In: SimpleITK images of heads. Out: matrices [4, 4] that map points of the fixed image's space to points of the moving
+image's (LPS, mm, as everywhere in SimpleITK), and images on another grid.
+"""
+
+from contextlib import contextmanager
+
+import numpy as np
+import SimpleITK as sitk
+
+LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # RAS+ to LPS and back
+MARGIN_MM = 8  # around the brain: of the region in which images are compared
+SHARES = {8: 1.0, 4: 0.5, 2: 0.2}  # size of the voxels that are compared (mm): how many of them
+START_DEG = 25  # heads are turned by so much, about each axis both ways, where the affine registration starts
+SEED = 0  # of the points at which images are compared
+
+
+@contextmanager
+def one_thread():
+    """SimpleITK on one thread: mutual information that several sum up differs in its last bits from run to run."""
+    before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    try:
+        yield
+    finally:
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
+
+
+# Arrays, points and matrices
+
+
+def to_sitk(array, affine):
+    """[H, W, D] with its affine (RAS+, mm) as sitk.Image (LPS); bool becomes uint8. Shear is kept in the direction."""
+    array = array.astype(np.uint8) if array.dtype == bool else array
+    image = sitk.GetImageFromArray(np.ascontiguousarray(array.transpose(2, 1, 0)))
+    matrix = LPS @ affine
+    spacing = np.linalg.norm(matrix[:3, :3], axis=0)
+    image.SetSpacing(spacing.tolist())
+    image.SetDirection((matrix[:3, :3] / spacing).ravel().tolist())
+    image.SetOrigin(matrix[:3, 3].tolist())
+    return image
+
+
+def from_sitk(image):
+    """A 3-D sitk.Image as (array [H, W, D], affine [4, 4] voxel to world, RAS+, mm); axes stay in the image's order."""
+    affine = np.eye(4)
+    affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
+    affine[:3, 3] = image.GetOrigin()
+    return sitk.GetArrayFromImage(image).transpose(2, 1, 0), LPS @ affine
+
+
+def centre_of(image):
+    """The centre of mass of an image without negative values: a point, [3] in mm."""
+    values, affine = from_sitk(sitk.Cast(image, sitk.sitkFloat64))
+    values = values[::2, ::2, ::2]
+    index = [2 * np.average(places, weights=values) for places in np.indices(values.shape)]
+    return (LPS @ affine @ [*index, 1])[:3]
+
+
+def as_transform(matrix, centre=(0, 0, 0)):
+    """A matrix as affine sitk.Transform whose parameters turn about a centre (a point in mm)."""
+    transform = sitk.AffineTransform(3)
+    transform.SetCenter([float(x) for x in centre])
+    transform.SetMatrix(matrix[:3, :3].ravel().tolist())
+    transform.SetTranslation((matrix[:3, :3] @ centre + matrix[:3, 3] - centre).tolist())
+    return transform
+
+
+def as_matrix(transform):
+    """A linear sitk.Transform as matrix [4, 4]."""
+    matrix, centre = np.eye(4), np.array(transform.GetCenter())
+    matrix[:3, :3] = np.reshape(transform.GetMatrix(), (3, 3))
+    matrix[:3, 3] = transform.GetTranslation() + centre - matrix[:3, :3] @ centre
+    return matrix
+
+
+# Other grids
+
+
+def blocks(image, mm):
+    """Means of blocks of voxels, as many as fit into `mm` along each axis, so that nothing finer is left to alias."""
+    return sitk.BinShrink(image, [max(1, int(mm / s + 0.01)) for s in image.GetSpacing()])
+
+
+def sample_label(label, grid, matrix):
+    """A label map on the grid of an image: the nearest voxel's label, 0 outside."""
+    return sitk.Resample(label, grid, as_transform(matrix), sitk.sitkNearestNeighbor, 0, label.GetPixelID())
+
+
+def sample_scan(image, grid, matrix):
+    """A scan on the grid of an image, float32, 0 outside: cubic B-spline, since linear interpolation blurs by how the
+    grids happen to lie; what it undershoots beside sharp borders is cut at 0."""
+    image = blocks(image, grid.GetSpacing()[0])
+    moved = sitk.Resample(image, grid, as_transform(matrix), sitk.sitkBSpline, 0.0, sitk.sitkFloat32)
+    return sitk.Maximum(moved, 0.0)
+
+
+# Registration
+
+
+def rigid(fixed, brain, moving, shift):
+    """The matrix from a scan to another one of the same person.
+
+    Args:
+        fixed, moving: the scans, float32, without negative values. brain: label map of the fixed one's brain.
+        shift: where to start, a vector (mm) from fixed to moving, unless scanner coordinates turn out to be better.
+
+    Raises RuntimeError where the two don't overlap.
+    """
+    starts = [sitk.Euler3DTransform(), sitk.Euler3DTransform()]
+    for start, offset in zip(starts, (np.zeros(3), shift), strict=True):
+        start.SetCenter(centre_of(brain).tolist())
+        start.SetTranslation(offset.tolist())
+    best = _best(fixed, brain, moving, starts, 8)
+    for mm in (4, 2):
+        best = _best(fixed, brain, moving, [best], mm)
+    return as_matrix(best)
+
+
+def affine(fixed, moving):
+    """The matrix from a template to a person's scan, both float32, 0 outside the brain: a similarity first, started
+    from several sides, then affine. Raises RuntimeError where they don't overlap."""
+    brain, starts = fixed > 0, []
+    centre = centre_of(brain)
+    for axis, sign in [(0, 0), *((axis, sign) for axis in range(3) for sign in (-1, 1))]:
+        turn = sign * np.deg2rad(START_DEG) * np.eye(3)[axis]
+        start = sitk.Similarity3DTransform()
+        start.SetMatrix(sitk.Euler3DTransform((0, 0, 0), *turn.tolist()).GetMatrix())
+        start.SetCenter(centre.tolist())
+        start.SetTranslation((centre_of(moving > 0) - centre).tolist())
+        starts.append(start)
+    best = as_transform(as_matrix(_best(fixed, brain, moving, starts, 8)), centre)
+    for mm in (4, 2):
+        best = _best(fixed, brain, moving, [best], mm)
+    return as_matrix(best)
+
+
+def _best(fixed, brain, moving, starts, mm):
+    """Of the transforms that are reached from `starts` the one under which the images share most information (Mattes),
+    compared on voxels of `mm` in and around the fixed image's brain."""
+    fixed, moving = _coarse(fixed, mm), _coarse(moving, mm)
+    distance = sitk.SignedMaurerDistanceMap(sample_label(brain, fixed, np.eye(4)), False, False, True)
+    method = sitk.ImageRegistrationMethod()
+    method.SetMetricAsMattesMutualInformation(32)
+    method.SetMetricFixedMask(distance <= MARGIN_MM)
+    method.SetMetricSamplingStrategy(method.REGULAR)
+    method.SetMetricSamplingPercentage(SHARES[mm], SEED)
+    method.SetInterpolator(sitk.sitkLinear)
+    method.SetOptimizerAsRegularStepGradientDescent(
+        learningRate=float(mm), minStep=mm / 100, numberOfIterations=100, gradientMagnitudeTolerance=1e-6
+    )
+    method.SetOptimizerScalesFromPhysicalShift()
+    found = []
+    for start in starts:
+        moved = type(start)(start)
+        method.SetInitialTransform(moved, inPlace=True)
+        method.Execute(fixed, moving)
+        found.append((method.GetMetricValue(), moved))
+    return min(found, key=lambda pair: pair[0])[1]  # SimpleITK's sign: the less, the better
+
+
+def _coarse(image, mm):
+    """The image on isotropic voxels of `mm`, cut at its 99.5th percentile: bright specks would take most of the
+    histogram's bins."""
+    image = blocks(image, mm)
+    values = sitk.GetArrayViewFromImage(image)
+    image = sitk.Clamp(image, sitk.sitkFloat32, 0.0, float(np.percentile(values[values > 0], 99.5)))
+    size = [max(1, round(n * s / mm)) for n, s in zip(image.GetSize(), image.GetSpacing(), strict=True)]
+    corner = image.TransformContinuousIndexToPhysicalPoint([0.5 * mm / s - 0.5 for s in image.GetSpacing()])
+    return sitk.Resample(image, size, sitk.Transform(), sitk.sitkLinear, corner, [mm] * 3, image.GetDirection())
