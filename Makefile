@@ -2,12 +2,16 @@
 PROFILE ?= laptop
 JOBS ?= 2
 SEED ?=
+DATA ?=
 PYTHON ?= python3
 TORCH_INDEX ?=
 BIN := .venv/bin
 TRITON := 3.9.0
 RESULTS := results/$(PROFILE)
-SNAKEMAKE = $(BIN)/snakemake --profile workflow/profiles/local --cores $(JOBS)
+# `make -n reproduce` prints the study's plan: snakemake runs under -n as well, and does nothing itself.
+DRY := $(if $(findstring n,$(firstword -$(MAKEFLAGS))),--dry-run)
+SNAKEMAKE = $(BIN)/snakemake --profile workflow/profiles/local --cores $(JOBS) $(DRY)
+SETTINGS = profile=$(PROFILE) $(if $(SEED),seed=$(SEED)) $(if $(DATA),source="$(DATA)")
 NOTEBOOKS = $(wildcard notebooks/*.ipynb notebooks/walkthrough/*.ipynb)
 
 .PHONY: help env reproduce smoke figures test bench verify tolerances reference lab lint strip lock clean
@@ -15,6 +19,7 @@ NOTEBOOKS = $(wildcard notebooks/*.ipynb notebooks/walkthrough/*.ipynb)
 help: ## Say what there is (this list)
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 	@echo "  Settings: PROFILE=smoke|laptop|gpu|paper ($(PROFILE))  JOBS=cores ($(JOBS))  SEED=another training seed"
+	@echo "            DATA=path of your own scans (README, Your own data).  make -n reproduce: the plan, nothing runs"
 
 env: .venv/stamp ## Build .venv from constraints.txt; TORCH_INDEX=<address> takes torch from an index of your choice
 
@@ -26,13 +31,13 @@ env: .venv/stamp ## Build .venv from constraints.txt; TORCH_INDEX=<address> take
 	@touch $@
 
 reproduce: .venv/stamp ## Every table and figure of the study; resumes where it was
-	@$(SNAKEMAKE) --config profile=$(PROFILE) $(if $(SEED),seed=$(SEED))
+	+@$(SNAKEMAKE) --config $(SETTINGS)
 
 smoke: .venv/stamp ## The whole study in minutes, as small as it can be
-	@$(SNAKEMAKE) --config profile=smoke
+	+@$(SNAKEMAKE) --config profile=smoke
 
 figures: .venv/stamp ## Draw the figures again, and run first what they need
-	@$(SNAKEMAKE) --forcerun figures --config profile=$(PROFILE) $(if $(SEED),seed=$(SEED))
+	+@$(SNAKEMAKE) --forcerun figures --config $(SETTINGS)
 
 # Without a GPU, Triton's kernels are tested in its interpreter. It is no part of the environment, which a CUDA build of
 # torch brings its own version to, and which is smaller by a gigabyte without.

@@ -27,6 +27,7 @@ SETS = ("healthy", *lesions.KINDS)
 # Mean and standard deviation in years.
 AGES = {"healthy": (48, 16), "tumour": (58, 12), "stroke": (64, 11), "ms": (38, 10), "wmh": (70, 8)}
 WOMEN = {"healthy": 0.55, "tumour": 0.42, "stroke": 0.45, "ms": 0.72, "wmh": 0.5}
+FOLDS = 5  # of cross-validation, where there are people enough
 COLUMNS = ("img_name", "label", "age", "SEX_ID (1=m, 2=f)", "site", "img_path", "mask_path", "seg_path")
 
 
@@ -118,15 +119,15 @@ def generate(config: CohortConfig, out: str | Path, workers: int = 1) -> Path:
     holds scans of another origin, OSError where the disk is full; nothing half-written stays.
     """
     out, recipe = Path(out), recipe_of(config)
-    done, unfinished = out / "cohort.json", out / "unfinished.json"
+    done, begun = out / "cohort.json", out / "recipe.json"  # Snakemake removes the first where a cohort is out of date
     people = [(dataset, i) for dataset in SETS for i in range(len(config.splits(dataset)))]
     files = {(d, i): [out / p for p in paths_of(person(config, d, i)).values()] for d, i in people}
     if _recipe_in(done) == recipe and all(f.is_file() for group in files.values() for f in group):
         if all((out / "splits" / name).is_file() for name in _tables(config)):
             return done
-    if recipe not in (_recipe_in(done), _recipe_in(unfinished)):
+    if recipe not in (_recipe_in(done), _recipe_in(begun)):
         _start_afresh(out)
-    _write_json(unfinished, {"recipe": recipe, "parameters": asdict(config)})
+    _write_json(begun, {"recipe": recipe, "parameters": asdict(config)})
     remove(done)
     todo = [key for key in people if not all(f.is_file() for f in files[key])]
     _write_subjects(config, out, todo, workers, len(people))
@@ -136,18 +137,17 @@ def generate(config: CohortConfig, out: str | Path, workers: int = 1) -> Path:
     digests = {str(f.relative_to(out)): hashlib.sha256(f.read_bytes()).hexdigest()
                for group in files.values() for f in group}
     _write_json(done, {"parameters": asdict(config), "recipe": recipe, "files": digests})
-    remove(unfinished)
     return done
 
 
 def _start_afresh(out: Path) -> None:
     """Remove an earlier cohort, whole or not; FileExistsError where the scans are of another origin."""
     folders = [out / "Train" / "ixi", *(out / "Test" / kind for kind in lesions.KINDS), out / "splits"]
-    if not (out / "cohort.json").exists() and not (out / "unfinished.json").exists():
+    if not (out / "cohort.json").exists() and not (out / "recipe.json").exists():
         for folder in folders:
             if folder.exists():
                 raise FileExistsError(f"{folder} holds data of another origin: give another folder")
-    _write_json(out / "unfinished.json", {"recipe": None})  # a kill from here on is still seen as ours
+    _write_json(out / "recipe.json", {"recipe": None})  # a kill from here on is still seen as ours
     for path in (out / "cohort.json", *folders):
         remove(path)
 
@@ -206,18 +206,23 @@ def _write_subject(config: CohortConfig, out: Path, dataset: str, index: int) ->
 
 
 def _tables(config: CohortConfig) -> dict[str, list[tuple]]:
-    """The split files: name -> rows."""
-    tables = {"IXI_train_fold0.csv": [], "IXI_val_fold0.csv": [], "IXI_test.csv": []}
-    tables |= {f"{kind}_{split}.csv": [] for kind in lesions.KINDS for split in ("val", "test")}
+    """The split files: name -> rows. In each fold others validate, from the last of those not tested to the first."""
+    folds = max(1, min(FOLDS, (config.train + config.val) // max(1, config.val)))
+    tables = {f"IXI_{split}_fold{fold}.csv": [] for fold in range(folds) for split in ("train", "val")}
+    tables |= {"IXI_test.csv": []} | {f"{kind}_{split}.csv": [] for kind in lesions.KINDS for split in ("val", "test")}
     for dataset in SETS:
         for index, split in enumerate(config.splits(dataset)):
             who = person(config, dataset, index)
             path = {kind: "/" + p for kind, p in paths_of(who).items()}
-            name = f"{dataset}_{split}.csv" if dataset != "healthy" else (
-                "IXI_test.csv" if split == "test" else f"IXI_{split}_fold0.csv")
-            tables[name].append((f"{who['subject']}_t1.nii.gz", int(dataset != "healthy"), who["age"],
-                                 1 if who["sex"] == "m" else 2, who["site"],
-                                 path["t1"], path["mask"], path.get("seg", "")))
+            if dataset != "healthy" or split == "test":
+                names = [f"{dataset}_{split}.csv" if dataset != "healthy" else "IXI_test.csv"]
+            else:
+                own = (config.train + config.val - 1 - index) // max(1, config.val)  # the fold to validate in
+                names = [f"IXI_{'val' if fold == own else 'train'}_fold{fold}.csv" for fold in range(folds)]
+            for name in names:
+                tables[name].append((f"{who['subject']}_t1.nii.gz", int(dataset != "healthy"), who["age"],
+                                     1 if who["sex"] == "m" else 2, who["site"],
+                                     path["t1"], path["mask"], path.get("seg", "")))
     return tables
 
 

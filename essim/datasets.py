@@ -48,19 +48,9 @@ def load_scans(source, *, fold=0, seed=0, strict=True):
             in two splits.
     """
     source = Path(source)
-    prepared = source.is_dir() and split_folder(source)
-    if source.is_file():
-        scans, labels = read_own(source)
-    elif not source.is_dir():
-        raise FileNotFoundError(f"{source}: no such folder or table; correct the path.")
-    elif prepared:
-        scans, labels = read_prepared(source, fold)
-    else:
-        scans, labels = read_downloaded(source)
-    if (scans.split == "").any():
-        scans = assign(scans, fold=fold, seed=seed)
+    scans, labels = list_scans(source, fold=fold, seed=seed)
     _warn_of_gaps(source, scans)
-    problems = find_problems(scans, labels, each=bool(prepared))
+    problems = find_problems(scans, labels, each=is_prepared(source))
     if problems and strict:
         report = "\n".join(f"  {path}: {text}" for path, (text, _) in problems.items())
         raise ValueError(f"{source}: {len(problems)} problem(s); strict=False leaves these scans out.\n{report}")
@@ -71,6 +61,25 @@ def load_scans(source, *, fold=0, seed=0, strict=True):
         warnings.warn(f"{source}: scans with problems are left out ({counts}).", stacklevel=2)
         scans = scans.drop(index=bad).reset_index(drop=True)
     return scans[COLUMNS]
+
+
+def list_scans(source, *, fold=0, seed=0):
+    """The table of `load_scans` without a look into its files, and {set: the labels that its lesion masks may have}."""
+    source = Path(source)
+    if source.is_file():
+        scans, labels = read_own(source)
+    elif not source.is_dir():
+        raise FileNotFoundError(f"{source}: no such folder or table; correct the path.")
+    elif is_prepared(source):
+        scans, labels = read_prepared(source, fold)
+    else:
+        scans, labels = read_downloaded(source)
+    return (assign(scans, fold=fold, seed=seed) if (scans.split == "").any() else scans), labels
+
+
+def is_prepared(source):
+    """Whether a source is a folder in the prepared layout, which can be trained on and scored as it is."""
+    return Path(source).is_dir() and split_folder(Path(source)) is not None
 
 
 def _warn_of_gaps(source, scans):

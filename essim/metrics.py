@@ -66,6 +66,14 @@ def best_dice(score, label, mask=None):
     return float(overlap[best]), float(below)
 
 
+def healthy_threshold(scores, masks, share):
+    """The threshold above which a share of the voxels of healthy volumes lies, all inside their masks pooled."""
+    pooled = [_voxels(score, mask, mask)[0] for score, mask in zip(scores, masks, strict=True)]
+    if not pooled:
+        raise ValueError("healthy_threshold: no volumes; it needs healthy scans that the network has not seen.")
+    return float(np.quantile(np.concatenate(pooled), 1 - share))
+
+
 def fit_threshold(scores, labels, masks):
     """The threshold with the best Dice over the pooled voxels of several volumes (the paper's, on validation parts).
 

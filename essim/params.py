@@ -31,7 +31,9 @@ from essim.settings import Preprocessing, TrainConfig
 ROOT = Path(__file__).resolve().parents[1]
 
 Contrast = Literal["t1", "t2"]
-Dataset = Literal["tumour", "stroke", "ms", "wmh"]
+Dataset = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]  # as the scan table calls it
+Fold = Annotated[int, Field(ge=0, le=4)]
+Share = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=0)]
 Sigmas = Annotated[list[PositiveFloat], Field(min_length=1)]
 # One noising step or several to average over; the notebook always sees a list.
@@ -61,14 +63,32 @@ class Cohort(_Parameters):
 class Train(_Parameters):
     data: Path
     results: Path
+    cache: Path
+    fold: Fold
     contrast: Contrast
     preprocessing: Preprocessing
     training: TrainConfig
 
 
+class Healthy(_Parameters):
+    data: Path
+    results: Path
+    cache: Path
+    fold: Fold
+    contrast: Contrast
+    preprocessing: Preprocessing
+    t: Steps
+    draws: PositiveInt
+    seed: Count
+    sigmas: Sigmas
+    temperature: PositiveFloat
+    shares: Annotated[list[Share], Field(min_length=1)]
+
+
 class Reconstruct(_Parameters):
     data: Path
     results: Path
+    cache: Path
     dataset: Dataset
     contrast: Contrast
     preprocessing: Preprocessing
@@ -100,6 +120,12 @@ class Evaluate(_Parameters):
     temperature: PositiveFloat
 
 
+class Folds(_Parameters):
+    results: Path
+    folds: Annotated[list[Fold], Field(min_length=2)]
+    datasets: Annotated[list[Dataset], Field(min_length=1)]
+
+
 class Figures(_Parameters):
     results: Path
     datasets: Annotated[list[Dataset], Field(min_length=1)]
@@ -108,10 +134,12 @@ class Figures(_Parameters):
 MODELS = {
     "01_cohort": Cohort,
     "02_train": Train,
+    "03_healthy": Healthy,
     "03_reconstruct": Reconstruct,
     "04_kernel_ablation": Ablation,
     "05_ensembling": Ensembling,
     "06_evaluate": Evaluate,
+    "98_folds": Folds,
     "99_figures": Figures,
 }
 

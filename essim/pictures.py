@@ -11,7 +11,16 @@ import numpy as np
 
 # seaborn's "colorblind" palette, written out: importing seaborn would cost every notebook half a second
 BLUE, ORANGE, GREEN, RED, PURPLE, BROWN, GREY = "#0173b2 #de8f05 #029e73 #d55e00 #cc78bc #ca9161 #949494".split()
-NAMES = {"healthy": "Healthy", "tumour": "Tumour", "stroke": "Stroke", "ms": "MS", "wmh": "WMH"}
+
+
+class _Names(dict):
+    """What figures call the sets; one that isn't known is called by its own name."""
+
+    def __missing__(self, name):
+        return name
+
+
+NAMES = _Names({"healthy": "Healthy", "tumour": "Tumour", "stroke": "Stroke", "ms": "MS", "wmh": "WMH"})
 plt.rcParams.update(
     {"font.size": 9, "axes.titlesize": 9, "axes.labelsize": 9, "legend.fontsize": 8, "legend.frameon": False}
     | {"axes.spines.top": False, "axes.spines.right": False, "pdf.fonttype": 42, "ps.fonttype": 42}

@@ -4,6 +4,8 @@ In: score tables (essim.study). Out: a matplotlib Figure; `essim.provenance.save
 for colour-blind readers, and lines, markers and hatches do so without colour.
 """
 
+import itertools
+
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.lines import Line2D
@@ -25,7 +27,7 @@ STYLES = {
 
 def lesion_sizes(table):
     """Histograms of the total lesion volume, one panel a patient set; `table` has `dataset` and `lesion_ml`."""
-    names = [name for name in NAMES if name != "healthy" and name in set(table.dataset)]
+    names = [name for name in table.dataset.unique() if name != "healthy"]
     figure, axes = new_figure(1, len(names), 2.2 * len(names), 2.1, sharex=True, sharey=True)
     bins = np.geomspace(0.1, 300, 18)
     for axis, name in zip(axes[0], names, strict=True):
@@ -65,7 +67,8 @@ def training_length(table):
             label, colour, style, marker = STYLES[method]
             axis.plot(line.step, line.auprc, color=colour, linestyle=style, marker=marker, label=label)
         axis.set_title(NAMES[name])
-    looks = dict(zip(NAMES, zip((BLUE, ORANGE, GREEN, RED, PURPLE), "os^Dv", strict=True), strict=True))
+    styles = itertools.cycle(zip((ORANGE, GREEN, RED, PURPLE, BLUE), "s^Dvo", strict=True))
+    looks = dict(zip(names, styles, strict=False))
     for name, line in table.drop_duplicates(["dataset", "step"]).groupby("dataset", sort=False):
         colour, marker = looks[name]
         last.plot(line.step, line.error, color=colour, marker=marker, label=NAMES[name])
@@ -77,6 +80,20 @@ def training_length(table):
     panels[0].set_ylabel("AUPRC (validation)")
     panels[0].legend()
     last.legend()
+    return figure
+
+
+def folds(table, datasets):
+    """AUPRC of every method, a panel a pathology, a point a fold; `table` has `fold, dataset, method, auprc`."""
+    figure, axes = new_figure(1, len(datasets), 2.1 * len(datasets) + 0.6, 2.3, sharey=True)
+    methods = list(table.method.unique())
+    for axis, name in zip(axes[0], datasets, strict=True):
+        for fold, part in table[table.dataset == name].groupby("fold"):
+            places = [methods.index(method) for method in part.method]
+            axis.plot(part.auprc, places, "o", color=BLUE, alpha=0.6, label=f"fold {fold}")
+        axis.set(title=NAMES[name], xlabel="AUPRC", xlim=(0, None))
+        axis.set_yticks(range(len(methods)), methods)
+    axes[0, 0].invert_yaxis()
     return figure
 
 

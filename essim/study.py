@@ -14,7 +14,7 @@ import torch
 from tqdm import tqdm
 
 from essim.cases import case_rows, noise_seed, read_case, reconstruct_volume
-from essim.metrics import average_precision, best_dice, dice, fit_threshold
+from essim.metrics import average_precision, best_dice, dice, fit_threshold, healthy_threshold
 from essim.postprocess import erode_slices, postprocess, remove_small
 
 STEPS = {  # of post-processing, for the comparison without them
@@ -59,6 +59,25 @@ def score_set(folder, scorer):
     rows = [judge(*pair) for pair in validation]
     rows += for_each(lambda row: judge(*clean(row)), parts["test"], "score test")
     return pd.DataFrame([row for case in rows for row in case])
+
+
+def healthy_thresholds(folder, scorer, shares):
+    """Where each method's map of healthy scans ends: {method: {share: threshold}}.
+
+    Above a threshold lies that share of the brain voxels of all scans of a folder of healthy reconstructions together,
+    after post-processing.
+    """
+
+    def clean(row):
+        case = read_case(folder, row)
+        return case.scored, clean_maps(case, scorer)
+
+    cases = for_each(clean, case_rows(folder), "healthy scans")
+    masks = [mask for mask, _ in cases]
+    return {
+        name: {share: healthy_threshold([maps[name] for _, maps in cases], masks, share) for share in shares}
+        for name in cases[0][1]
+    }
 
 
 def for_each(work, rows, what):

@@ -15,6 +15,7 @@ import math
 import time
 import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -53,13 +54,17 @@ def pick_device():
 class HealthySlices:
     """Healthy volumes in memory, served as batches of axial slices [batch, 1, H, W] in [0, 1]."""
 
-    def __init__(self, rows, preprocessing, augment, name):
+    def __init__(self, rows, preprocessing, augment, name, cache=None):
         if not len(rows):
             raise ValueError(f"train: no healthy {name} scans of this contrast in the table; check the split files.")
-        records = tqdm(rows.to_dict("records"), desc=f"{name} volumes", unit="volume")
-        scans = [load_scan(row, preprocessing) for row in records]
+        records = rows.to_dict("records")
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            loaded = pool.map(lambda row: load_scan(row, preprocessing, cache), records)
+            scans = list(tqdm(loaded, total=len(records), desc=f"{name} volumes", unit="volume"))
         self.volumes = [np.ascontiguousarray(scan.image.transpose(2, 0, 1)) for scan in scans]  # [D, H, W] each
         self.filled = [np.flatnonzero(scan.mask.any((0, 1))) for scan in scans]  # slices that show brain
+        # of the scans as they came, before `factor`
+        self.voxel_mm = float(np.linalg.norm(scans[0].affine[:3, 0])) / preprocessing.factor
         self.augment = augmentation() if augment else None
         self.checksum = functools.reduce(lambda crc, volume: zlib.crc32(volume, crc), self.volumes, 0)
 
@@ -134,20 +139,20 @@ def update_average(average, model, decay, step):
         a.lerp_(b, 1 - decay)
 
 
-def train(config, scans, contrast, preprocessing, out):
+def train(config, scans, contrast, preprocessing, out, cache=None):
     """Train on the healthy scans of one contrast, or go on with a training that was stopped.
 
     Args:
         config: a `TrainConfig`. scans: the scan table. contrast: "t1" or "t2". preprocessing: a `Preprocessing`.
-        out: the folder to write to.
+        out: the folder to write to. cache: as in `load_scan`.
 
     Returns: the log, a DataFrame `step, epoch, train_loss, val_loss, lr, seconds`.
     """
     out, device = Path(out), pick_device()
     out.mkdir(parents=True, exist_ok=True)
     rows = scans[(scans.dataset == "healthy") & (scans.contrast == contrast)]
-    data = HealthySlices(rows[rows.split == "train"], preprocessing, config.augment, "train")
-    unseen = HealthySlices(rows[rows.split == "val"], preprocessing, False, "val")
+    data = HealthySlices(rows[rows.split == "train"], preprocessing, config.augment, "train", cache)
+    unseen = HealthySlices(rows[rows.split == "val"], preprocessing, False, "val", cache)
     fixed = unseen.spread(VALIDATION_SLICES).to(device)
 
     diffusion = build_model(config.model_dump()).to(device, memory_format=torch.channels_last)
@@ -217,7 +222,7 @@ def train(config, scans, contrast, preprocessing, out):
     bar.close()
 
     log = pd.DataFrame(state["log"])
-    description = {"contrast": contrast, "steps": steps, "val_loss": state["best_loss"]}
+    description = {"contrast": contrast, "voxel_mm": data.voxel_mm, "steps": steps, "val_loss": state["best_loss"]}
     description |= {"training": config.model_dump(), "preprocessing": preprocessing.model_dump()}
     with writing(out / "log.csv") as path:
         log.to_csv(path, index=False)

@@ -164,7 +164,10 @@ def test_layout_and_split_files(folder):
             assert tuple(rows[table.stem][0]) == ("", *cohort.COLUMNS)
     counts = {name: len(r) for name, r in rows.items()}
     patients = {f"{k}_{s}": 1 for k in lesions.KINDS for s in ("val", "test")}
-    assert counts == {"IXI_train_fold0": 3, "IXI_val_fold0": 1, "IXI_test": 4, **patients}
+    folds = {f"IXI_train_fold{fold}": 3 for fold in range(4)} | {f"IXI_val_fold{fold}": 1 for fold in range(4)}
+    assert counts == {"IXI_test": 4, **folds, **patients}
+    validated = [rows[f"IXI_val_fold{fold}"][0]["img_name"] for fold in range(4)]
+    assert validated == [f"healthy000{index}_t1.nii.gz" for index in (3, 2, 1, 0)]
     for name, group in rows.items():
         for row in group:
             assert row["label"] == ("0" if name.startswith("IXI") else "1")
@@ -178,7 +181,6 @@ def test_layout_and_split_files(folder):
     listed = json.loads((folder / "cohort.json").read_text())["files"]
     found = {k: v for k, v in _digests(folder).items() if k.endswith(".nii.gz")}
     assert listed == found
-    assert not (folder / "unfinished.json").exists()
 
 
 def test_files_hold_the_subject(folder):
@@ -199,7 +201,7 @@ def test_interrupted_run_goes_on_where_it_was(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(cohort, "subject", stopping)
     with pytest.raises(KeyboardInterrupt):
         generate(SMALL, tmp_path)
-    assert (tmp_path / "unfinished.json").exists() and not (tmp_path / "cohort.json").exists()
+    assert (tmp_path / "recipe.json").exists() and not (tmp_path / "cohort.json").exists()
     (tmp_path / "Test/wmh/t1").mkdir(parents=True, exist_ok=True)
     (tmp_path / "Test/wmh/t1/.0123456789ab.wmh0001_t1.nii.gz").write_bytes(b"half")
     monkeypatch.setenv("GO_ON", "1")
@@ -217,6 +219,7 @@ def test_processes_write_the_same_bytes_and_another_recipe_starts_afresh(folder,
     config = CohortConfig(voxel_mm=4, train=1, val=0, test=0, patients_val=1, patients_test=0)
     generate(CohortConfig(**{**vars(config), "seed": 5}), tmp_path)
     (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "cohort.json").unlink()  # as Snakemake does with an output that is out of date
     generate(config, tmp_path, workers=2)
     assert (tmp_path / "notes.txt").read_text() == "mine"
     ours, theirs = _digests(tmp_path), _digests(folder)
@@ -232,7 +235,7 @@ def test_scans_of_another_origin_are_not_removed(tmp_path):
     with pytest.raises(FileExistsError, match="ixi"):
         generate(SMALL, tmp_path)
     assert theirs.read_bytes() == b"real data"
-    assert not (tmp_path / "unfinished.json").exists()
+    assert not (tmp_path / "recipe.json").exists()
 
 
 @pytest.mark.parametrize(("bad", "word"), [({"voxel_mm": 3}, "voxel_mm"), ({"train": -1}, "train"),

@@ -52,8 +52,12 @@ def test_the_defaults_are_the_laptop_profile(path):
     known |= {"sigmas": profile["ablation_sigmas" if path.stem == "04_kernel_ablation" else "sigmas"]}
     known |= {"training": {"seed": profile["seed"]} | profile["training"], "seed": profile["seed"]}
     known |= profile["reconstruction"] | (profile["cohort"] if path.stem == "01_cohort" else {})
+    known |= {"cache": f"{profile['results']}/cache", "shares": profile["healthy_shares"]}
+    if path.stem == "98_folds":  # only the paper's profile has several
+        paper = yaml.safe_load((ROOT / "workflow/config.yaml").read_text())["profiles"]["paper"]
+        known |= {"results": paper["results"], "folds": paper["folds"], "datasets": list(paper["sets"])}
     values = literals(code_cells(nbformat.read(path, 4))[0])
-    free = {"workers", "contrast", "dataset"}  # one value each of what the graph goes through
+    free = {"workers", "contrast", "dataset", "fold"}  # one value each of what the graph goes through
     assert {name: value for name, value in values.items() if name not in free} == {
         name: known[name] for name in values if name not in free
     }

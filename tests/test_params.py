@@ -14,12 +14,14 @@ from essim import params
 TRAIN = {
     "data": "data/x",
     "results": "results/x",
+    "cache": "results/x/cache",
+    "fold": 0,
     "contrast": "t1",
     "preprocessing": {"smooth": False, "shape": [80, 96, 64], "factor": 1},
     "training": {"seed": 0}
     | yaml.safe_load((params.ROOT / "workflow/config.yaml").read_text())["profiles"]["smoke"]["training"],
 }
-RECONSTRUCT = {key: TRAIN[key] for key in ("data", "results", "contrast", "preprocessing")}
+RECONSTRUCT = {key: TRAIN[key] for key in ("data", "results", "cache", "contrast", "preprocessing")}
 RECONSTRUCT |= {"dataset": "ms", "t": [500], "draws": 4, "seed": 0}
 
 

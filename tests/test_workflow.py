@@ -19,8 +19,8 @@ import pytest
 from study_folder import ROOT, Study
 
 NOTEBOOKS = [
-    *("01_cohort", "02_train", "03_reconstruct", "04_kernel_ablation"),
-    *("05_ensembling", "06_evaluate", "99_figures"),
+    *("01_cohort", "02_train", "03_healthy", "03_reconstruct", "04_kernel_ablation"),
+    *("05_ensembling", "06_evaluate", "98_folds", "99_figures"),
 ]
 
 # Writes the outputs of its step; then waits or fails, if a file of that name says so.
@@ -92,16 +92,18 @@ def test_a_second_run_does_nothing(finished):
 
 
 LATER = {"ablation": 2, "ensembling": 1, "evaluate": 2, "figures": 1}
+NETWORK = {"train": 2, "healthy": 2, "reconstruct": 2} | LATER
 
 
 @pytest.mark.parametrize(
     ("place", "value", "expected"),
     [
         (("ablation_sigmas",), [0.3, 4.0], LATER),
-        (("temperature",), 2.0, {"ensembling": 1, "evaluate": 2, "figures": 1}),
-        (("reconstruction", "draws"), 3, {"reconstruct": 2} | LATER),
-        (("training", "lr"), 0.01, {"train": 2, "reconstruct": 2} | LATER),
-        (("cohort", "seed"), 9, {"cohort": 1, "train": 2, "reconstruct": 2} | LATER),
+        (("healthy_shares",), [0.1], {"healthy": 2}),
+        (("temperature",), 2.0, {"healthy": 2, "ensembling": 1, "evaluate": 2, "figures": 1}),
+        (("reconstruction", "draws"), 3, {"healthy": 2, "reconstruct": 2} | LATER),
+        (("training", "lr"), 0.01, NETWORK),
+        (("cohort", "seed"), 9, {"cohort": 1} | NETWORK),
     ],
 )
 def test_a_changed_parameter_reruns_what_depends_on_it(study, place, value, expected):
@@ -118,8 +120,8 @@ def test_a_changed_parameter_reruns_what_depends_on_it(study, place, value, expe
 def test_a_changed_module_reruns_what_uses_it(study):
     for module, expected in {
         "plots": {"figures": 1},
-        "ssim": LATER,
-        "unet": {"train": 2, "reconstruct": 2} | LATER,
+        "ssim": {"healthy": 2} | LATER,
+        "unet": NETWORK,
     }.items():
         path = study.folder / f"essim/{module}.py"
         before, times = path.read_text(), os.stat(path)
@@ -138,11 +140,18 @@ def test_only_the_code_of_a_notebook_counts(study):
     assert study.plan() == {}
     notebook.cells[-1].source += "\nchanged = True"
     nbformat.write(notebook, path)
-    assert study.plan() == {"train": 2, "reconstruct": 2} | LATER
+    assert study.plan() == NETWORK
 
 
 def test_another_seed_uses_the_same_cohort(finished):
-    assert finished.plan(config=["seed=1"]) == {"train": 2, "reconstruct": 2} | LATER
+    assert finished.plan(config=["seed=1"]) == NETWORK
+
+
+def test_every_fold_is_a_study_and_there_is_a_summary(finished):
+    plan = finished.plan(config=["folds=[0,1,2]"])
+    assert plan == {rule: 3 * jobs for rule, jobs in NETWORK.items()} | {"folds": 1}
+    with_seed = finished.plan(config=["folds=[0,1,2]", "seed=1"])
+    assert with_seed == plan
 
 
 def test_a_failing_notebook_leaves_no_output(study):
@@ -203,7 +212,7 @@ def test_kill_9_and_resume(study):
     done = study.run()
     assert done.returncode == 0, done.stdout
     assert study.plan() == {}
-    assert before == {path: path.stat().st_mtime_ns for path in before} and len(before) == 10
+    assert before == {path: path.stat().st_mtime_ns for path in before} and len(before) == 12
 
 
 def test_ctrl_c_ends_everything(study):
