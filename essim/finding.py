@@ -13,6 +13,9 @@ import SimpleITK as sitk
 
 from essim import postprocess, registration
 
+OVERLAP = 0.8  # Dice of the placed brain with the template's; below, the placement is not to be trusted
+EXTENT = 0.25  # of the scored brain; larger findings are rather a scan of another kind
+
 
 class Back:
     """The way from study space to the scan's own grid: through the inverse of the placement."""
@@ -69,3 +72,16 @@ def describe(finding):
     places = "one place" if finding["components"] == 1 else f"{finding['components']} places"
     largest = "" if finding["components"] == 1 else f", the largest {finding['largest_ml']:.1f} ml"
     return f"{places} above the threshold of {finding['threshold']:.3g}, {finding['volume_ml']:.1f} ml in all{largest}."
+
+
+def doubts(finding):
+    """Why the map may mean nothing, a list of sentences; empty where placement and extent are as usual."""
+    found, part = [], finding["volume_ml"] / finding["scored_ml"]
+    if finding["template_overlap"] < OVERLAP:
+        dice = finding["template_overlap"]
+        reason = "the scan may be misplaced or show a part of the head"
+        found.append(f"Brain and template overlap by {dice:.2f} only (Dice): {reason}.")
+    if part > EXTENT:
+        reason = "contrast, scanner or mask may differ from what the model knows, rather than the brain"
+        found.append(f"{part:.0%} of the brain is above the threshold: {reason}.")
+    return found

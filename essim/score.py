@@ -30,7 +30,7 @@ import essim
 from essim import postprocess, registration, viewer
 from essim.cases import reconstruct_volume
 from essim.files import writing
-from essim.finding import Back, describe, measure, save_like, without_specks
+from essim.finding import Back, describe, doubts, measure, save_like, without_specks
 from essim.provenance import provenance
 from essim.settings import Preprocessing
 from essim.train import load_model
@@ -38,7 +38,6 @@ from essim.volumes import load_scan, read_nifti, save_nifti
 
 MAPS = ("anomaly", "segmentation", "reconstruction")
 FILES = {*(f"{name}.nii.gz" for name in MAPS), "overview.png", "viewer.html", "finding.json"}
-DOUBTFUL = 0.8  # overlap (Dice) of the placed brain with the template's, below which the placement is not to be trusted
 
 
 @dataclass(frozen=True)
@@ -122,7 +121,8 @@ def score_scan(scan, model, out, *, mask="", contrast=None, threshold=None, shar
 
         finding = measure(segmentation, anomaly, brain, scored, affine)
         finding |= {"contrast": recipe.contrast, "threshold": threshold, "share": share}
-        finding |= {"template_overlap": round(placed.dice, 3), "provenance": provenance(settings, inputs)}
+        finding["template_overlap"] = round(placed.dice, 3)
+        finding |= {"doubts": doubts(finding), "provenance": provenance(settings, inputs)}
         for name, array in zip(MAPS, (anomaly, segmentation, reconstruction), strict=True):
             save_like(folder / f"{name}.nii.gz", array, source)
         title = f"{scan.name}: {describe(finding)} Not for diagnosis."
@@ -131,7 +131,7 @@ def score_scan(scan, model, out, *, mask="", contrast=None, threshold=None, shar
         figure.savefig(folder / "overview.png", dpi=160, metadata={"Software": None})
         page = viewer.viewer(image, anomaly, brain, affine, **pictures)
         page.save_as_html(folder / "viewer.html")
-        text = json.dumps(finding, indent=1, default=str)
+        text = json.dumps(finding, indent=1, default=str, ensure_ascii=False)
         (folder / "finding.json").write_text(text + "\n", encoding="utf-8")
         bar.update()
     return finding
@@ -140,7 +140,7 @@ def score_scan(scan, model, out, *, mask="", contrast=None, threshold=None, shar
 def read_recipe(model):
     """The `Recipe` of a model folder; FileNotFoundError or ValueError says what is missing and how to get it."""
     config = _read_json(model / "config.json", "train the model first (notebook 02_train)")
-    scoring = _read_json(model / "scoring.json", "it holds the model's thresholds; run notebook 02_train to its end")
+    scoring = _read_json(model / "scoring.json", "it holds the thresholds; notebook 03_healthy writes it")
     for found, name, keys in (
         (config, "config.json", ("contrast", "voxel_mm", "preprocessing")),
         (scoring, "scoring.json", ("t", "draws", "sigmas", "temperature", "thresholds")),
@@ -149,7 +149,7 @@ def read_recipe(model):
             raise ValueError(f"{model / name}: lacks {', '.join(lacking)}; train the model again with this version.")
     thresholds = {float(key): float(value) for key, value in scoring["thresholds"].items()}
     return Recipe(
-        config["contrast"], config["voxel_mm"], Preprocessing(**config["preprocessing"]),
+        config["contrast"], round(config["voxel_mm"], 3), Preprocessing(**config["preprocessing"]),
         scoring["t"], scoring["draws"], tuple(scoring["sigmas"]), scoring["temperature"], thresholds,
     )
 
@@ -239,11 +239,8 @@ def main(arguments=None):
         return 1
     sentence = describe(finding)
     sys.stdout.write(f"{sentence[0].upper()}{sentence[1:]}\n")
-    if finding["template_overlap"] < DOUBTFUL:
-        sys.stdout.write(
-            f"Beware: brain and template overlap by {finding['template_overlap']:.2f} only (Dice); the scan may be "
-            "misplaced or show a part of the head, and the map is not to be trusted then.\n"
-        )
+    for doubt in finding["doubts"]:
+        sys.stdout.write(f"Beware: {doubt}\n")
     sys.stdout.write(f"{out}: open viewer.html; all files are there. Not for diagnosis.\n")
     return 0
 

@@ -2,9 +2,12 @@
 
 import json
 import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
+import nbclient
+import nbformat
 import nibabel as nib
 import numpy as np
 import pytest
@@ -19,6 +22,7 @@ from essim import finding, mni, registration, score, train, viewer, volumes
 from essim.cohort import CohortConfig, subject
 from essim.pictures import new_figure
 
+ROOT = Path(__file__).resolve().parents[1]
 THRESHOLD = 0.3
 TILT = nib.affines.from_matvec(Rotation.from_euler("xyz", [8, -6, 12], degrees=True).as_matrix(), [6, -9, 11])
 NAMES = sorted(score.FILES)
@@ -158,11 +162,11 @@ def test_the_map_lies_where_the_lesion_is(scan, model, tmp_path, healer, capsys)
     out = tmp_path / "où ça"
     assert run(scan, model, out) == 0
     lesion, found = read(scan, "seg") > 0, read(out, "segmentation") > 0
-    assert dice(found, lesion) > 0.65
-    assert np.linalg.norm(centre_mm(out, "segmentation") - centre_mm(scan, "seg")) < 4, "mm"
+    assert dice(found, lesion) > 0.75
+    assert np.linalg.norm(centre_mm(out, "segmentation") - centre_mm(scan, "seg")) < 3, "mm"
     anomaly, brain = read(out, "anomaly"), read(scan, "mask") > 0
     assert anomaly[lesion].mean() > 10 * anomaly[brain & ~lesion].mean()
-    result = json.loads((out / "finding.json").read_text())
+    result = json.loads((out / "finding.json").read_text("utf-8"))
     assert result["template_overlap"] > 0.9
     assert result["brain_ml"] == pytest.approx(brain.sum() * 0.045, rel=0.03)
     assert 0.5 * result["brain_ml"] < result["scored_ml"] < result["brain_ml"]
@@ -192,7 +196,7 @@ def test_the_files(scan, model, tmp_path, healer, known_place, no_pictures):
     elsewhere = (read(scan, "mask") > 0) & ~lesion & (healthy > 0)
     assert np.corrcoef(healthy[elsewhere], values[elsewhere])[0, 1] > 0.9, "the rest, in the scan's intensities"
     assert 0.9 < np.median(healthy[elsewhere] / values[elsewhere]) < 1.1
-    result = json.loads((out / "finding.json").read_text())
+    result = json.loads((out / "finding.json").read_text("utf-8"))
     assert result["volume_ml"] == pytest.approx(found.sum() * 0.045, abs=1e-3)
     assert result["components"] == 1 and result["largest_ml"] == result["volume_ml"]
     assert (result["threshold"], result["share"], result["contrast"]) == (THRESHOLD, 0.01, "t1")
@@ -253,6 +257,22 @@ def test_specks_are_told_by_their_volume():
     assert finding.without_specks(binary, two, one).sum() == 15
 
 
+def test_the_notebook_runs(model, tmp_path, monkeypatch):
+    """On the patient that it grows; the map lies over the scan (its own assertion), and nothing is kept."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "1")
+    notebook = nbformat.read(ROOT / "notebooks/walkthrough/your_own_scan.ipynb", 4)
+    parameters, *cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert parameters.source.count('model = "models/laptop_t2"') == 1
+    parameters.source = parameters.source.replace("models/laptop_t2", str(model))
+    nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    shown = [output for cell in cells for output in cell.outputs]
+    assert any("image/png" in output.get("data", {}) for output in shown), "the overview"
+    assert any("data:image/png;base64" in output.get("data", {}).get("text/html", "") for output in shown), "the page"
+    assert any("recall" in output.get("text", "") for output in shown), "the truth"
+    assert not list(tmp_path.iterdir())
+
+
 # What can be chosen
 
 
@@ -260,7 +280,7 @@ def test_the_threshold_is_the_models_or_ones_own(scan, model, tmp_path, healer, 
     found = {}
     for name, options in {"1%": (), "5%": ("--share", "0.05"), "own": ("--threshold", "5")}.items():
         assert run(scan, model, tmp_path / name, *options) == 0
-        found[name] = json.loads((tmp_path / name / "finding.json").read_text())
+        found[name] = json.loads((tmp_path / name / "finding.json").read_text("utf-8"))
     assert [f["threshold"] for f in found.values()] == [THRESHOLD, 0.1, 5]
     assert [f["share"] for f in found.values()] == [0.01, 0.05, None]
     assert found["5%"]["volume_ml"] > found["1%"]["volume_ml"] > 0 == found["own"]["volume_ml"]
@@ -287,7 +307,15 @@ def test_a_doubtful_placement_is_said(scan, model, tmp_path, healer, known_place
 
     monkeypatch.setattr(registration, "place", doubtful)
     assert run(scan, model, tmp_path / "out") == 0
-    assert "overlap by 0.41 only" in capsys.readouterr().out
+    assert "Beware: Brain and template overlap by 0.41 only" in capsys.readouterr().out
+
+
+def test_doubts_are_said_where_there_are_any():
+    usual = {"template_overlap": 0.9, "volume_ml": 180.0, "scored_ml": 1300.0}
+    assert finding.doubts(usual) == []
+    (extent,) = finding.doubts(usual | {"volume_ml": 650.0})
+    assert extent.startswith("50% of the brain is above the threshold")
+    assert len(finding.doubts(usual | {"volume_ml": 650.0, "template_overlap": 0.3})) == 2
 
 
 def test_cut_through_the_strongest_finding():
@@ -307,7 +335,7 @@ def test_only_an_earlier_result_is_replaced(scan, model, tmp_path, healer, known
     out = tmp_path / "out"
     assert run(scan, model, out, "--threshold", "5") == 0
     assert run(scan, model, out) == 0
-    assert json.loads((out / "finding.json").read_text())["threshold"] == THRESHOLD
+    assert json.loads((out / "finding.json").read_text("utf-8"))["threshold"] == THRESHOLD
     (out / "notes.txt").write_text("mine")
     capsys.readouterr()
     assert run(scan, model, out) == 1
@@ -335,7 +363,7 @@ def test_whole_or_not_at_all(scan, model, tmp_path, healer, known_place, no_pict
 
 def spoil(path, key=None, **changes):
     """Change or drop entries of a JSON file."""
-    content = json.loads(path.read_text()) | changes
+    content = json.loads(path.read_text("utf-8")) | changes
     content.pop(key, None)
     path.write_text(json.dumps(content))
 
@@ -374,7 +402,7 @@ def case_not_finite(words, folder):
     data = np.where(nib.load(words["--mask"]).get_fdata() > 0, np.nan, image.get_fdata())
     words["scan"] = folder / "nan.nii.gz"
     save(words["scan"], data.astype(np.float32), image.affine)
-    return "NaN or infinite voxels inside the brain"
+    return "has NaN or infinite voxels in"
 
 
 def case_mask_of_another_head(words, folder):
@@ -409,7 +437,7 @@ def case_missing_model(words, folder):
 
 def case_no_scoring(words, folder):
     (words["--model"] / "scoring.json").unlink()
-    return "it holds the model's thresholds"
+    return "it holds the thresholds; notebook 03_healthy"
 
 
 def case_damaged_scoring(words, folder):
