@@ -1,0 +1,58 @@
+"""Jobs side by side, in processes that may die.
+
+In: a function, a list of jobs. Out: each job with its result, as they end.
+"""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+
+
+def work_off(function, jobs, workers, *, died):
+    """Yield (job, function(job)) in the order in which they end, `workers` at a time, each on one thread.
+
+    Where a process dies (killed for memory, say), what it and those beside it had in work is tried again, one by one;
+    the job whose process dies again yields (job, died). On Ctrl-C what is in work is finished, then KeyboardInterrupt
+    is raised. Function and jobs must be picklable.
+    """
+    waiting, workers = deque(jobs), max(1, min(workers, len(jobs)))
+    while waiting:
+        suspects = yield from _until_one_dies(function, waiting, workers)
+        for job in suspects:
+            if workers == 1:
+                yield job, died
+            else:
+                yield from work_off(function, [job], 1, died=died)
+
+
+def _until_one_dies(function, waiting, workers):
+    """Work off `waiting`; when a process dies, return the jobs that were in work."""
+    suspects, running = [], {}
+    # Spawn: forking a process with threads hangs now and then, and macOS spawns anyway.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context, initializer=_start) as pool:
+        while running or (waiting and not suspects):
+            while waiting and not suspects and len(running) < workers:
+                job = waiting.popleft()
+                running[pool.submit(function, job)] = job
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                job = running.pop(future)
+                try:
+                    result = future.result()
+                except BrokenProcessPool:
+                    suspects.append(job)
+                    continue
+                yield job, result
+    return suspects
+
+
+def _start():
+    """One thread; Ctrl-C is the parent's affair; a parent that is killed takes its workers with it."""
+    os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
