@@ -62,8 +62,9 @@ tolerances: .venv/stamp ## Train with two more seeds and write the tolerances th
 	@$(SNAKEMAKE) --config profile=$(PROFILE) seed=2
 	@$(BIN)/python workflow/verify.py fit results/reference/$(PROFILE) $(RESULTS) $(RESULTS)-seed1 $(RESULTS)-seed2
 
-reference: .venv/stamp ## Make the present results the reference
+reference: .venv/stamp ## Make the present results the reference, and their networks those in models/
 	@$(BIN)/python workflow/verify.py keep $(RESULTS) results/reference/$(PROFILE)
+	@$(BIN)/python workflow/verify.py release $(RESULTS) models
 
 lab: .venv/stamp ## Open JupyterLab on the notebooks
 	@$(BIN)/jupyter lab --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/notebooks

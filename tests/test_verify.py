@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 VERIFY = Path(__file__).resolve().parents[1] / "workflow/verify.py"
 
@@ -80,3 +82,20 @@ def test_what_is_missing_is_named(reference, tmp_path, table, change, named):
     code, text = verify("check", tmp_path / "new", reference)
     assert code != 0
     assert named in text
+
+
+def test_release_halves_the_weights_and_takes_what_scoring_needs(tmp_path):
+    for contrast, finished in (("t1", True), ("t2", False)):
+        model = tmp_path / f"tiny/models/{contrast}"
+        model.mkdir(parents=True)
+        save_file({"w": torch.arange(5) / 7}, model / "weights.safetensors")
+        for name in ("config.json", "log.csv", *(["scoring.json"] if finished else [])):
+            (model / name).write_text(name)
+    assert verify("release", tmp_path / "tiny", tmp_path / "models")[0] == 0
+    assert [path.name for path in (tmp_path / "models").iterdir()] == ["tiny_t1"]
+    released = tmp_path / "models/tiny_t1"
+    assert sorted(p.name for p in released.iterdir()) == ["config.json", "scoring.json", "weights.safetensors"]
+    weights = load_file(released / "weights.safetensors")["w"]
+    assert weights.dtype == torch.float16 and torch.allclose(weights.float(), torch.arange(5) / 7, atol=1e-3)
+    code, text = verify("release", tmp_path / "nothing", tmp_path / "models")
+    assert code != 0 and "has no network with a scoring.json" in text

@@ -3,6 +3,7 @@
     verify.py check RESULTS REFERENCE      print each number out of its tolerance; exit 1 if there is one
     verify.py fit REFERENCE RESULTS...     write REFERENCE/tolerances.csv from results of several training seeds
     verify.py keep RESULTS REFERENCE       copy the tables and pictures that are the reference
+    verify.py release RESULTS MODELS       copy the trained networks to MODELS/<profile>_<contrast>, in half precision
 
 A tolerance is FLOOR + WIDTH x the standard deviation over the training seeds, for each number of each table:
 at three seeds the deviation itself is uncertain by half, which the floor and the width allow for. The file has
@@ -15,7 +16,11 @@ import sys
 from pathlib import Path
 
 import pandas as pd
+from safetensors.torch import load_file, save_file
 
+from essim.files import writing
+
+WEIGHTS = "weights.safetensors"
 TABLES = ("main", "regret", "ablation")
 PLACE = ["table", "row", "column"]
 WIDTH, FLOOR = 3.0, 0.01
@@ -94,17 +99,32 @@ def keep(results, reference):
             print(target)
 
 
+def release(results, models):
+    """Copy each trained network with its configuration and its scoring, ready for `python -m essim.score`."""
+    found = sorted(Path(results).glob("models/*/scoring.json"))
+    if not found:
+        sys.exit(f"{results}/models: has no network with a scoring.json; run `make reproduce` first.")
+    for folder in (path.parent for path in found):
+        with writing(Path(models) / f"{Path(results).name}_{folder.name}") as target:
+            target.mkdir()
+            save_file({k: v.half() for k, v in load_file(folder / "weights.safetensors").items()}, target / WEIGHTS)
+            for name in ("config.json", "scoring.json"):
+                shutil.copyfile(folder / name, target / name)
+        print(Path(models) / f"{Path(results).name}_{folder.name}")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, *places in (("check", "results", "reference"), ("fit", "reference"), ("keep", "results", "reference")):
+    places_of = {"check": ("results", "reference"), "fit": ("reference",), "keep": ("results", "reference")}
+    for name, places in (places_of | {"release": ("results", "models")}).items():
         command = commands.add_parser(name)
         for place in places:
             command.add_argument(place)
         if name == "fit":
             command.add_argument("results", nargs="+")
     arguments = vars(parser.parse_args())
-    return {"check": check, "fit": fit, "keep": keep}[arguments.pop("command")](**arguments)
+    return {"check": check, "fit": fit, "keep": keep, "release": release}[arguments.pop("command")](**arguments)
 
 
 if __name__ == "__main__":
