@@ -80,10 +80,9 @@ def score_scan(scan, model, out, *, mask="", contrast=None, threshold=None, shar
     recipe = read_recipe(model)
     if contrast not in (None, recipe.contrast):
         raise ValueError(f"{model}: was trained on {recipe.contrast} scans and can't score {contrast}; take another.")
-    share = None if threshold is not None else share
-    threshold = pick_threshold(recipe, model, threshold, share)
+    threshold, share = pick_threshold(recipe, model, threshold, share)
     source = open_scan(scan)
-    check_out(out)
+    check_out(out, [scan, mask])
     diffusion = load_model(model)
     settings = {"scan": scan, "model": model, "mask": mask, "contrast": recipe.contrast, "threshold": threshold}
     settings |= {"template": template or "MNI152", "seed": seed}
@@ -91,20 +90,14 @@ def score_scan(scan, model, out, *, mask="", contrast=None, threshold=None, shar
     inputs += [path for path in (mask, template) if path and path != "nonzero"]
 
     line = {"desc": "register", "bar_format": "{desc} ({n_fmt} of {total_fmt} steps done, {elapsed})"}
-    with writing(out) as folder, tqdm(total=4, **line) as bar:
+    with writing(out) as folder, tqdm(total=3, **line) as bar:
         folder.mkdir()
         template = registration.load_template(template, recipe.voxel_mm)
         placed = registration.place({recipe.contrast: scan}, template, mask=mask)
         study = as_in_training(placed.images[recipe.contrast], placed.mask, placed.affine, recipe.preprocessing, scan)
         bar.update()
-        bar.set_description_str("reconstruct")
-        steps = {"t": recipe.t, "draws": recipe.draws, "seed": [seed]}
-        healthy = reconstruct_volume(diffusion, study.image, study.mask, **steps)
-        bar.update()
-        bar.set_description_str("score")
-        x, y, inside = (torch.from_numpy(a)[None, None] for a in (study.image, healthy, study.mask))
-        raw = essim.ensemble_map(x, y, sigmas=recipe.sigmas, temperature=recipe.temperature, mask=inside)
-        clean = postprocess.postprocess(raw[0, 0].numpy(), study.mask)
+        bar.set_description_str("reconstruct and compare")
+        healthy, clean = compare(study, diffusion, recipe, seed)
         bar.update()
         bar.set_description_str("write")
         image, affine = read_nifti(scan, finite=False)
@@ -125,14 +118,12 @@ def score_scan(scan, model, out, *, mask="", contrast=None, threshold=None, shar
         finding |= {"doubts": doubts(finding), "provenance": provenance(settings, inputs)}
         for name, array in zip(MAPS, (anomaly, segmentation, reconstruction), strict=True):
             save_like(folder / f"{name}.nii.gz", array, source)
-        title = f"{scan.name}: {describe(finding)} Not for diagnosis."
-        pictures = {"threshold": threshold, "title": title}
+        pictures = {"threshold": threshold, "title": f"{scan.name}: {describe(finding)} Not for diagnosis."}
         figure = viewer.overview(image, reconstruction, anomaly, segmentation, brain, affine, **pictures)
         figure.savefig(folder / "overview.png", dpi=160, metadata={"Software": None})
-        page = viewer.viewer(image, anomaly, brain, affine, **pictures)
-        page.save_as_html(folder / "viewer.html")
-        text = json.dumps(finding, indent=1, default=str, ensure_ascii=False)
-        (folder / "finding.json").write_text(text + "\n", encoding="utf-8")
+        viewer.viewer(image, anomaly, brain, affine, **pictures).save_as_html(folder / "viewer.html")
+        record = json.dumps(finding, indent=1, default=str, ensure_ascii=False) + "\n"
+        (folder / "finding.json").write_text(record, encoding="utf-8")
         bar.update()
     return finding
 
@@ -167,15 +158,15 @@ def _read_json(path, way_out):
 
 
 def pick_threshold(recipe, model, threshold, share):
-    """The given threshold, or the model's for this share of healthy voxels."""
+    """(threshold, None) if one is given, else (the model's for this share of healthy voxels, share)."""
     if threshold is not None:
         if not (math.isfinite(threshold) and threshold > 0):
             raise ValueError(f"threshold must be a number above 0, got {threshold}.")
-        return float(threshold)
+        return float(threshold), None
     if share not in recipe.thresholds:
         known = ", ".join(f"{key:g}" for key in recipe.thresholds) or "none"
         raise ValueError(f"{model}: has no threshold for share {share:g}, only for {known}; or give a threshold.")
-    return recipe.thresholds[share]
+    return recipe.thresholds[share], share
 
 
 def open_scan(scan):
@@ -188,8 +179,11 @@ def open_scan(scan):
     return nib.load(scan)
 
 
-def check_out(out):
-    """Raise a sentence unless `out` can be written: a new folder, an empty one, or an earlier result."""
+def check_out(out, inputs):
+    """Raise a sentence unless `out` can be written: a new folder, an empty one, or an earlier result without inputs."""
+    for path in inputs:
+        if out in Path(path).resolve().parents:
+            raise ValueError(f"{path}: lies in {out}, which would be replaced; give another folder.")
     if out.is_dir():
         there = {path.name for path in out.iterdir()}
         if there and not ("finding.json" in there and there <= FILES):
@@ -216,6 +210,15 @@ def as_in_training(image, mask, affine, preprocessing, scan):
             raise ValueError(reason) from error
 
 
+def compare(study, diffusion, recipe, seed):
+    """A preprocessed scan as if healthy, in [0, 1], and its post-processed anomaly map: both float32 [H, W, D]."""
+    how = {"t": recipe.t, "draws": recipe.draws, "seed": [seed]}
+    healthy = reconstruct_volume(diffusion, study.image, study.mask, **how)
+    x, y, inside = (torch.from_numpy(a)[None, None] for a in (study.image, healthy, study.mask))
+    anomaly = essim.ensemble_map(x, y, sigmas=recipe.sigmas, temperature=recipe.temperature, mask=inside)
+    return healthy, postprocess.postprocess(anomaly[0, 0].numpy(), study.mask)
+
+
 def main(arguments=None):
     """The command line; returns the exit code."""
     parser = argparse.ArgumentParser("python -m essim.score", description=__doc__.split("\n\n")[0])
@@ -224,8 +227,7 @@ def main(arguments=None):
     parser.add_argument("--out", required=True, help="folder to write; an earlier result there is replaced")
     parser.add_argument("--mask", default="", help='brain mask, or "nonzero" if stripped already; default: HD-BET')
     parser.add_argument("--contrast", choices=("t1", "t2"), help="of the scan; default: the model's")
-    parser.add_argument("--share", type=float, default=0.01,
-                        help="take the threshold that this share of healthy voxels exceeds (default 0.01)")
+    parser.add_argument("--share", type=float, default=0.01, help="of healthy voxels above the threshold (0.01)")
     parser.add_argument("--threshold", type=float, help="a threshold of your own, instead")
     parser.add_argument("--template", help="template that the model's scans lie on, if it isn't MNI152")
     parser.add_argument("--seed", type=int, default=0, help="of the noise (default 0)")
@@ -237,8 +239,7 @@ def main(arguments=None):
         reason = f"{error.filename}: {error.strerror}." if getattr(error, "strerror", None) else error
         sys.stderr.write(f"{reason}\n")
         return 1
-    sentence = describe(finding)
-    sys.stdout.write(f"{sentence[0].upper()}{sentence[1:]}\n")
+    sys.stdout.write(f"{scan}: {describe(finding)}\n")
     for doubt in finding["doubts"]:
         sys.stdout.write(f"Beware: {doubt}\n")
     sys.stdout.write(f"{out}: open viewer.html; all files are there. Not for diagnosis.\n")

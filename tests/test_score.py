@@ -285,7 +285,7 @@ def test_the_threshold_is_the_models_or_ones_own(scan, model, tmp_path, healer, 
     assert [f["share"] for f in found.values()] == [0.01, 0.05, None]
     assert found["5%"]["volume_ml"] > found["1%"]["volume_ml"] > 0 == found["own"]["volume_ml"]
     assert not read(tmp_path / "own", "segmentation").any()
-    assert capsys.readouterr().out.count("Nothing above the threshold of 5.") == 1
+    assert capsys.readouterr().out.count("nothing above the threshold of 5.") == 1
 
 
 def test_the_same_scan_gives_the_same_map(scan, model, tmp_path, known_place, no_pictures):
@@ -336,6 +336,10 @@ def test_only_an_earlier_result_is_replaced(scan, model, tmp_path, healer, known
     assert run(scan, model, out, "--threshold", "5") == 0
     assert run(scan, model, out) == 0
     assert json.loads((out / "finding.json").read_text("utf-8"))["threshold"] == THRESHOLD
+    capsys.readouterr()
+    words = [out / "anomaly.nii.gz", "--mask", "nonzero", "--model", model, "--out", out]
+    assert score.main([str(word) for word in words]) == 1, "a result is no scan to be replaced by its own score"
+    assert "which would be replaced" in capsys.readouterr().err
     (out / "notes.txt").write_text("mine")
     capsys.readouterr()
     assert run(scan, model, out) == 1
