@@ -14,13 +14,13 @@ ROOT = Path(__file__).resolve().parents[1]
 class Study:
     """A project folder and the snakemake that runs it."""
 
-    def __init__(self, folder):
-        self.folder = folder
+    def __init__(self, folder, profile="smoke"):
+        self.folder, self.profile = folder, profile
         self.environment = os.environ | {"PYTHONPATH": str(folder)}
 
     def command(self, *words, config=()):
         profile = ["--profile", "workflow/profiles/local", "--cores", "2"]
-        return [sys.executable, "-m", "snakemake", *profile, *words, "--config", "profile=smoke", *config]
+        return [sys.executable, "-m", "snakemake", *profile, *words, "--config", f"profile={self.profile}", *config]
 
     def run(self, *words, config=()):
         where = {"cwd": self.folder, "env": self.environment}

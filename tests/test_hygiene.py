@@ -22,13 +22,13 @@ CELL_LINES = 15
 
 # A module imports from the layers above it only.
 LAYERS = [
-    {"files", "kernels/median", "layouts", "metrics", "mni", "noise", "settings", "ssim", "unet"},
+    {"files", "kernels/median", "layouts", "metrics", "mni", "noise", "settings", "ssim", "unet", "workers"},
     {"align", "anatomy", "baselines", "diffusion", "kernels/cpu", "kernels/cuda", "pictures", "postprocess"}
     | {"provenance", "splits", "volumes"},
-    {"brain", "checks"},
+    {"brain", "checks", "viewer"},
     {"datasets", "registration"},
-    {"cases", "ensemble", "lesions", "scanner", "train"},
-    {"cohort", "plots", "study"},
+    {"cases", "ensemble", "finding", "lesions", "qc", "scanner", "train"},
+    {"cohort", "plots", "prepare", "score", "study"},
     {"params"},
 ]
 COHORT = {"anatomy", "cohort", "lesions", "mni", "scanner"}  # the cohort knows nothing of the method

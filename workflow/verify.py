@@ -16,7 +16,6 @@ import sys
 from pathlib import Path
 
 import pandas as pd
-from safetensors.torch import load_file, save_file
 
 from essim.files import writing
 
@@ -101,6 +100,8 @@ def keep(results, reference):
 
 def release(results, models):
     """Copy each trained network with its configuration and its scoring, ready for `python -m essim.score`."""
+    from safetensors.torch import load_file, save_file  # here, since comparing tables needs no torch
+
     found = sorted(Path(results).glob("models/*/scoring.json"))
     if not found:
         sys.exit(f"{results}/models: has no network with a scoring.json; run `make reproduce` first.")
