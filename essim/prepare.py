@@ -274,7 +274,7 @@ def main(arguments=None):
         sys.stderr.write("prepare: stopped; the same command goes on where it was.\n")
         return 130
     doubtful = sum(bool(record["doubtful"]) for record in records)
-    parts = [f"{len(records)} subjects are in study space"]
+    parts = [f"{len(records)} of {len(records) + len(failures)} subjects are in study space"]
     parts += [f"{doubtful} of them doubtful"] if doubtful else []
     parts += [f"{len(failures)} failed (see {Path(given.out) / 'failed.csv'})"] if failures else []
     sys.stdout.write(f"prepare: {', '.join(parts)}; look at {Path(given.out) / 'qc.html'}.\n")

@@ -92,7 +92,7 @@ def contents(folder):
 
 
 def test_for_real(tmp_path):
-    """The command: a stripped patient and a broken file, in a folder with spaces and accents that is only readable."""
+    """The command: a stripped patient and a broken file, in a read-only folder with spaces and accents."""
     grown = subject(CohortConfig(voxel_mm=4), "tumour", 0)
     folder = tmp_path / "Tumör scans"
     for kind in ("t1", "seg"):
@@ -109,9 +109,8 @@ def test_for_real(tmp_path):
     folder.chmod(0o700)
     assert contents(folder) == before
     assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert done.stdout == (
-        f"prepare: 1 subjects are in study space, 1 failed (see {out / 'failed.csv'}); look at {out / 'qc.html'}.\n"
-    )
+    counts, where = "1 of 2 subjects are in study space, 1 failed", f"(see {out / 'failed.csv'}); look at {out / 'qc.html'}"
+    assert done.stdout == f"prepare: {counts} {where}.\n"
     with open(out / "failed.csv", encoding="utf-8") as stream:
         (line,) = csv.DictReader(stream)
     assert line["subject"] == "broken" and "broken.nii.gz: cannot be read as NIfTI" in line["reason"]
@@ -188,7 +187,7 @@ def test_who_fails_is_told_and_left_out_until_repaired(tmp_path, source, placed,
     save(folder / "c_t1.nii.gz", np.zeros((4, 4, 4, 3), np.float32))
     assert module.main([str(source), str(out)]) == 1
     shown = capsys.readouterr().out
-    assert shown.startswith("prepare: 2 subjects are in study space, 3 failed (see ") and shown.count("\n") == 1
+    assert shown.startswith("prepare: 2 of 5 subjects are in study space, 3 failed (see ") and shown.count("\n") == 1
     with open(out / "failed.csv", encoding="utf-8") as stream:
         reasons = {line["subject"]: line["reason"] for line in csv.DictReader(stream)}
     assert list(reasons) == ["a", "b", "c"]
