@@ -109,8 +109,8 @@ def test_for_real(tmp_path):
     folder.chmod(0o700)
     assert contents(folder) == before
     assert done.returncode == 1 and "Traceback" not in done.stderr
-    counts, where = "1 of 2 subjects are in study space, 1 failed", f"(see {out / 'failed.csv'}); look at {out / 'qc.html'}"
-    assert done.stdout == f"prepare: {counts} {where}.\n"
+    where = f"(see {out / 'failed.csv'}); look at {out / 'qc.html'}"
+    assert done.stdout == f"prepare: 1 of 2 subjects are in study space, 1 failed {where}.\n"
     with open(out / "failed.csv", encoding="utf-8") as stream:
         (line,) = csv.DictReader(stream)
     assert line["subject"] == "broken" and "broken.nii.gz: cannot be read as NIfTI" in line["reason"]
