@@ -87,10 +87,12 @@ def prepare(source, out, *, template=None, voxel_mm=1, jobs=1):
         FileExistsError: out holds something else.
     """
     source, out = Path(source), Path(out)
+    if is_prepared(source):
+        raise ValueError(f"{source}: is in study space already; use it as it is.")
     scans, labels = list_scans(source)
     _check_out(source, out, scans)
     registration.load_template(template, voxel_mm)  # its errors before any work
-    problems = _problems(find_problems(scans, labels, each=is_prepared(source)), scans)
+    problems = _problems(find_problems(scans, labels, each=False), scans)
     work = _jobs(scans, template, voxel_mm)
     digests = {key: job.digest() for key, job in work.items()}
     todo = [job for key, job in work.items() if key not in problems and not _finished(out, job, digests[key])]
@@ -224,10 +226,12 @@ def _write_tables(out, scans, done, failures):
         if job:
             paths = {"image": job.place_of(row["contrast"]), "mask": job.place_of("mask")}
             paths["seg"] = job.place_of("seg") if job.seg else ""
-            rows.append(row | {role: str(out / path) if path else "" for role, path in paths.items()})
+            row |= {role: str(out / path) if path else "" for role, path in paths.items()}
+        rows.append(row)
     remove(out / "splits")  # those of an earlier call may name sets that are gone
-    if rows:
-        write_splits(pd.DataFrame(rows, columns=COLUMNS), out)
+    if done:
+        failed = {(dataset, subject) for dataset, subject, _ in failures}
+        write_splits(pd.DataFrame(rows, columns=COLUMNS), out, without=failed)
     remove(out / "failed.csv")
     if failures:
         with writing(out / "failed.csv") as path, open(path, "w", newline="", encoding="utf-8") as stream:

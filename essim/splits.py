@@ -72,10 +72,11 @@ def read_split(path):
     return table.to_dict("records")
 
 
-def write_splits(scans, out, *, seed=0):
+def write_splits(scans, out, *, without=(), seed=0):
     """Write the split files of a scan table whose files lie in the prepared layout below `out`.
 
-    A table that `assign` has split gets all its folds, one with splits of its own the fold 0.
+    A table that `assign` has split gets all its folds, one with splits of its own the fold 0. Who is in `without`, pairs
+    of (dataset, subject), has a part but no line: when a scan that failed is mended, nobody else changes place.
     """
     out = Path(out)
     scans = scans.sort_values("contrast").drop_duplicates(["dataset", "subject"]).sort_values(["dataset", "subject"])
@@ -88,6 +89,7 @@ def write_splits(scans, out, *, seed=0):
         files |= {(name, split): f"{name}_{split}.csv" for name in patients for split in ("val", "test")}
         for (dataset, split), name in files.items():
             rows = table[(table.dataset == dataset) & (table.split == split)].to_dict("records")
+            rows = [row for row in rows if (row["dataset"], row["subject"]) not in without]
             lines = [_line(i, row, out) for i, row in enumerate(rows)]
             with writing(out / "splits" / name) as path, open(path, "w", newline="", encoding="utf-8") as stream:
                 csv.writer(stream).writerows([COLUMNS, *lines])

@@ -4,6 +4,7 @@ In: a row of the scan table. Out: a `Scan`: float32 [H, W, D], RAS+, D axial, in
 Paper: section 3 (preprocessing): curvature-flow smoothing, centre crop, intensities to [0, 1], downsampling.
 """
 
+import contextlib
 import hashlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -111,7 +112,8 @@ def load_scan(row, preprocessing, cache=None):
             return Scan(row["subject"], **kept)
     except Exception:  # not there yet, or damaged: made anew
         scan = preprocess(row, preprocessing)
-    with writing(path) as temporary:
+    # Two processes that make the same scan at once may sweep each other's file away; the last one's stays.
+    with contextlib.suppress(FileNotFoundError), writing(path) as temporary:
         np.savez(temporary, **{name: value for name, value in asdict(scan).items() if name != "subject"})
     return scan
 
@@ -181,4 +183,6 @@ def preprocess(row, preprocessing):
 def save_nifti(path, array, affine):
     """Write [H, W, D] as NIfTI with its own dtype (bool as uint8) and its affine in mm."""
     array = array.astype(np.uint8) if array.dtype == bool else array
-    nib.save(nib.Nifti1Image(array, affine, dtype=array.dtype), path)
+    image = nib.Nifti1Image(array, affine, dtype=array.dtype)
+    image.header.set_xyzt_units("mm")
+    nib.save(image, path)

@@ -282,3 +282,10 @@ def test_a_parent_that_is_killed_takes_its_workers():
     assert int(parent.stdout.readline())  # the worker is there
     parent.send_signal(signal.SIGKILL)
     parent.communicate(timeout=30)  # ends when nobody holds its output any more, the worker included
+
+
+def test_what_is_in_study_space_already_is_left_alone(tmp_path):
+    (tmp_path / "data/splits").mkdir(parents=True)
+    with pytest.raises(ValueError, match="data: is in study space already; use it as it is"):
+        prepare(tmp_path / "data", tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -112,6 +112,17 @@ def test_splits_of_ones_own_are_one_fold(tmp_path):
         load_scans(tmp_path / "out", fold=1)
 
 
+def test_who_is_left_out_moves_nobody(tmp_path):
+    table = prepared(tmp_path / "out")
+    gone = {("healthy", "s4"), ("ms", "s13")}
+    broken = assign(table)
+    broken.loc[broken.subject.isin(["s4", "s13"]), ["image", "mask", "seg"]] = "elsewhere.nii.gz"
+    write_splits(broken, tmp_path / "out", without=gone)
+    found = load_scans(tmp_path / "out").set_index("subject")
+    expected = assign(table).set_index("subject").drop(["s4", "s13"])
+    assert (found.split[expected.index] == expected.split).all() and len(found) == 13
+
+
 def test_patients_alone_have_empty_healthy_files(tmp_path):
     table = prepared(tmp_path / "out")
     write_splits(assign(table[table.dataset == "ms"]), tmp_path / "out")

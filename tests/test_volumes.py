@@ -2,6 +2,7 @@
 
 import gzip
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import nibabel as nib
 import numpy as np
@@ -225,6 +226,15 @@ def test_the_cache_knows_what_changed(tmp_path):
     assert load_scan(scan, smaller, cache).image.shape == (12, 12, 8)
     assert load_scan(scan | {"ignore": 1}, AS_IT_IS, cache).ignored.any()
     assert len(list(cache.iterdir())) == 5
+
+
+def test_several_may_fill_the_cache_at_once(tmp_path):
+    scan, cache = row(tmp_path / "in"), tmp_path / "cache"
+    with ThreadPoolExecutor(8) as pool:
+        every = list(pool.map(lambda _: load_scan(scan, AS_IT_IS, cache), range(24)))
+    assert all(same(one, every[0]) for one in every)
+    assert [path.suffix for path in cache.iterdir()] == [".npz"]
+    assert same(load_scan(scan, AS_IT_IS, cache), every[0])
 
 
 def test_a_damaged_cache_is_made_again(tmp_path):
