@@ -60,41 +60,37 @@ class Cohort(_Parameters):
     workers: PositiveInt
 
 
-class Train(_Parameters):
+class _Scans(_Parameters):
     data: Path
     results: Path
     cache: Path
-    fold: Fold
     contrast: Contrast
     preprocessing: Preprocessing
+
+
+class _Reconstruction(_Parameters):
+    t: Steps
+    draws: PositiveInt
+    seed: Count
+
+
+class _Ensemble(_Parameters):
+    sigmas: Sigmas
+    temperature: PositiveFloat
+
+
+class Train(_Scans):
+    fold: Fold
     training: TrainConfig
 
 
-class Healthy(_Parameters):
-    data: Path
-    results: Path
-    cache: Path
+class Healthy(_Scans, _Reconstruction, _Ensemble):
     fold: Fold
-    contrast: Contrast
-    preprocessing: Preprocessing
-    t: Steps
-    draws: PositiveInt
-    seed: Count
-    sigmas: Sigmas
-    temperature: PositiveFloat
     shares: Annotated[list[Share], Field(min_length=1)]
 
 
-class Reconstruct(_Parameters):
-    data: Path
-    results: Path
-    cache: Path
+class Reconstruct(_Scans, _Reconstruction):
     dataset: Dataset
-    contrast: Contrast
-    preprocessing: Preprocessing
-    t: Steps
-    draws: PositiveInt
-    seed: Count
 
 
 class Ablation(_Parameters):
@@ -103,21 +99,14 @@ class Ablation(_Parameters):
     sigmas: Sigmas
 
 
-class Ensembling(_Parameters):
+class Ensembling(_Reconstruction, _Ensemble):
     results: Path
     datasets: Annotated[list[Dataset], Field(min_length=1)]
-    sigmas: Sigmas
-    temperature: PositiveFloat
-    t: Steps
-    draws: PositiveInt
-    seed: Count
 
 
-class Evaluate(_Parameters):
+class Evaluate(_Ensemble):
     results: Path
     dataset: Dataset
-    sigmas: Sigmas
-    temperature: PositiveFloat
 
 
 class Folds(_Parameters):

@@ -75,8 +75,8 @@ def read_split(path):
 def write_splits(scans, out, *, without=(), seed=0):
     """Write the split files of a scan table whose files lie in the prepared layout below `out`.
 
-    A table that `assign` has split gets all its folds, one with splits of its own the fold 0. Who is in `without`, pairs
-    of (dataset, subject), has a part but no line: when a scan that failed is mended, nobody else changes place.
+    A table that `assign` has split gets all its folds, one with splits of its own the fold 0. Who is in `without`,
+    pairs of (dataset, subject), has a part but no line: when a scan that failed is mended, nobody else changes place.
     """
     out = Path(out)
     scans = scans.sort_values("contrast").drop_duplicates(["dataset", "subject"]).sort_values(["dataset", "subject"])
