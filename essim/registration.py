@@ -11,8 +11,8 @@ import numpy as np
 import SimpleITK as sitk
 
 from essim import mni
+from essim.align import affine as register_affine
 from essim.align import (
-    LPS,  # noqa: F401 (belongs to this module's interface)
     as_transform,
     centre_of,
     from_sitk,
@@ -22,7 +22,6 @@ from essim.align import (
     sample_scan,
     to_sitk,
 )
-from essim.align import affine as register_affine
 from essim.brain import HERE, correct, find_brain, finite, naming, read_image, read_lesions, space_of
 from essim.volumes import read_nifti
 

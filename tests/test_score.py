@@ -18,7 +18,7 @@ from nilearn.image import resample_img
 from safetensors.torch import save_file
 from scipy.spatial.transform import Rotation
 
-from essim import finding, mni, registration, score, train, viewer, volumes
+from essim import align, finding, mni, registration, score, train, viewer, volumes
 from essim.cohort import CohortConfig, subject
 from essim.pictures import new_figure
 
@@ -100,7 +100,7 @@ def known_place(monkeypatch):
     """The placement without a search: the tilt is known."""
 
     def place(images, template, *, mask):
-        (contrast, path), flip = *images.items(), registration.LPS
+        (contrast, path), flip = *images.items(), align.LPS
         matrix = flip @ TILT @ flip
         to_scan = sitk.AffineTransform(matrix[:3, :3].ravel().tolist(), matrix[:3, 3].tolist())
         grid = registration.to_sitk(np.zeros(template.shape, np.uint8), template.affine)
@@ -216,7 +216,7 @@ def test_back_to_any_orientation(tmp_path, axes):
     nib.save(stored.as_reoriented(ornt), tmp_path / "scan.nii")
     source = nib.load(tmp_path / "scan.nii")
     assert "".join(nib.aff2axcodes(source.affine)) == axes
-    matrix = registration.LPS @ TILT @ registration.LPS
+    matrix = align.LPS @ TILT @ align.LPS
     to_scan = sitk.AffineTransform(matrix[:3, :3].ravel().tolist(), matrix[:3, 3].tolist())
     back = finding.Back(*volumes.read_nifti(tmp_path / "scan.nii"), to_scan)
     finding.save_like(tmp_path / "ball.nii.gz", back.bring(ball, mni.affine_of(4)), source)
