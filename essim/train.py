@@ -12,6 +12,7 @@ from checkpoint.pt and ends with the weights that it would have had.
 import functools
 import json
 import math
+import os
 import time
 import warnings
 import zlib
@@ -21,10 +22,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-import torchio as tio
 from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
+from essim import augment
 from essim.diffusion import GaussianDiffusion
 from essim.files import writing
 from essim.settings import TrainConfig
@@ -34,6 +35,7 @@ from essim.volumes import load_scan
 VALIDATIONS = 40  # validation passes (and log lines) a training
 VALIDATION_SLICES = 64
 CHECKPOINT_SECONDS = 30
+CHECKPOINTS = ("checkpoint.pt", "checkpoint_before.pt")  # the newest, and the one to fall back on
 EARLY = {"sixteenth": 1 / 16, "quarter": 1 / 4}  # shares of the steps: what a shorter training would have learned
 
 
@@ -54,7 +56,7 @@ def pick_device():
 class HealthySlices:
     """Healthy volumes in memory, served as batches of axial slices [batch, 1, H, W] in [0, 1]."""
 
-    def __init__(self, rows, preprocessing, augment, name, cache=None):
+    def __init__(self, rows, preprocessing, name, cache=None):
         if not len(rows):
             raise ValueError(f"train: no healthy {name} scans of this contrast in the table; check the split files.")
         records = rows.to_dict("records")
@@ -65,7 +67,6 @@ class HealthySlices:
         self.filled = [np.flatnonzero(scan.mask.any((0, 1))) for scan in scans]  # slices that show brain
         # of the scans as they came, before `factor`
         self.voxel_mm = float(np.linalg.norm(scans[0].affine[:3, 0])) / preprocessing.factor
-        self.augment = augmentation() if augment else None
         self.checksum = functools.reduce(lambda crc, volume: zlib.crc32(volume, crc), self.volumes, 0)
 
     def __len__(self):
@@ -82,30 +83,13 @@ class HealthySlices:
         first = step * size
         epochs = {e: self.epoch(seed, e) for e in range(first // len(self), (first + size - 1) // len(self) + 1)}
         picks = [epochs[i // len(self)][i % len(self)] for i in range(first, first + size)]
-        slices = torch.stack([torch.from_numpy(self.volumes[volume][z])[None] for volume, z in picks])
-        if self.augment:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(_stream(seed, step, 1))
-                slices = torch.stack([self.augment(s[..., None])[..., 0] for s in slices]).clamp(0, 1)
-        return slices
+        return torch.stack([torch.from_numpy(self.volumes[volume][z])[None] for volume, z in picks])
 
     def spread(self, count):
         """`count` slices spread evenly over all volumes and heights, always the same: [count, 1, H, W]."""
         every = [(volume, z) for volume in range(len(self)) for z in self.filled[volume]]
         picks = [every[i] for i in np.linspace(0, len(every) - 1, min(count, len(every))).round().astype(int)]
         return torch.stack([torch.from_numpy(self.volumes[volume][z])[None] for volume, z in picks])
-
-
-def augmentation():
-    """The protocol's augmentations, for one slice [1, H, W, 1]."""
-    return tio.Compose(
-        [
-            tio.RandomGamma(p=0.5),
-            tio.RandomBiasField(p=0.25),
-            tio.RandomBlur(p=0.25),
-            tio.RandomGhosting(p=0.5),
-        ]
-    )
 
 
 def _stream(*key):
@@ -146,13 +130,14 @@ def train(config, scans, contrast, preprocessing, out, cache=None):
         config: a `TrainConfig`. scans: the scan table. contrast: "t1" or "t2". preprocessing: a `Preprocessing`.
         out: the folder to write to. cache: as in `load_scan`.
 
-    Returns: the log, a DataFrame `step, epoch, train_loss, val_loss, lr, seconds`.
+    Returns: the log, a DataFrame `step, epoch, train_loss, val_loss, lr, seconds, data_seconds`; the last two are times
+        since the beginning: all, and what the device waited for slices.
     """
     out, device = Path(out), pick_device()
     out.mkdir(parents=True, exist_ok=True)
     rows = scans[(scans.dataset == "healthy") & (scans.contrast == contrast)]
-    data = HealthySlices(rows[rows.split == "train"], preprocessing, config.augment, "train", cache)
-    unseen = HealthySlices(rows[rows.split == "val"], preprocessing, False, "val", cache)
+    data = HealthySlices(rows[rows.split == "train"], preprocessing, "train", cache)
+    unseen = HealthySlices(rows[rows.split == "val"], preprocessing, "val", cache)
     fixed = unseen.spread(VALIDATION_SLICES).to(device)
 
     diffusion = build_model(config.model_dump()).to(device, memory_format=torch.channels_last)
@@ -162,9 +147,9 @@ def train(config, scans, contrast, preprocessing, out, cache=None):
     optimizer = torch.optim.Adam(diffusion.parameters(), lr=config.lr, fused=True)
     steps = max(1, config.epochs * len(data) // config.batch)
     identity = json.dumps([config.model_dump(), preprocessing.model_dump(), contrast, data.checksum, unseen.checksum])
-    state = {"step": 0, "log": [], "best_loss": float("inf"), "seconds": 0.0}
+    state = {"step": 0, "log": [], "best_loss": float("inf"), "seconds": 0.0, "data_seconds": 0.0}
 
-    checkpoint = read_checkpoint(out / "checkpoint.pt", identity)
+    checkpoint = find_checkpoint(out, identity)
     if checkpoint:
         state = checkpoint["state"]
         diffusion.model.load_state_dict(checkpoint["model"])
@@ -173,7 +158,10 @@ def train(config, scans, contrast, preprocessing, out, cache=None):
         optimizer.load_state_dict(checkpoint["optimizer"])
 
     def save_checkpoint():
-        with writing(out / "checkpoint.pt") as path:
+        newest, before = (out / name for name in CHECKPOINTS)
+        if newest.is_file():
+            os.replace(newest, before)
+        with writing(newest) as path:
             weights = {"model": diffusion.model.state_dict(), "average": average.model.state_dict(), "kept": kept}
             torch.save(weights | {"identity": identity, "state": state, "optimizer": optimizer.state_dict()}, path)
 
@@ -185,7 +173,13 @@ def train(config, scans, contrast, preprocessing, out, cache=None):
         # math.cos: a numpy number in the optimizer's state is what torch.load(weights_only=True) refuses
         lr = config.lr * (0.5 * (1 + math.cos(math.pi * step / steps)) if config.lr_schedule == "cosine" else 1.0)
         optimizer.param_groups[0]["lr"] = lr
-        x0 = 2 * data.batch(config.seed, step, config.batch).to(device, memory_format=torch.channels_last) - 1
+        begun = time.monotonic()
+        slices = data.batch(config.seed, step, config.batch).to(device, memory_format=torch.channels_last)
+        if config.augment:  # by the slice's place in the endless list: the same in batches of any size
+            places = range(step * config.batch, (step + 1) * config.batch)
+            slices = augment.apply(slices, [augment.draw((config.seed, place)) for place in places])
+        x0 = 2 * slices - 1
+        state["data_seconds"] += time.monotonic() - begun
         t, noise = draw_times_and_noise(diffusion, x0.shape, (config.seed, step), t_range)
         with autocast:
             loss = diffusion.p_losses(x0, t, noise)
@@ -198,6 +192,8 @@ def train(config, scans, contrast, preprocessing, out, cache=None):
             if step + 1 == early_step(name, steps):
                 kept[f"weights_{name}"] = snapshot(average)
         losses.append(loss.item())
+        if not math.isfinite(losses[-1]):
+            raise ValueError(f"{out}: the loss of step {step + 1} is {losses[-1]}; lower `lr`.{_kept(out)}")
         bar.update(config.batch)
 
         state["step"], state["seconds"] = step + 1, time.monotonic() - began
@@ -205,14 +201,16 @@ def train(config, scans, contrast, preprocessing, out, cache=None):
             with autocast:
                 val_loss = validation_loss(average, fixed, t_range)
             if not math.isfinite(val_loss):
-                raise ValueError(f"{out}: after {step + 1} steps the validation loss is {val_loss}; lower `lr`.")
+                text = f"after {step + 1} steps the validation loss is {val_loss}; lower `lr`."
+                raise ValueError(f"{out}: {text}{_kept(out)}")
             epoch = (step + 1) * config.batch / len(data)
             state["log"].append(
                 dict(step=step + 1, epoch=epoch, train_loss=float(np.mean(losses)), val_loss=val_loss, lr=lr)
-                | {"seconds": state["seconds"]}
+                | {"seconds": state["seconds"], "data_seconds": state["data_seconds"]}
             )
-            losses = []
-            bar.set_postfix(train=f"{state['log'][-1]['train_loss']:.4f}", val=f"{val_loss:.4f}")
+            losses, waited = [], state["data_seconds"] / state["seconds"]
+            now = state["log"][-1]["train_loss"]
+            bar.set_postfix(train=f"{now:.4f}", val=f"{val_loss:.4f}", waiting_for_data=f"{waited:.0%}")
             if val_loss < state["best_loss"]:
                 state["best_loss"] = val_loss
                 kept["weights"] = snapshot(average)
@@ -231,8 +229,15 @@ def train(config, scans, contrast, preprocessing, out, cache=None):
     for name, weights in kept.items():
         with writing(out / f"{name}.safetensors") as path:
             save_file(weights, path)
-    (out / "checkpoint.pt").unlink(missing_ok=True)
+    for name in CHECKPOINTS:
+        (out / name).unlink(missing_ok=True)
     return log
+
+
+def _kept(out):
+    """What is left to go on from, as the end of a message."""
+    there = [name for name in CHECKPOINTS if (out / name).is_file()]
+    return f" The last good state is in {there[0]}." if there else ""
 
 
 def early_step(name, steps):
@@ -246,19 +251,28 @@ def snapshot(diffusion):
     return {k: v.cpu().clone(memory_format=torch.contiguous_format) for k, v in weights.items()}
 
 
+def find_checkpoint(out, identity):
+    """The newest checkpoint of this very training, or None; a warning names each that is not used and says why."""
+    found, reasons = None, []
+    for path in (out / name for name in CHECKPOINTS):
+        if found is None and path.is_file():
+            found, reason = read_checkpoint(path, identity)
+            reasons += [f"{path}: {reason}"] if reason else []
+    for reason in reasons:
+        outcome = "the one before is used" if found else "training starts from the beginning"
+        warnings.warn(f"{reason}; {outcome}.", stacklevel=2)
+    return found
+
+
 def read_checkpoint(path, identity):
-    """The checkpoint of this very training, or None with a warning that says why there is nothing to go on from."""
-    if not path.is_file():
-        return None
+    """(checkpoint, None), or (None, the reason why it is not this training's)."""
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         if checkpoint["identity"] == identity:
-            return checkpoint
-        reason = "belongs to a training with other settings or scans"
+            return checkpoint, None
+        return None, "belongs to a training with other settings or scans"
     except Exception as error:  # whatever a damaged file makes the reader raise
-        reason = f"cannot be read ({type(error).__name__})"
-    warnings.warn(f"{path}: {reason}; training starts from the beginning.", stacklevel=2)
-    return None
+        return None, f"cannot be read ({type(error).__name__})"
 
 
 def computes_bfloat16(device):

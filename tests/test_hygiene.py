@@ -22,7 +22,8 @@ CELL_LINES = 15
 
 # A module imports from the layers above it only.
 LAYERS = [
-    {"files", "kernels/median", "layouts", "metrics", "mni", "noise", "settings", "ssim", "unet", "workers"},
+    {"files", "kernels/median", "layouts", "metrics", "mni", "noise", "settings", "ssim", "unet", "workers"}
+    | {"augment"},
     {"align", "anatomy", "baselines", "diffusion", "kernels/cpu", "kernels/cuda", "pictures", "postprocess"}
     | {"provenance", "splits", "volumes"},
     {"brain", "checks", "viewer"},
