@@ -3,6 +3,7 @@ PROFILE ?= laptop
 JOBS ?= 2
 SEED ?=
 DATA ?=
+CLUSTER ?=
 PYTHON ?= python3
 TORCH_INDEX ?=
 BIN := .venv/bin
@@ -10,7 +11,8 @@ TRITON := 3.9.0
 RESULTS := results/$(PROFILE)
 # `make -n reproduce` prints the study's plan: snakemake runs under -n as well, and does nothing itself.
 DRY := $(if $(findstring n,$(firstword -$(MAKEFLAGS))),--dry-run)
-SNAKEMAKE = $(BIN)/snakemake --profile workflow/profiles/local --cores $(JOBS) $(DRY)
+WHERE = $(if $(CLUSTER),workflow/profiles/$(CLUSTER),workflow/profiles/local --cores $(JOBS))
+SNAKEMAKE = $(BIN)/snakemake --profile $(WHERE) $(DRY)
 SETTINGS = profile=$(PROFILE) $(if $(SEED),seed=$(SEED)) $(if $(DATA),source="$(DATA)")
 NOTEBOOKS = $(wildcard notebooks/*.ipynb notebooks/walkthrough/*.ipynb)
 
@@ -19,6 +21,7 @@ NOTEBOOKS = $(wildcard notebooks/*.ipynb notebooks/walkthrough/*.ipynb)
 help: ## Say what there is (this list)
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 	@echo "  Settings: PROFILE=smoke|laptop|gpu|paper ($(PROFILE))  JOBS=cores ($(JOBS))  SEED=another training seed"
+	@echo "            CLUSTER=slurm for one batch job a step (README, On a cluster)"
 	@echo "            DATA=path of your own scans (README, Your own data).  make -n reproduce: the plan, nothing runs"
 
 env: .venv/stamp ## Build .venv from constraints.txt; TORCH_INDEX=<address> takes torch from an index of your choice

@@ -237,6 +237,20 @@ def wait_for(condition, seconds=60):
         time.sleep(0.1)
 
 
+def test_on_a_cluster_it_is_the_same_graph(finished):
+    command = [word.replace("profiles/local", "profiles/slurm") for word in finished.command("--dry-run", "--quiet", "host")]
+    command = [word for word in command if word not in ("--cores", "2")] + ["folds=[0,1]"]
+    where = {"cwd": finished.folder, "env": finished.environment}
+    done = subprocess.run(command, **where, capture_output=True, text=True, check=False)
+    text = done.stdout + done.stderr
+    assert done.returncode == 0, text
+    jobs = dict(re.findall(r"^(\w+) +(\d+)$", text, re.MULTILINE))
+    assert jobs == {rule: str(2 * count) for rule, count in NETWORK.items()} | {"folds": "1", "all": "1", "total": "26"}
+    resources = re.findall(r"rule (\w+):.*?resources: (.*?)\n", text, re.DOTALL)
+    assert {rule for rule, line in resources if "gpu=1" in line} == {"train", "healthy", "reconstruct", "ensembling"}
+    assert all("slurm_partition=your-partition" in line for _, line in resources)
+
+
 def test_an_unknown_profile_is_one_sentence(finished):
     done = finished.run(config=["profile=lapptop"])
     assert done.returncode != 0
