@@ -238,8 +238,8 @@ def wait_for(condition, seconds=60):
 
 
 def test_on_a_cluster_it_is_the_same_graph(finished):
-    command = [word.replace("profiles/local", "profiles/slurm") for word in finished.command("--dry-run", "--quiet", "host")]
-    command = [word for word in command if word not in ("--cores", "2")] + ["folds=[0,1]"]
+    here = finished.command("--dry-run", "--quiet", "host", config=["folds=[0,1]"])
+    command = [word.replace("local", "slurm") for word in here if word not in ("--cores", "2")]
     where = {"cwd": finished.folder, "env": finished.environment}
     done = subprocess.run(command, **where, capture_output=True, text=True, check=False)
     text = done.stdout + done.stderr
