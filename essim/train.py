@@ -1,4 +1,4 @@
-"""Train the diffusion model on healthy slices.
+"""Train the diffusion model on healthy slices (python -m essim.train, for several devices: accelerate launch).
 
 In: the scan table (healthy train and val rows of one contrast) and a `TrainConfig`. Out, in a folder:
 weights.safetensors (EMA weights with the best validation loss), weights_<share>.safetensors (those after a share of the
@@ -9,10 +9,12 @@ Everything random is a function of (seed, epoch) or (seed, step), never of what 
 from checkpoint.pt and ends with the weights that it would have had.
 """
 
+import argparse
 import functools
 import json
 import math
 import os
+import sys
 import time
 import warnings
 import zlib
@@ -22,13 +24,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
 from essim import augment
+from essim.datasets import load_scans
 from essim.diffusion import GaussianDiffusion
 from essim.files import writing
-from essim.settings import TrainConfig
+from essim.settings import Preprocessing, TrainConfig
 from essim.unet import UNet
 from essim.volumes import load_scan
 
@@ -48,6 +52,11 @@ def build_model(config):
         return GaussianDiffusion(UNet(**network), **process)
 
 
+def quiet():
+    """Whether another process shows the progress bars."""
+    return int(os.environ.get("RANK", 0)) > 0
+
+
 def pick_device():
     """The CUDA device if there is one, else the CPU."""
     return "cuda" if torch.cuda.is_available() else "cpu"
@@ -62,7 +71,7 @@ class HealthySlices:
         records = rows.to_dict("records")
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
             loaded = pool.map(lambda row: load_scan(row, preprocessing, cache), records)
-            scans = list(tqdm(loaded, total=len(records), desc=f"{name} volumes", unit="volume"))
+            scans = list(tqdm(loaded, total=len(records), desc=f"{name} volumes", unit="volume", disable=quiet()))
         self.volumes = [np.ascontiguousarray(scan.image.transpose(2, 0, 1)) for scan in scans]  # [D, H, W] each
         self.filled = [np.flatnonzero(scan.mask.any((0, 1))) for scan in scans]  # slices that show brain
         # of the scans as they came, before `factor`
@@ -78,11 +87,10 @@ class HealthySlices:
         order = rng.permutation(len(self))
         return [(volume, rng.choice(self.filled[volume])) for volume in order]
 
-    def batch(self, seed, step, size):
-        """The slices of one step. Epochs run on without a gap: position step * size + i of the endless list."""
-        first = step * size
-        epochs = {e: self.epoch(seed, e) for e in range(first // len(self), (first + size - 1) // len(self) + 1)}
-        picks = [epochs[i // len(self)][i % len(self)] for i in range(first, first + size)]
+    def batch(self, seed, places):
+        """The slices at some places (a range) of the endless list, in which epochs follow each other without a gap."""
+        epochs = {e: self.epoch(seed, e) for e in {place // len(self) for place in places}}
+        picks = [epochs[place // len(self)][place % len(self)] for place in places]
         return torch.stack([torch.from_numpy(self.volumes[volume][z])[None] for volume, z in picks])
 
     def spread(self, count):
@@ -133,7 +141,12 @@ def train(config, scans, contrast, preprocessing, out, cache=None):
     Returns: the log, a DataFrame `step, epoch, train_loss, val_loss, lr, seconds, data_seconds`; the last two are times
         since the beginning: all, and what the device waited for slices.
     """
-    out, device = Path(out), pick_device()
+    bfloat16 = config.bfloat16 and computes_bfloat16(pick_device())
+    accelerator = Accelerator(mixed_precision="bf16" if bfloat16 else "no", cpu=pick_device() == "cpu")
+    out, device, processes = Path(out), accelerator.device, accelerator.num_processes
+    if config.batch % processes:
+        raise ValueError(f"{out}: a batch of {config.batch} can't be shared by {processes} processes; change `batch`.")
+    mine = slice(*(config.batch * (accelerator.process_index + i) // processes for i in (0, 1)))  # of each batch
     out.mkdir(parents=True, exist_ok=True)
     rows = scans[(scans.dataset == "healthy") & (scans.contrast == contrast)]
     data = HealthySlices(rows[rows.split == "train"], preprocessing, "train", cache)
@@ -144,7 +157,9 @@ def train(config, scans, contrast, preprocessing, out, cache=None):
     average = build_model(config.model_dump()).to(device, memory_format=torch.channels_last)
     kept = {"weights": snapshot(average)}  # what is written at the end, by file name
     t_range = config.t_range or (1, config.timesteps)
-    optimizer = torch.optim.Adam(diffusion.parameters(), lr=config.lr, fused=True)
+    network = diffusion.model  # diffusion.model becomes the one that averages gradients over the processes
+    diffusion.model = accelerator.prepare_model(network)
+    optimizer = torch.optim.Adam(network.parameters(), lr=config.lr, fused=True)
     steps = max(1, config.epochs * len(data) // config.batch)
     identity = json.dumps([config.model_dump(), preprocessing.model_dump(), contrast, data.checksum, unseen.checksum])
     state = {"step": 0, "log": [], "best_loss": float("inf"), "seconds": 0.0, "data_seconds": 0.0}
@@ -152,7 +167,7 @@ def train(config, scans, contrast, preprocessing, out, cache=None):
     checkpoint = find_checkpoint(out, identity)
     if checkpoint:
         state = checkpoint["state"]
-        diffusion.model.load_state_dict(checkpoint["model"])
+        network.load_state_dict(checkpoint["model"])
         average.model.load_state_dict(checkpoint["average"])
         kept = checkpoint["kept"]
         optimizer.load_state_dict(checkpoint["optimizer"])
@@ -162,43 +177,43 @@ def train(config, scans, contrast, preprocessing, out, cache=None):
         if newest.is_file():
             os.replace(newest, before)
         with writing(newest) as path:
-            weights = {"model": diffusion.model.state_dict(), "average": average.model.state_dict(), "kept": kept}
+            weights = {"model": network.state_dict(), "average": average.model.state_dict(), "kept": kept}
             torch.save(weights | {"identity": identity, "state": state, "optimizer": optimizer.state_dict()}, path)
 
-    autocast = torch.autocast(device, torch.bfloat16, enabled=config.bfloat16 and computes_bfloat16(device))
     every = max(1, steps // VALIDATIONS)
     losses, began, saved = [], time.monotonic() - state["seconds"], time.monotonic()
-    bar = tqdm(total=steps * config.batch, initial=state["step"] * config.batch, desc=f"train {contrast}", unit="slice")
+    length = {"total": steps * config.batch, "initial": state["step"] * config.batch, "unit": "slice"}
+    bar = tqdm(**length, desc=f"train {contrast}", disable=quiet())
     for step in range(state["step"], steps):
         # math.cos: a numpy number in the optimizer's state is what torch.load(weights_only=True) refuses
         lr = config.lr * (0.5 * (1 + math.cos(math.pi * step / steps)) if config.lr_schedule == "cosine" else 1.0)
         optimizer.param_groups[0]["lr"] = lr
         begun = time.monotonic()
-        slices = data.batch(config.seed, step, config.batch).to(device, memory_format=torch.channels_last)
-        if config.augment:  # by the slice's place in the endless list: the same in batches of any size
-            places = range(step * config.batch, (step + 1) * config.batch)
-            slices = augment.apply(slices, [augment.draw((config.seed, place)) for place in places])
+        places = range(step * config.batch, (step + 1) * config.batch)
+        slices = data.batch(config.seed, places[mine]).to(device, memory_format=torch.channels_last)
+        if config.augment:  # by the slice's place: the same in batches of any size, shared by any number of processes
+            slices = augment.apply(slices, [augment.draw((config.seed, place)) for place in places[mine]])
         x0 = 2 * slices - 1
         state["data_seconds"] += time.monotonic() - begun
-        t, noise = draw_times_and_noise(diffusion, x0.shape, (config.seed, step), t_range)
-        with autocast:
-            loss = diffusion.p_losses(x0, t, noise)
+        shape = (config.batch, *x0.shape[1:])  # drawn for the whole batch
+        t, noise = (whole[mine] for whole in draw_times_and_noise(diffusion, shape, (config.seed, step), t_range))
+        loss = diffusion.p_losses(x0, t, noise)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(diffusion.parameters(), 1.0)
+        accelerator.backward(loss)
+        accelerator.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
         update_average(average, diffusion, config.ema_decay, step)
         for name in EARLY:
             if step + 1 == early_step(name, steps):
                 kept[f"weights_{name}"] = snapshot(average)
-        losses.append(loss.item())
+        losses.append(accelerator.reduce(loss.detach(), "mean").item())
         if not math.isfinite(losses[-1]):
             raise ValueError(f"{out}: the loss of step {step + 1} is {losses[-1]}; lower `lr`.{_kept(out)}")
         bar.update(config.batch)
 
         state["step"], state["seconds"] = step + 1, time.monotonic() - began
         if (step + 1) % every == 0 or step + 1 == steps:
-            with autocast:
+            with accelerator.autocast():
                 val_loss = validation_loss(average, fixed, t_range)
             if not math.isfinite(val_loss):
                 text = f"after {step + 1} steps the validation loss is {val_loss}; lower `lr`."
@@ -214,12 +229,15 @@ def train(config, scans, contrast, preprocessing, out, cache=None):
             if val_loss < state["best_loss"]:
                 state["best_loss"] = val_loss
                 kept["weights"] = snapshot(average)
-            if time.monotonic() - saved > CHECKPOINT_SECONDS:
+            if time.monotonic() - saved > CHECKPOINT_SECONDS and accelerator.is_main_process:
                 save_checkpoint()
                 saved = time.monotonic()
     bar.close()
 
     log = pd.DataFrame(state["log"])
+    if not accelerator.is_main_process:  # one process writes
+        accelerator.wait_for_everyone()
+        return log
     description = {"contrast": contrast, "voxel_mm": data.voxel_mm, "steps": steps, "val_loss": state["best_loss"]}
     description |= {"training": config.model_dump(), "preprocessing": preprocessing.model_dump()}
     with writing(out / "log.csv") as path:
@@ -231,6 +249,7 @@ def train(config, scans, contrast, preprocessing, out, cache=None):
             save_file(weights, path)
     for name in CHECKPOINTS:
         (out / name).unlink(missing_ok=True)
+    accelerator.wait_for_everyone()
     return log
 
 
@@ -321,3 +340,29 @@ def load_lengths(folder, device=None):
     steps = json.loads((Path(folder) / "config.json").read_text())["steps"]
     early = {early_step(name, steps): load_model(folder, device, f"weights_{name}") for name in EARLY}
     return early | {steps: last}
+
+
+def main(arguments=None):
+    """The command line; returns the exit code."""
+    text = "Train the diffusion model, or go on; on several GPUs: accelerate launch -m essim.train SETTINGS OUT"
+    parser = argparse.ArgumentParser("python -m essim.train", description=text)
+    parser.add_argument("settings", help="JSON file: data, fold, contrast, preprocessing and training as in 02_train")
+    parser.add_argument("out", help="the model folder")
+    parser.add_argument("--cache", help="a folder that keeps the preprocessed scans")
+    given = parser.parse_args(arguments)
+    try:
+        values = json.loads(Path(given.settings).read_text(encoding="utf-8"))
+        config, preprocessing = TrainConfig(**values["training"]), Preprocessing(**values["preprocessing"])
+        scans = load_scans(values["data"], fold=values["fold"])
+        train(config, scans, values["contrast"], preprocessing, given.out, given.cache)
+    except KeyError as error:
+        sys.stderr.write(f"{given.settings}: {error} is missing; see the parameters of notebook 02_train.\n")
+        return 1
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"train: {error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
