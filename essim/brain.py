@@ -15,7 +15,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from essim.align import blocks, from_sitk, sample_label, to_sitk
-from essim.volumes import IGNORED, LESION, fill_borders, read_nifti, save_nifti
+from essim.volumes import IGNORED, LESION, fill_borders, read_labels, read_nifti, save_nifti
 
 HERE = np.eye(4)  # the matrix of two images that lie in one space
 BIAS_MM = 8  # voxels on which N4 works; the field that it seeks is far smoother
@@ -46,7 +46,7 @@ def read_image(path):
 
 def read_mask(path):
     """A brain mask, uint8 on the file's grid: 1 where it is above 0. Raises ValueError if it is so nowhere."""
-    data, affine = read_nifti(path)
+    data, affine = read_labels(path)
     if not (data > 0).any():
         raise ValueError(f"{path}: the brain mask is empty; make it again or leave the scan out.")
     return to_sitk(data > 0, affine)
@@ -54,7 +54,7 @@ def read_mask(path):
 
 def read_lesions(path, ignore):
     """Lesions, uint8 on the file's grid: LESION for every label above 0, IGNORED for the label `ignore` ("": none)."""
-    data, affine = read_nifti(path)
+    data, affine = read_labels(path)
     label = np.where(data > 0, LESION, 0).astype(np.uint8)
     if ignore != "":
         label[data == float(ignore)] = IGNORED

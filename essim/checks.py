@@ -3,6 +3,7 @@
 In: a scan table. Out: what is wrong, by file. Headers are read of all files, voxels of the lesion masks only.
 """
 
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -43,9 +44,12 @@ def find_problems(scans, labels, *, each):
     segs = {path: scans.loc[users[path][0]] for path in sorted(set(scans.seg) - {""}) if path in users}
     readable = {path: row for path, row in segs.items() if not isinstance(headers[path], str)}
     found = _several(lambda path: _lesion(path, readable[path], labels), readable, "check lesion masks")
-    for path, text in zip(readable, found, strict=True):
+    for path, (text, _) in zip(readable, found, strict=True):
         if text:
             add(path, text, users[path])
+    if mixed := sum(fractions for _, fractions in found):
+        text = f"{mixed} lesion mask(s) have fractions, as linear interpolation leaves them; the nearest label counts."
+        warnings.warn(text, stacklevel=3)
 
     for (dataset, subject), rows in scans.groupby(["dataset", "subject"], sort=False):
         images = [headers[path] for path in rows.image if not isinstance(headers[path], str)]
@@ -90,21 +94,22 @@ def _header(path):
 
 
 def _lesion(path, row, labels):
-    """What is wrong with the voxels of a lesion mask, or None."""
+    """(what is wrong with the voxels of a lesion mask, or None; whether it has fractions)."""
     try:
         values = np.asanyarray(nib.load(path).dataobj)
-        whole = values.astype(np.uint8)
-        if not (whole == values).all():
-            return "has values that are no labels (fractions, negative or above 255); is it a probability map?"
+        if not ((values >= 0) & (values < 255.5)).all():
+            return "has values that are no labels (negative, above 255 or NaN)", False
     except Exception as error:  # whatever a damaged file makes the reader raise
-        return f"cannot be read as NIfTI ({type(error).__name__}), the file is damaged"
+        return f"cannot be read as NIfTI ({type(error).__name__}), the file is damaged", False
+    whole = np.rint(values).astype(np.uint8)
+    fractions = bool((whole != values).any())  # between two labels lie others: these are not asked for
     present = set(np.flatnonzero(np.bincount(whole.ravel())).tolist())
     known = labels.get(row["dataset"])
-    if known and present - set(known):
-        return f"has the label(s) {sorted(present - set(known))}, known are {sorted(known)}"
+    if known and not fractions and present - set(known):
+        return f"has the label(s) {sorted(present - set(known))}, known are {sorted(known)}", fractions
     if not present - {0, row["ignore"]}:
-        return "has no lesion voxel; list the scan as healthy or leave it out"
-    return None
+        return "has no lesion voxel; list the scan as healthy or leave it out", fractions
+    return None, fractions
 
 
 def _same_grid(one, other):

@@ -33,7 +33,7 @@ from essim.datasets import COLUMNS, is_prepared, list_scans
 from essim.files import remove, writing
 from essim.provenance import provenance
 from essim.splits import write_splits
-from essim.volumes import LESION, read_nifti, save_nifti
+from essim.volumes import LESION, read_labels, save_nifti
 from essim.workers import work_off
 
 KINDS = ("t1", "t2", "mask", "seg")
@@ -202,7 +202,7 @@ def _measure(placed, job):
     if placed.dice < registration.DOUBTFUL:
         doubts.append(f"the brain overlaps the template's by {placed.dice:.2f} only")
     if placed.seg is not None:
-        data, affine = read_nifti(job.seg)
+        data, affine = read_labels(job.seg)
         before = float(((data > 0) & (data != job.ignore)).sum() * abs(np.linalg.det(affine[:3, :3])) / 1000)
         after = float((placed.seg == LESION).sum() * voxel)
         found |= {"lesion_ml": before, "lesion_ml_study": after}

@@ -73,9 +73,16 @@ def fill_borders(image, mask, path):
     return np.where(bad, 0, image)
 
 
+def read_labels(path):
+    """Read a mask or segmentation: (labels [H, W, D], affine). A fraction, as linear interpolation leaves it, becomes
+    the nearest label. Raises as `read_nifti`."""
+    data, affine = read_nifti(path)
+    return (np.rint(data) if data.dtype.kind == "f" else data), affine
+
+
 def read_label(path, like, affine, image_path):
-    """Read a mask or segmentation on the grid of an image [H, W, D], in the file's values."""
-    data, label_affine = read_nifti(path)
+    """Read a mask or segmentation on the grid of an image [H, W, D]."""
+    data, label_affine = read_labels(path)
     if data.shape != like.shape or not np.allclose(label_affine, affine, atol=1e-3):
         raise ValueError(
             f"{path}: does not fit {image_path} (shape {list(data.shape)} against {list(like.shape)}, or another "

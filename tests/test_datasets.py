@@ -207,12 +207,32 @@ def test_a_grid_that_is_elsewhere(root):
 
 @pytest.mark.parametrize(
     ("voxels", "said"),
-    [(np.zeros((2, 2, 2), np.uint8), "has no lesion voxel"), (np.full((2, 2, 2), 0.3, np.float32), "are no labels")],
+    [
+        (np.zeros((2, 2, 2), np.uint8), "has no lesion voxel"),
+        (np.full((2, 2, 2), -1.0, np.float32), "are no labels"),
+        (np.full((2, 2, 2), np.nan, np.float32), "are no labels"),
+        (np.full((2, 2, 2), 300, np.int16), "are no labels"),
+    ],
 )
 def test_lesion_masks_without_lesion_or_labels(root, voxels, said):
     save(root / "Test/ms/seg/p_test_seg.nii.gz", voxels)
     with pytest.raises(ValueError, match=f"p_test_seg.nii.gz: .*{said}"):
         load_scans(root)
+
+
+def test_interpolated_masks_take_the_nearest_label(root):
+    """As in data whose masks were warped with linear interpolation."""
+    seg = np.zeros((2, 2, 2), np.float32)
+    seg[0], seg[1, 0] = (0.4, 0.6), (1.0, 1.7)
+    save(root / "Test/ms/seg/p_test_seg.nii.gz", seg)
+    mask = np.full((2, 2, 2), 0.9, np.float32)
+    mask[1, 1] = 0.2
+    save(root / "Test/ms/mask/p_test_mask.nii.gz", mask)
+    with pytest.warns(UserWarning, match=r"1 lesion mask\(s\) have fractions, .*; the nearest label counts"):
+        table = load_scans(root)
+    _, brain, labels, _ = read_scan(table[table.subject == "p_test"].iloc[0])
+    assert labels.tolist() == [[[0, 1], [0, 1]], [[1, 2], [0, 0]]]
+    assert brain.tolist() == [[[True, True], [True, True]], [[True, True], [False, False]]]
 
 
 def test_a_truncated_lesion_mask(root):
