@@ -19,7 +19,8 @@ if not torch.cuda.is_available():
 
 def pytest_collection_modifyitems(items):
     """The longest files first, or the other worker would wait for them at the end."""
-    items.sort(key=lambda item: item.path.name not in ("test_smoke.py", "test_workflow.py", "test_notebooks.py"))
+    long = ("test_paper.py", "test_smoke.py", "test_workflow.py", "test_notebooks.py", "test_score.py")
+    items.sort(key=lambda item: item.path.name not in long)
 
 
 @pytest.fixture
