@@ -16,11 +16,11 @@ SNAKEMAKE = $(BIN)/snakemake --profile $(WHERE) $(DRY)
 SETTINGS = profile=$(PROFILE) $(if $(SEED),seed=$(SEED)) $(if $(DATA),source="$(DATA)")
 NOTEBOOKS = $(wildcard notebooks/*.ipynb notebooks/walkthrough/*.ipynb)
 
-.PHONY: help env reproduce smoke figures test bench verify tolerances reference lab lint strip lock clean
+.PHONY: help env reproduce smoke figures test bench verify tolerances reference networks lab lint strip lock clean
 
 help: ## Say what there is (this list)
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
-	@echo "  Settings: PROFILE=smoke|laptop|gpu|paper ($(PROFILE))  JOBS=cores ($(JOBS))  SEED=another training seed"
+	@echo "  Settings: PROFILE=smoke|pretrained|laptop|gpu|paper ($(PROFILE))  JOBS=cores ($(JOBS))  SEED=another training seed"
 	@echo "            CLUSTER=slurm for one batch job a step (README, On a cluster)"
 	@echo "            DATA=path of your own scans (README, Your own data).  make -n reproduce: the plan, nothing runs"
 
@@ -65,9 +65,12 @@ tolerances: .venv/stamp ## Train with two more seeds and write the tolerances th
 	@$(SNAKEMAKE) --config profile=$(PROFILE) seed=2
 	@$(BIN)/python workflow/verify.py fit results/reference/$(PROFILE) $(RESULTS) $(RESULTS)-seed1 $(RESULTS)-seed2
 
-reference: .venv/stamp ## Make the present results the reference, and their networks those in models/
+reference: .venv/stamp ## Make the present results the reference
 	@$(BIN)/python workflow/verify.py keep $(RESULTS) results/reference/$(PROFILE)
-	@$(BIN)/python workflow/verify.py release $(RESULTS) models
+
+networks: .venv/stamp ## Train the networks of models/ anew (an hour and more), for PROFILE=pretrained
+	+@$(SNAKEMAKE) --config profile=pretrained networks= results=results/trained data=data/pretrained
+	@$(BIN)/python workflow/verify.py release results/trained models/laptop
 
 lab: .venv/stamp ## Open JupyterLab on the notebooks
 	@$(BIN)/jupyter lab --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/notebooks

@@ -77,9 +77,9 @@ def reconstruct_set(diffusion, scans, preprocessing, out, *, t, draws, seed, cac
         folder.mkdir()
         for row in tqdm(scans.to_dict("records"), desc="reconstruct", unit="volume"):
             scan = load_scan(row, preprocessing, cache)
-            noise = noise_seed(seed, scan.subject)
+            noise = noise_seed(seed, row["subject"])
             healthy = reconstruct_volume(diffusion, scan.image, scan.mask, t=t, draws=draws, seed=noise)
-            place = folder / scan.subject
+            place = folder / row["subject"]
             place.mkdir()
             seg = np.where(scan.ignored, IGNORED, scan.seg).astype(np.uint8)
             for part, array in zip(PARTS, (scan.image, healthy, scan.mask, seg), strict=True):

@@ -21,7 +21,7 @@ import numpy as np
 from tqdm import tqdm
 
 from essim import anatomy, lesions, mni, scanner
-from essim.files import remove, writing
+from essim.files import remove, write_json, writing
 
 SETS = ("healthy", *lesions.KINDS)
 # Mean and standard deviation in years.
@@ -127,7 +127,7 @@ def generate(config: CohortConfig, out: str | Path, workers: int = 1) -> Path:
             return done
     if recipe not in (_recipe_in(done), _recipe_in(begun)):
         _start_afresh(out)
-    _write_json(begun, {"recipe": recipe, "parameters": asdict(config)})
+    write_json(begun, {"recipe": recipe, "parameters": asdict(config)})
     remove(done)
     todo = [key for key in people if not all(f.is_file() for f in files[key])]
     _write_subjects(config, out, todo, workers, len(people))
@@ -136,7 +136,7 @@ def generate(config: CohortConfig, out: str | Path, workers: int = 1) -> Path:
             csv.writer(stream).writerows([("", *COLUMNS), *((i, *row) for i, row in enumerate(rows))])
     digests = {str(f.relative_to(out)): hashlib.sha256(f.read_bytes()).hexdigest()
                for group in files.values() for f in group}
-    _write_json(done, {"parameters": asdict(config), "recipe": recipe, "files": digests})
+    write_json(done, {"parameters": asdict(config), "recipe": recipe, "files": digests})
     return done
 
 
@@ -147,7 +147,7 @@ def _start_afresh(out: Path) -> None:
         for folder in folders:
             if folder.exists():
                 raise FileExistsError(f"{folder} holds data of another origin: give another folder")
-    _write_json(out / "recipe.json", {"recipe": None})  # a kill from here on is still seen as ours
+    write_json(out / "recipe.json", {"recipe": None})  # a kill from here on is still seen as ours
     for path in (out / "cohort.json", *folders):
         remove(path)
 
@@ -224,8 +224,3 @@ def _tables(config: CohortConfig) -> dict[str, list[tuple]]:
                                      1 if who["sex"] == "m" else 2, who["site"],
                                      path["t1"], path["mask"], path.get("seg", "")))
     return tables
-
-
-def _write_json(path: Path, content: dict) -> None:
-    with writing(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")

@@ -6,6 +6,7 @@ Everything that essim writes and that a later step takes for finished goes throu
 
 import errno
 import glob
+import json
 import os
 import shutil
 import uuid
@@ -62,6 +63,12 @@ def writing(path: str | Path) -> Iterator[Path]:
             message = "the disk is full; free some space and run the same command again"
             raise OSError(errno.ENOSPC, message, str(path)) from error
         raise
+
+
+def write_json(path: str | Path, content) -> None:
+    """Write a JSON file; what JSON doesn't know (paths, dates) becomes text."""
+    with writing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1, default=str, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _swap(new: Path, path: Path, old: Path) -> None:

@@ -13,7 +13,6 @@ import SimpleITK as sitk
 
 from essim import postprocess, registration
 
-OVERLAP = 0.8  # Dice of the placed brain with the template's; below, the placement is not to be trusted
 EXTENT = 0.25  # of the scored brain; larger findings are rather a scan of another kind
 
 
@@ -77,7 +76,7 @@ def describe(finding):
 def doubts(finding):
     """Why the map may mean nothing, a list of sentences; empty where placement and extent are as usual."""
     found, part = [], finding["volume_ml"] / finding["scored_ml"]
-    if finding["template_overlap"] < OVERLAP:
+    if finding["template_overlap"] < registration.DOUBTFUL:
         dice = finding["template_overlap"]
         reason = "the scan may be misplaced or show a part of the head"
         found.append(f"Brain and template overlap by {dice:.2f} only (Dice): {reason}.")

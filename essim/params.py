@@ -81,6 +81,7 @@ class _Ensemble(_Parameters):
 
 class Train(_Scans):
     fold: Fold
+    network: str  # a model folder, or "" to train one
     training: TrainConfig
 
 

@@ -21,6 +21,7 @@ class _Names(dict):
 
 
 NAMES = _Names({"healthy": "Healthy", "tumour": "Tumour", "stroke": "Stroke", "ms": "MS", "wmh": "WMH"})
+PLANES = {"axial": 2, "coronal": 1, "sagittal": 0}  # of a volume [H, W, D]: the axis that each cuts
 plt.rcParams.update(
     {"font.size": 9, "axes.titlesize": 9, "axes.labelsize": 9, "legend.fontsize": 8, "legend.frameon": False}
     | {"axes.spines.top": False, "axes.spines.right": False, "pdf.fonttype": 42, "ps.fonttype": 42}

@@ -30,7 +30,7 @@ from tqdm import tqdm
 from essim import align, brain, qc, registration
 from essim.checks import find_problems
 from essim.datasets import COLUMNS, is_prepared, list_scans
-from essim.files import remove, writing
+from essim.files import remove, write_json, writing
 from essim.provenance import provenance
 from essim.splits import write_splits
 from essim.volumes import LESION, read_labels, save_nifti
@@ -102,7 +102,7 @@ def prepare(source, out, *, template=None, voxel_mm=1, jobs=1):
             (*key, reason) for key, reason in sorted(problems.items())
         ]
     remove(out / "prepare.json")
-    _write_json(out / "source.json", {"source": str(source.resolve())})
+    write_json(out / "source.json", {"source": str(source.resolve())})
     failures = dict(problems)
     with tqdm(total=len(work), initial=len(work) - len(todo), desc="prepare", unit="subject") as bar:
         for job, reason in work_off(partial(_prepare_subject, out), todo, jobs, died=DIED):
@@ -116,7 +116,7 @@ def prepare(source, out, *, template=None, voxel_mm=1, jobs=1):
     qc.page(out / "qc.html", "Scans in study space", records, failures)
     settings = {"source": str(source), "template": template, "voxel_mm": voxel_mm}
     counts = {"subjects": len(records), "doubtful": sum(bool(r["doubtful"]) for r in records), "failed": len(failures)}
-    _write_json(out / "prepare.json", provenance(settings) | counts | {"state": state.hexdigest()})
+    write_json(out / "prepare.json", provenance(settings) | counts | {"state": state.hexdigest()})
     return records, failures
 
 
@@ -184,7 +184,7 @@ def _prepare_subject(out, job):
         files = [job.place_of(kind) for kind in volumes] + [drawn]
         record = {"dataset": job.dataset, "subject": job.subject, "digest": digest, "files": files, "picture": drawn}
         record |= _measure(placed, job) | {"seconds": round(time.monotonic() - start, 1)}
-        _write_json(out / job.record(), record)
+        write_json(out / job.record(), record)
         return None
     except Exception as error:  # of one subject: the others go on
         return " ".join(str(error).split()) or type(error).__name__
@@ -249,11 +249,6 @@ def _read_json(path):
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-
-
-def _write_json(path, content):
-    with writing(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1, default=str) + "\n", encoding="utf-8")
 
 
 def main(arguments=None):

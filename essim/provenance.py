@@ -6,7 +6,6 @@ Results themselves carry no date, so that a second run gives the same bytes.
 """
 
 import hashlib
-import json
 import platform
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-from essim.files import writing
+from essim.files import write_json, writing
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("essim", "torch", "numpy", "scipy", "pandas", "nibabel", "nilearn", "SimpleITK", "torchio", "scikit-learn")
@@ -43,7 +42,7 @@ def write_table(frame, path, provenance):
     path = Path(path)
     with writing(path) as temporary:
         frame.to_csv(temporary, index=False, lineterminator="\n")
-    _write_json(path.with_name(path.name + ".json"), provenance)
+    write_json(path.with_name(path.name + ".json"), provenance)
 
 
 def save_figure(figure, path, provenance, dpi=200):
@@ -53,12 +52,7 @@ def save_figure(figure, path, provenance, dpi=200):
     for kind, fields in undated.items():
         with writing(path.with_suffix(f".{kind}")) as temporary:
             figure.savefig(temporary, format=kind, dpi=dpi, bbox_inches="tight", metadata=fields)
-    _write_json(path.with_suffix(".json"), provenance)
-
-
-def _write_json(path, record):
-    with writing(path) as temporary:
-        Path(temporary).write_text(json.dumps(record, indent=1, default=str) + "\n", encoding="utf-8")
+    write_json(path.with_suffix(".json"), provenance)
 
 
 def _find_seed(parameters):

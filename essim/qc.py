@@ -9,9 +9,8 @@ from urllib.parse import quote
 import numpy as np
 
 from essim.files import writing
-from essim.pictures import BLUE, ORANGE, Panel, new_figure
+from essim.pictures import BLUE, ORANGE, PLANES, Panel, new_figure
 
-PLANES = {"axial": 2, "coronal": 1, "sagittal": 0}  # the axis that each looks along
 INCH = 1 / 55  # a voxel's, of 1 mm
 
 PAGE = """<!DOCTYPE html>

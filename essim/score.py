@@ -19,7 +19,6 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import nibabel as nib
 import numpy as np
@@ -29,12 +28,12 @@ from tqdm import tqdm
 import essim
 from essim import postprocess, registration, viewer
 from essim.cases import reconstruct_volume
-from essim.files import writing
+from essim.files import write_json, writing
 from essim.finding import Back, describe, doubts, measure, save_like, without_specks
+from essim.models import load_model
 from essim.provenance import provenance
 from essim.settings import Preprocessing
-from essim.train import load_model
-from essim.volumes import load_scan, read_nifti, save_nifti
+from essim.volumes import preprocess, read_nifti
 
 MAPS = ("anomaly", "segmentation", "reconstruction")
 FILES = {*(f"{name}.nii.gz" for name in MAPS), "overview.png", "viewer.html", "finding.json"}
@@ -94,7 +93,9 @@ def score_scan(scan, model, out, *, mask="", contrast=None, threshold=None, shar
         folder.mkdir()
         template = registration.load_template(template, recipe.voxel_mm)
         placed = registration.place({recipe.contrast: scan}, template, mask=mask)
-        study = as_in_training(placed.images[recipe.contrast], placed.mask, placed.affine, recipe.preprocessing, scan)
+        nothing = np.zeros(placed.mask.shape, np.uint8)  # is known to be ill
+        arrays = (placed.images[recipe.contrast], placed.mask, nothing, placed.affine)
+        study = preprocess(*arrays, recipe.preprocessing, scan)
         bar.update()
         bar.set_description_str("reconstruct and compare")
         healthy, clean = compare(study, diffusion, recipe, seed)
@@ -122,8 +123,7 @@ def score_scan(scan, model, out, *, mask="", contrast=None, threshold=None, shar
         figure = viewer.overview(image, reconstruction, anomaly, segmentation, brain, affine, **pictures)
         figure.savefig(folder / "overview.png", dpi=160, metadata={"Software": None})
         viewer.viewer(image, anomaly, brain, affine, **pictures).save_as_html(folder / "viewer.html")
-        record = json.dumps(finding, indent=1, default=str, ensure_ascii=False) + "\n"
-        (folder / "finding.json").write_text(record, encoding="utf-8")
+        write_json(folder / "finding.json", finding)
         bar.update()
     return finding
 
@@ -193,21 +193,6 @@ def check_out(out, inputs):
         raise FileExistsError(f"{out}: {nearest} is a file, not a folder; give another folder.")
     if not os.access(out.parent if nearest == out else nearest, os.W_OK | os.X_OK):
         raise PermissionError(f"{out}: cannot be written, {nearest} is read-only; give another folder.")
-
-
-def as_in_training(image, mask, affine, preprocessing, scan):
-    """The placed arrays as the model saw its scans in training: a `volumes.Scan`."""
-    with TemporaryDirectory() as folder:
-        paths = {name: str(Path(folder) / f"{name}.nii") for name in ("image", "mask")}
-        for name, array in (("image", image), ("mask", mask)):
-            save_nifti(paths[name], array, affine)
-        try:
-            return load_scan({"subject": scan.name, "seg": "", "ignore": ""} | paths, preprocessing)
-        except ValueError as error:  # it names the temporary files
-            reason = str(error)
-            for path in paths.values():
-                reason = reason.replace(path, str(scan))
-            raise ValueError(reason) from error
 
 
 def compare(study, diffusion, recipe, seed):

@@ -25,6 +25,7 @@ class TrainConfig(BaseModel):
     seed: int = Field(0, ge=0)
     epochs: int = Field(1600, ge=1, description="one random slice a volume and epoch")
     batch: int = Field(32, ge=1, description="slices a step")
+    optimizer: Literal["adam", "muon"] = Field("adam", description="muon: for the convolutions; Adam for the rest")
     lr: float = Field(1e-4, gt=0)
     lr_schedule: Literal["constant", "cosine"] = Field("constant", description="cosine: falls to 0 at the end")
     ema_decay: float = Field(0.0, ge=0, lt=1, description="moving average of the weights; 0: none")

@@ -9,10 +9,9 @@ import nibabel as nib
 import numpy as np
 from matplotlib import patheffects
 
-from essim.pictures import Panel, new_figure
+from essim.pictures import PLANES, Panel, new_figure
 
 COLUMNS = ("scan", "reconstruction", "anomaly map", "finding")
-PLANES = {"axial": 2, "coronal": 1, "sagittal": 0}  # the axis that is cut
 MARGIN_MM, BAR_MM = 8, 50  # around the brain; the scale bar
 VIEWER_MM = 1.5  # voxels of the page, at least: finer ones would make it large and slow
 

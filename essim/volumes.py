@@ -25,7 +25,6 @@ class Scan:
     """A preprocessed scan: [H, W, D] arrays. `image` float32 in [0, 1]; `mask` bool, the brain; `seg` bool, the
     lesions, all False if healthy; `ignored` bool, what is neither lesion nor background."""
 
-    subject: str
     image: np.ndarray
     mask: np.ndarray
     seg: np.ndarray
@@ -101,7 +100,7 @@ def load_scan(row, preprocessing, cache=None):
     """Load and preprocess one row of the scan table.
 
     Args:
-        row: a mapping with `subject, image, mask, seg, ignore` (paths; `mask` may be "nonzero" for a stripped image;
+        row: a mapping with `image, mask, seg, ignore` (paths; `mask` may be "nonzero" for a stripped image;
             `seg` "" for a healthy scan; `ignore` the label of seg that is neither lesion nor background, or "").
         preprocessing: a `Preprocessing`.
         cache: a folder that keeps the result, under a name made of the files' contents and the preprocessing; several
@@ -112,16 +111,16 @@ def load_scan(row, preprocessing, cache=None):
             empty, or the image is constant inside it. Every message names the file.
     """
     if cache is None:
-        return preprocess(row, preprocessing)
+        return preprocess(*read_scan(row), preprocessing, row["image"])
     path = Path(cache) / f"{_cache_key(row, preprocessing)}.npz"
     try:
         with np.load(path, allow_pickle=False) as kept:
-            return Scan(row["subject"], **kept)
+            return Scan(**kept)
     except Exception:  # not there yet, or damaged: made anew
-        scan = preprocess(row, preprocessing)
+        scan = load_scan(row, preprocessing)
     # Two processes that make the same scan at once may sweep each other's file away; the last one's stays.
     with contextlib.suppress(FileNotFoundError), writing(path) as temporary:
-        np.savez(temporary, **{name: value for name, value in asdict(scan).items() if name != "subject"})
+        np.savez(temporary, **asdict(scan))
     return scan
 
 
@@ -154,14 +153,13 @@ def read_scan(row):
     return fill_borders(image, mask, row["image"]), mask, seg, affine
 
 
-def preprocess(row, preprocessing):
-    """`load_scan` without a cache."""
+def preprocess(image, mask, seg, affine, preprocessing, path):
+    """A `Scan` from what `read_scan` gives; `path` is what a ValueError calls the scan."""
     import torchio as tio  # here, since it takes two seconds, and who only scores needs none of it
 
-    image, mask, seg, affine = read_scan(row)
     low, high = np.percentile(image[mask], (1, 99))
     if low == high:  # nothing to scale between
-        raise ValueError(f"{row['image']}: is constant, or nearly, inside the brain mask; leave the scan out.")
+        raise ValueError(f"{path}: is constant, or nearly, inside the brain mask; leave the scan out.")
     if preprocessing.smooth:
         image = curvature_flow(image)
 
@@ -181,10 +179,10 @@ def preprocess(row, preprocessing):
     mask = subject.mask.numpy()[0] > 0
     if not mask.any():
         shape = list(preprocessing.shape)
-        raise ValueError(f"{row['mask']}: no brain is left after the centre crop to {shape}; enlarge `shape`.")
+        raise ValueError(f"{path}: no brain is left after the centre crop to {shape}; enlarge `shape`.")
     image = np.where(mask, subject.image.numpy()[0].clip(0, 1), 0).astype(np.float32)
     seg = subject.seg.numpy()[0]
-    return Scan(row["subject"], image, mask, (seg == LESION) & mask, (seg == IGNORED) & mask, subject.image.affine)
+    return Scan(image, mask, (seg == LESION) & mask, (seg == IGNORED) & mask, subject.image.affine)
 
 
 def save_nifti(path, array, affine):

@@ -87,3 +87,12 @@ def healthy_scans(folder):
     parts = ["train"] * 6 + ["val"] * 2
     rows = [row(folder, seed=i, dataset="healthy", split=part) for i, part in enumerate(parts)]
     return pd.DataFrame(rows)
+
+
+def sentence(caught, path):
+    """The message names the file and is one line."""
+    message = str(caught.value)
+    assert str(path) in message
+    assert "\n" not in message
+    assert len(message) < 400 + 2 * len(str(path))
+    return message

@@ -1,45 +1,14 @@
-"""The scan table of a prepared folder, of the authors' own, and of a CSV; what is wrong is in one report."""
+"""The scan table of a folder in the prepared layout; what is wrong is in one report."""
 
 import warnings
 
 import numpy as np
-import pandas as pd
 import pytest
 from helpers import save
+from prepared import SEX, entry, split
 
 from essim.datasets import COLUMNS, load_scans
 from essim.volumes import read_scan
-
-SEX = "SEX_ID (1=m, 2=f)"
-
-
-def volume(path):
-    save(path, np.ones((2, 2, 2), np.uint8))
-
-
-def entry(root, name, place, patient, contrasts=("t1", "t2"), **changes):
-    """One line of a split file, with its files."""
-    for contrast in contrasts:
-        volume(root / place / contrast / f"{name}_{contrast}.nii.gz")
-    volume(root / place / "mask" / f"{name}_mask.nii.gz")
-    if patient:
-        volume(root / place / "seg" / f"{name}_seg.nii.gz")
-    line = {
-        "img_name": name,
-        "label": int(patient),
-        "age": 40.5,
-        SEX: 1,
-        "site": "Guys",
-        "img_path": f"/{place}/t1/{name}_t1.nii.gz",
-        "mask_path": f"/{place}/mask/{name}_mask.nii.gz",
-        "seg_path": f"/{place}/seg/{name}_seg.nii.gz" if patient else "",
-    }
-    return line | changes
-
-
-def split(root, name, *lines):
-    (root / "splits").mkdir(exist_ok=True)
-    pd.DataFrame(lines).to_csv(root / "splits" / name)
 
 
 @pytest.fixture
@@ -241,140 +210,6 @@ def test_a_truncated_lesion_mask(root):
     path.write_bytes(path.read_bytes()[:-400])
     with pytest.raises(ValueError, match="p_test_seg.nii.gz: cannot be read as NIfTI .* the file is damaged"):
         load_scans(root)
-
-
-# The authors' own folder
-
-
-def authors_folder(root, splits):
-    """A miniature of the data that come with the paper: their names, their split files, their quirks."""
-    healthy = [
-        entry(root, f"IXI{i:03d}-HH-{1200 + i}", "Train/ixi", False, contrasts=("t1", "t2") if i != 2 else ("t1",))
-        for i in range(6)
-    ]
-    for line in healthy:
-        line["img_name"] += "_t1.nii.gz"
-        del line["site"], line["seg_path"]
-    (root / splits).mkdir(parents=True)
-
-    def write(name, *lines):
-        pd.DataFrame(lines).to_csv(root / splits / name)  # with the unnamed first column
-
-    for fold in range(5):
-        write(f"IXI_train_fold{fold}.csv", *healthy[:3])
-        write(f"IXI_val_fold{fold}.csv", healthy[3 + fold % 2])
-    write("IXI_test.csv", healthy[5])
-    for name, labels in {"Brats21": 4, "MSLUB": 1, "ATLAS_v2": 1, "WMH": 2}.items():
-        for part in ("val", "test"):
-            patient = f"{name}_{part}"
-            line = entry(root, patient, f"Test/{name}", True, **{"Scanner Brand": "GE"})
-            seg = np.ones((2, 2, 2), np.uint8)
-            seg[0] = labels
-            save(root / f"Test/{name}/seg/{patient}_seg.nii.gz", seg)
-            line["img_name"] += "" if name == "Brats21" else "_t1.nii.gz"
-            del line["site"], line[SEX]
-            write(f"{name}_{part}.csv", line)
-    return healthy
-
-
-@pytest.mark.parametrize("splits", ["splits", "Data/splits"])
-def test_the_authors_folder(tmp_path, splits):
-    root = tmp_path / "data"
-    authors_folder(root, splits)
-    with pytest.warns(UserWarning, match=r"1 healthy subject\(s\) without t2 are left out for it"):
-        table = load_scans(root, fold=3)
-    assert set(table.dataset) == {"healthy", "tumour", "ms", "stroke", "wmh"}
-    assert table[table.dataset == "healthy"].groupby(["split", "contrast"]).size().to_dict() == {
-        ("train", "t1"): 3,
-        ("train", "t2"): 2,
-        ("val", "t1"): 1,
-        ("val", "t2"): 1,
-        ("test", "t1"): 1,
-        ("test", "t2"): 1,
-    }
-    assert set(table[table.split == "train"].fold) == {3}
-    assert table[table.split == "val"].subject.iloc[0] == "IXI004-HH-1204"
-    wmh, tumour = table[table.dataset == "wmh"].iloc[0], table[table.dataset == "tumour"].iloc[0]
-    assert (wmh.ignore, tumour.ignore) == (2, "")  # label 2 is another pathology there, and oedema here
-    assert tumour.subject == "Brats21_val" and tumour.site == "GE"
-    assert load_scans_labels(wmh) == (4, 4)
-    assert load_scans_labels(tumour) == (8, 0)
-
-
-def load_scans_labels(row):
-    """(lesion voxels, ignored voxels) of a row, as volumes.read_scan sees them."""
-    seg = read_scan(row)[2]
-    return (seg == 1).sum(), (seg == 2).sum()
-
-
-def test_their_list_of_t2_scans(tmp_path):
-    root = tmp_path / "data"
-    healthy = authors_folder(root, "splits")
-    names = [line["img_name"].replace("_t1", "_t2") for line in healthy if "IXI003" not in line["img_name"]]
-    pd.DataFrame(names).to_csv(root / "splits" / "avail_t2.csv")
-    with pytest.warns(UserWarning, match=r"2 healthy subject\(s\) without t2"):
-        table = load_scans(root)
-    assert table[(table.contrast == "t2") & (table.dataset == "healthy")].subject.str[:6].tolist() == [
-        "IXI000",
-        "IXI001",
-        "IXI005",
-    ]
-    assert (table[table.dataset != "healthy"].contrast == "t2").sum() == 8
-
-
-# A table of one's own
-
-
-def own_table(folder, **columns):
-    for i in range(3):
-        volume(folder / f"käse und brot/{i}.nii.gz")
-        volume(folder / f"seg{i}.nii.gz")
-    lines = {"dataset": "epilepsy", "subject": ["a", "b", "c"], "contrast": "t1"}
-    lines |= {"image": [f"käse und brot/{i}.nii.gz" for i in range(3)], "seg": [f"seg{i}.nii.gz" for i in range(3)]}
-    return pd.DataFrame(lines | columns)
-
-
-@pytest.mark.parametrize(("name", "comma"), [("scans.csv", ","), ("scans.tsv", "\t"), ("scans.csv", ";")])
-def test_a_table_of_ones_own(tmp_path, name, comma):
-    table = own_table(tmp_path, sex=["F", "male", ""], ignore=["", "3", ""], extra="x")
-    table.to_csv(tmp_path / name, sep=comma, index=False)
-    found = load_scans(tmp_path / name)
-    assert list(found.columns) == COLUMNS
-    assert found.image[0] == str(tmp_path / "käse und brot/0.nii.gz")
-    assert found["mask"].tolist() == ["", "", ""] and found.sex.tolist() == ["f", "m", ""]
-    assert found.ignore.tolist() == ["", 3, ""]
-    assert sorted(found.split) == ["test", "test", "val"]
-
-
-def test_its_own_splits_stay(tmp_path):
-    own_table(tmp_path, split=["test", "val", "test"]).to_csv(tmp_path / "scans.csv", index=False)
-    assert load_scans(tmp_path / "scans.csv").split.tolist() == ["test", "val", "test"]
-
-
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"contrast": "t1w"}, "contrast `t1w` is neither t1 nor t2"),
-        ({"subject": ["a", "", "c"]}, "`subject` is missing or has gaps"),
-        ({"split": ["test", "", "val"]}, "`split` has gaps"),
-        ({"image": "nowhere.nii.gz"}, "nowhere.nii.gz: is missing"),
-        ({"subject": "a"}, "a: comes twice in epilepsy"),
-        ({"seg": ["seg0.nii.gz", "", "seg2.nii.gz"]}, "1.nii.gz: is a patient's scan without a lesion mask"),
-        ({"subject": ["a_ses-1", "a_ses-2", "b"], "split": ["val", "test", "test"]}, "a: is in two splits"),
-    ],
-)
-def test_a_table_with_errors(tmp_path, changes, said):
-    own_table(tmp_path, **changes).to_csv(tmp_path / "scans.csv", index=False)
-    with pytest.raises(ValueError, match=said):
-        load_scans(tmp_path / "scans.csv")
-
-
-@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00\x81\x00", b'dataset,subject\n"a,b\n'])
-def test_a_table_that_is_none(tmp_path, content):
-    (tmp_path / "scans.csv").write_bytes(content)
-    with pytest.raises(ValueError, match=r"scans\.csv: ") as caught:
-        load_scans(tmp_path / "scans.csv")
-    assert "\n" not in str(caught.value)
 
 
 def test_no_data_folder(tmp_path):

@@ -22,11 +22,11 @@ CELL_LINES = 15
 
 # A module imports from the layers above it only.
 LAYERS = [
-    {"files", "kernels/median", "layouts", "metrics", "mni", "noise", "settings", "ssim", "unet", "workers"}
+    {"files", "kernels/median", "layouts", "metrics", "mni", "noise", "optim", "settings", "ssim", "unet", "workers"}
     | {"augment"},
     {"align", "anatomy", "baselines", "diffusion", "kernels/cpu", "kernels/cuda", "pictures", "postprocess"}
     | {"provenance", "splits", "volumes"},
-    {"brain", "checks", "viewer"},
+    {"brain", "checkpoints", "checks", "models", "slices", "viewer"},
     {"datasets", "registration"},
     {"cases", "ensemble", "finding", "lesions", "qc", "scanner", "train"},
     {"cohort", "plots", "prepare", "score", "study"},
@@ -78,8 +78,7 @@ def test_notebooks_are_stored_as_make_strip_leaves_them():
 def test_cells_are_short(path):
     for cell in code_cells(path):
         lines = len(cell.source.splitlines())
-        parameters = "parameters" in cell.metadata.get("tags", [])
-        assert lines <= CELL_LINES or parameters, f"{path.name}: {lines} lines from `{cell.source.splitlines()[0]}`"
+        assert lines <= CELL_LINES, f"{path.name}: {lines} lines from `{cell.source.splitlines()[0]}`"
 
 
 @named(STEPS)

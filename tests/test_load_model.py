@@ -3,12 +3,14 @@
 import json
 import os
 
+import pandas as pd
 import pytest
 import torch
 from helpers import AS_IT_IS, healthy_scans, tiny
 from safetensors.torch import load_file
 
-from essim.train import load_model, train
+from essim.models import load_lengths, load_model, take_trained
+from essim.train import train
 
 
 @pytest.fixture(scope="module")
@@ -101,3 +103,45 @@ def test_load_model_damaged_config(finished, tmp_path, content):
     with pytest.raises(ValueError, match="does not describe a model .*; train the model again") as caught:
         load_model(folder)
     one_sentence(caught, str(folder / "config.json"))
+
+
+# A network that came trained takes the place of a training
+
+HOW = {"contrast": "t2", "training": tiny(), "preprocessing": AS_IT_IS}
+
+
+def test_a_trained_network_is_taken_as_it_is(finished, tmp_path):
+    log = take_trained(finished, tmp_path / "model", **HOW)
+    pd.testing.assert_frame_equal(log, pd.read_csv(finished / "log.csv"))
+    assert sorted(p.name for p in (tmp_path / "model").iterdir()) == ["config.json", "log.csv", "weights.safetensors"]
+    for path in (tmp_path / "model").iterdir():
+        assert path.read_bytes() == (finished / path.name).read_bytes()
+    assert list(load_lengths(tmp_path / "model")) == [12]  # nothing is known of how it got there
+    assert list(load_lengths(finished)) == [1, 3, 12]
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"contrast": "t1"}, "another `contrast`: t2, the study asks for t1"),
+        ({"training": tiny(lr=0.5, epochs=9)}, "another `training`: `epochs` 8, the study asks for 9; `lr`"),
+        ({"preprocessing": AS_IT_IS.model_copy(update={"smooth": True})}, "`smooth` False, the study asks for True"),
+    ],
+)
+def test_a_network_of_another_training_is_refused(finished, tmp_path, change, named):
+    with pytest.raises(ValueError) as caught:
+        take_trained(finished, tmp_path / "model", **HOW | change)
+    one_sentence(caught, str(finished))
+    assert named in str(caught.value)
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize("name", ["config.json", "log.csv", "weights.safetensors"])
+def test_a_trained_network_with_a_file_missing(finished, tmp_path, name):
+    folder = copy(finished, tmp_path / "m")
+    (folder / "log.csv").write_bytes((finished / "log.csv").read_bytes())
+    (folder / name).unlink()
+    with pytest.raises(FileNotFoundError) as caught:
+        take_trained(folder, tmp_path / "model", **HOW)
+    one_sentence(caught, str(folder / name))
+    assert not (tmp_path / "model").exists()

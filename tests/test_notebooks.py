@@ -51,6 +51,7 @@ def test_the_defaults_are_the_laptop_profile(path):
     known |= {name: profile[name] for name in ("preprocessing", "temperature")}
     known |= {"sigmas": profile["ablation_sigmas" if path.stem == "04_kernel_ablation" else "sigmas"]}
     known |= {"training": {"seed": profile["seed"]} | profile["training"], "seed": profile["seed"]}
+    known |= {"network": profile["networks"]}
     known |= profile["reconstruction"] | (profile["cohort"] if path.stem == "01_cohort" else {})
     known |= {"cache": f"{profile['results']}/cache", "shares": profile["healthy_shares"]}
     if path.stem == "98_folds":  # only the paper's profile has several

@@ -17,6 +17,7 @@ TRAIN = {
     "cache": "results/x/cache",
     "fold": 0,
     "contrast": "t1",
+    "network": "",
     "preprocessing": {"smooth": False, "shape": [80, 96, 64], "factor": 1},
     "training": {"seed": 0}
     | yaml.safe_load((params.ROOT / "workflow/config.yaml").read_text())["profiles"]["smoke"]["training"],

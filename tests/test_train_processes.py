@@ -57,7 +57,7 @@ def test_two_processes_learn_what_one_learns(place, tmp_path):
 
 def test_kill_9_at_random_moments(place, tmp_path):
     """Stopped three times wherever it happens to be, it ends with the bits of a training that nothing stopped."""
-    settings = write(place / "longer.json", place / "scans.csv", epochs=40)
+    settings = write(place / "longer.json", place / "scans.csv", epochs=40, optimizer="muon")
     assert main([str(settings), str(tmp_path / "whole")]) == 0
     code = "import sys, essim.train as t; t.CHECKPOINT_SECONDS = -1; sys.exit(t.main(sys.argv[1:]))"
     command = [sys.executable, "-c", code, str(settings), str(tmp_path / "parts")]

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 VERIFY = Path(__file__).resolve().parents[1] / "workflow/verify.py"
+WEIGHTS = "weights.safetensors"
 
 
 def verify(*words):
@@ -88,14 +89,14 @@ def test_release_halves_the_weights_and_takes_what_scoring_needs(tmp_path):
     for contrast, finished in (("t1", True), ("t2", False)):
         model = tmp_path / f"tiny/models/{contrast}"
         model.mkdir(parents=True)
-        save_file({"w": torch.arange(5) / 7}, model / "weights.safetensors")
+        save_file({"w": torch.arange(5) / 7}, model / WEIGHTS)
         for name in ("config.json", "log.csv", *(["scoring.json"] if finished else [])):
             (model / name).write_text(name)
-    assert verify("release", tmp_path / "tiny", tmp_path / "models")[0] == 0
+    assert verify("release", tmp_path / "tiny", tmp_path / "models/tiny")[0] == 0
     assert [path.name for path in (tmp_path / "models").iterdir()] == ["tiny_t1"]
     released = tmp_path / "models/tiny_t1"
-    assert sorted(p.name for p in released.iterdir()) == ["config.json", "scoring.json", "weights.safetensors"]
-    weights = load_file(released / "weights.safetensors")["w"]
+    assert sorted(p.name for p in released.iterdir()) == ["config.json", "log.csv", "scoring.json", WEIGHTS]
+    weights = load_file(released / WEIGHTS)["w"]
     assert weights.dtype == torch.float16 and torch.allclose(weights.float(), torch.arange(5) / 7, atol=1e-3)
-    code, text = verify("release", tmp_path / "nothing", tmp_path / "models")
+    code, text = verify("release", tmp_path / "nothing", tmp_path / "models/tiny")
     assert code != 0 and "has no network with a scoring.json" in text

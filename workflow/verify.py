@@ -3,7 +3,7 @@
     verify.py check RESULTS REFERENCE      print each number out of its tolerance; exit 1 if there is one
     verify.py fit REFERENCE RESULTS...     write REFERENCE/tolerances.csv from results of several training seeds
     verify.py keep RESULTS REFERENCE       copy the tables and pictures that are the reference
-    verify.py release RESULTS MODELS       copy the trained networks to MODELS/<profile>_<contrast>, in half precision
+    verify.py release RESULTS NETWORKS     copy the trained networks to NETWORKS_<contrast>, in half precision
 
 A tolerance is FLOOR + WIDTH x the standard deviation over the training seeds, for each number of each table:
 at three seeds the deviation itself is uncertain by half, which the floor and the width allow for. The file has
@@ -98,27 +98,28 @@ def keep(results, reference):
             print(target)
 
 
-def release(results, models):
-    """Copy each trained network with its configuration and its scoring, ready for `python -m essim.score`."""
+def release(results, networks):
+    """Copy each trained network with its configuration, scoring and log, ready for scoring and for `pretrained`."""
     from safetensors.torch import load_file, save_file  # here, since comparing tables needs no torch
 
     found = sorted(Path(results).glob("models/*/scoring.json"))
     if not found:
         sys.exit(f"{results}/models: has no network with a scoring.json; run `make reproduce` first.")
     for folder in (path.parent for path in found):
-        with writing(Path(models) / f"{Path(results).name}_{folder.name}") as target:
+        released = Path(f"{networks}_{folder.name}")
+        with writing(released) as target:
             target.mkdir()
-            save_file({k: v.half() for k, v in load_file(folder / "weights.safetensors").items()}, target / WEIGHTS)
-            for name in ("config.json", "scoring.json"):
+            save_file({k: v.half() for k, v in load_file(folder / WEIGHTS).items()}, target / WEIGHTS)
+            for name in ("config.json", "scoring.json", "log.csv"):
                 shutil.copyfile(folder / name, target / name)
-        print(Path(models) / f"{Path(results).name}_{folder.name}")
+        print(released)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
     places_of = {"check": ("results", "reference"), "fit": ("reference",), "keep": ("results", "reference")}
-    for name, places in (places_of | {"release": ("results", "models")}).items():
+    for name, places in (places_of | {"release": ("results", "networks")}).items():
         command = commands.add_parser(name)
         for place in places:
             command.add_argument(place)

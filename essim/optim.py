@@ -1,0 +1,70 @@
+"""The optimizers of a training: Adam, or Muon for the convolutions and Adam for the rest.
+
+In: a network and its `TrainConfig`. Out: a list of torch optimizers, to be stepped one after the other.
+Paper: section 3 (training) has Adam. Muon is K. Jordan's (2024, kellerjordan.github.io/posts/muon); the scale of its
+step, which lets both share one learning rate, is J. Liu's (arXiv 2502.16982).
+
+Take the momentum of a convolution's weights as a matrix M [out, in * height * width] with the singular values S,
+
+    M = U S V^T        Adam's step follows M; Muon's follows U V^T,
+
+so that what the gradients rarely ask for is learned at the pace of what they often ask for. No decomposition is needed:
+the polynomial X <- (a + b X X^T + c (X X^T)^2) X takes all singular values near 1 within five rounds.
+"""
+
+import torch
+
+ROUNDS = 5
+A, B, C = 3.4445, -4.7750, 2.0315  # Jordan's: singular values from 0.005 to 1 end between 0.7 and 1.2
+
+
+def make_optimizers(network, config):
+    """A list of optimizers for all weights of a network, by `config.optimizer` and `config.lr`."""
+    weights = list(network.parameters())
+    if config.optimizer == "adam":
+        return [torch.optim.Adam(weights, lr=config.lr, fused=True)]
+    outer = {id(weight) for layer in (network.stem, network.head) for weight in layer.parameters()}
+    inner = [weight for weight in weights if weight.ndim == 4 and id(weight) not in outer]
+    chosen = {id(weight) for weight in inner}
+    rest = [weight for weight in weights if id(weight) not in chosen]
+    return [torch.optim.Adam(rest, lr=config.lr, fused=True), Muon(inner, lr=config.lr)]
+
+
+def orthogonalise(matrices):
+    """The U V^T of each matrix of a batch [N, R, C], nearly: its singular values end near 1. Float32."""
+    tall = matrices.shape[1] > matrices.shape[2]
+    x = matrices.mT if tall else matrices
+    x = x / x.norm(dim=(1, 2), keepdim=True).clamp_min(1e-7)
+    # all rounds on the small side: with gram = X X^T, the next X is (a + b gram + c gram^2) X
+    gram, one = x @ x.mT, torch.eye(x.shape[1], device=x.device)
+    factor = one.expand_as(gram)
+    for _ in range(ROUNDS):
+        step = A * one + B * gram + C * gram @ gram
+        factor, gram = step @ factor, step @ gram @ step
+    x = factor @ x
+    return x.mT if tall else x
+
+
+class Muon(torch.optim.Optimizer):
+    """Steps the weights of convolutions [out, in, height, width] by their orthogonalised Nesterov momentum."""
+
+    def __init__(self, weights, lr, momentum=0.95):
+        super().__init__(weights, {"lr": lr, "momentum": momentum})
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            by_shape = {}  # matrices of one size go through the rounds together
+            for weight in group["params"]:
+                state = self.state[weight]
+                if not state:
+                    state["momentum"] = torch.zeros_like(weight)
+                state["momentum"].lerp_(weight.grad, 1 - group["momentum"])
+                ahead = weight.grad.lerp(state["momentum"], group["momentum"]).flatten(1)
+                by_shape.setdefault(ahead.shape, []).append((weight, ahead))
+            for shape, pairs in by_shape.items():
+                # 0.2 is the size of Adam's steps, root mean square, in units of the learning rate
+                length = 0.2 * group["lr"] * max(shape) ** 0.5
+                steps = orthogonalise(torch.stack([ahead for _, ahead in pairs]))
+                for (weight, _), step in zip(pairs, steps, strict=True):
+                    weight.sub_(step.view_as(weight), alpha=length)
