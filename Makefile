@@ -1,7 +1,7 @@
 # The door to everything. Works with GNU make 3.81 (macOS) and later.
 PROFILE ?= laptop
 JOBS ?= 2
-SEED ?=
+SEEDS ?=
 DATA ?=
 CLUSTER ?=
 PYTHON ?= python3
@@ -13,14 +13,14 @@ RESULTS := results/$(PROFILE)
 DRY := $(if $(findstring n,$(firstword -$(MAKEFLAGS))),--dry-run)
 WHERE = $(if $(CLUSTER),workflow/profiles/$(CLUSTER),workflow/profiles/local --cores $(JOBS))
 SNAKEMAKE = $(BIN)/snakemake --profile $(WHERE) $(DRY)
-SETTINGS = profile=$(PROFILE) $(if $(SEED),seed=$(SEED)) $(if $(DATA),source="$(DATA)")
+SETTINGS = profile=$(PROFILE) $(if $(SEEDS),seeds="[$(SEEDS)]") $(if $(DATA),source="$(DATA)")
 NOTEBOOKS = $(wildcard notebooks/*.ipynb notebooks/walkthrough/*.ipynb)
 
 .PHONY: help env reproduce smoke figures test bench verify tolerances reference networks lab lint strip lock clean
 
 help: ## Say what there is (this list)
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
-	@echo "  Settings: PROFILE=smoke|pretrained|laptop|gpu|paper ($(PROFILE))  JOBS=cores ($(JOBS))  SEED=another training seed"
+	@echo "  Settings: PROFILE=smoke|pretrained|laptop|gpu|paper ($(PROFILE))  JOBS=cores ($(JOBS))  SEEDS=0,1,2 (one study each)"
 	@echo "            CLUSTER=slurm for one batch job a step (README, On a cluster)"
 	@echo "            DATA=path of your own scans (README, Your own data).  make -n reproduce: the plan, nothing runs"
 
@@ -52,24 +52,24 @@ figures: .venv/stamp ## Draw the figures again, and run first what they need
 test: .venv/triton ## All tests, the smoke study among them
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-bench: .venv/stamp ## Speed, error and memory of the SSIM ensemble beside other libraries (results/bench)
+bench: .venv/stamp ## Speed and memory of score, network and training beside other libraries (results/bench)
 	@$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[bench]"
 	@$(BIN)/python benchmarks/ssim.py
+	@$(BIN)/python benchmarks/unet.py
+	@$(BIN)/python benchmarks/training.py
 
 verify: .venv/stamp ## Compare the results with the reference, number by number
 	@$(BIN)/python workflow/verify.py check $(RESULTS) results/reference/$(PROFILE)
 
 tolerances: .venv/stamp ## Train with two more seeds and write the tolerances that follow from the three
-	@$(SNAKEMAKE) --config profile=$(PROFILE)
-	@$(SNAKEMAKE) --config profile=$(PROFILE) seed=1
-	@$(SNAKEMAKE) --config profile=$(PROFILE) seed=2
+	@$(SNAKEMAKE) --config profile=$(PROFILE) seeds="[0,1,2]"
 	@$(BIN)/python workflow/verify.py fit results/reference/$(PROFILE) $(RESULTS) $(RESULTS)-seed1 $(RESULTS)-seed2
 
 reference: .venv/stamp ## Make the present results the reference
 	@$(BIN)/python workflow/verify.py keep $(RESULTS) results/reference/$(PROFILE)
 
 networks: .venv/stamp ## Train the networks of models/ anew (an hour and more), for PROFILE=pretrained
-	+@$(SNAKEMAKE) --config profile=pretrained networks= results=results/trained data=data/pretrained
+	+@$(SNAKEMAKE) --until healthy --config profile=pretrained networks= results=results/trained
 	@$(BIN)/python workflow/verify.py release results/trained models/laptop
 
 lab: .venv/stamp ## Open JupyterLab on the notebooks

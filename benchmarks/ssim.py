@@ -172,13 +172,13 @@ def race(shape, rounds, device):
     return pd.DataFrame([*rows.values(), {"size": size, "contender": "floor", "milliseconds": floor(shape, device)}])
 
 
-def main():
+def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", nargs="+", default=["48x48x25", "96x96x50", "192x192x100"])
     parser.add_argument("--rounds", type=int, default=5, help="how often each contender runs")
     parser.add_argument("--device", choices=list(CONTENDERS), default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--out", type=Path, default=Path("results/bench"), help="folder of the table and the figure")
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     torch.set_num_threads(1)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     shapes = [tuple(map(int, size.split("x"))) for size in given.sizes]

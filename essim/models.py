@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from essim.diffusion import GaussianDiffusion
 from essim.files import writing
-from essim.settings import TrainConfig
+from essim.settings import Preprocessing, TrainConfig
 from essim.unet import UNet
 
 EARLY = {"sixteenth": 1 / 16, "quarter": 1 / 4}  # shares of the steps: what a shorter training would have learned
@@ -100,20 +100,16 @@ def take_trained(folder, out, *, contrast, training, preprocessing):
     load_model(folder)
     if not (folder / "log.csv").is_file():
         raise FileNotFoundError(f"{folder / 'log.csv'}: no such file; copy the whole model folder.")
-    wanted = {"contrast": contrast, "training": training.model_dump(), "preprocessing": preprocessing.model_dump()}
-    wanted, there = json.loads(json.dumps(wanted)), json.loads((folder / "config.json").read_text())
-    for name, value in wanted.items():
-        if there.get(name) != value:
-            raise ValueError(f"{folder}: was made with another `{name}`: {_difference(there.get(name), value)}.")
+    made = json.loads((folder / "config.json").read_text())
+    if made["contrast"] != contrast:
+        raise ValueError(f"{folder}: is a network for {made['contrast']}, the study asks for {contrast}.")
+    for settings in (training, preprocessing):
+        name = {TrainConfig: "training", Preprocessing: "preprocessing"}[type(settings)]
+        was, wanted = type(settings)(**made[name]).model_dump(), settings.model_dump()
+        others = [f"`{key}` {was[key]}, the study asks for {wanted[key]}" for key in was if was[key] != wanted[key]]
+        if others:
+            raise ValueError(f"{folder}: was made with another `{name}`: {'; '.join(others)}.")
     for name in ("weights.safetensors", "config.json", "log.csv"):
         with writing(out / name) as path:
             shutil.copyfile(folder / name, path)
     return pd.read_csv(out / "log.csv")
-
-
-def _difference(is_, wanted):
-    """What differs between two settings, in words."""
-    if isinstance(is_, dict) and isinstance(wanted, dict):
-        keys = [key for key in {**is_, **wanted} if is_.get(key) != wanted.get(key)]
-        return "; ".join(f"`{key}` {is_.get(key)}, the study asks for {wanted.get(key)}" for key in keys)
-    return f"{is_}, the study asks for {wanted}"

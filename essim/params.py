@@ -14,7 +14,7 @@ import difflib
 import json
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -110,9 +110,15 @@ class Evaluate(_Ensemble):
     dataset: Dataset
 
 
-class Folds(_Parameters):
+class Run(_Parameters):
+    seed: Count
+    fold: Fold
     results: Path
-    folds: Annotated[list[Fold], Field(min_length=2)]
+
+
+class Spread(_Parameters):
+    results: Path
+    runs: Annotated[list[Run], Field(min_length=2)]
     datasets: Annotated[list[Dataset], Field(min_length=1)]
 
 
@@ -129,7 +135,7 @@ MODELS = {
     "04_kernel_ablation": Ablation,
     "05_ensembling": Ensembling,
     "06_evaluate": Evaluate,
-    "98_folds": Folds,
+    "98_spread": Spread,
     "99_figures": Figures,
 }
 
@@ -227,10 +233,14 @@ def _locate(model, loc):
     """The dotted name of a place in a model, and the names known beside it."""
     parts, known = [], list(model.model_fields)
     for part in loc:
+        if isinstance(part, int):
+            parts.append(f"[{part}]")
+            continue
         field = model.model_fields.get(part) if model is not None else None
-        parts.append(f"[{part}]" if isinstance(part, int) else f".{part}" if parts else part)
+        parts.append(f".{part}" if parts else part)
         known = list(model.model_fields) if model is not None else known
         kind = getattr(field, "annotation", None)
+        kind = next(iter(get_args(kind)), kind)  # of a list, what it holds
         model = kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
     return "".join(parts), known
 

@@ -83,17 +83,31 @@ def training_length(table):
     return figure
 
 
-def folds(table, datasets):
-    """AUPRC of every method, a panel a pathology, a point a fold; `table` has `fold, dataset, method, auprc`."""
-    figure, axes = new_figure(1, len(datasets), 2.1 * len(datasets) + 0.6, 2.3, sharey=True)
-    methods = list(table.method.unique())
+def spread(table, datasets):
+    """AUPRC of every method, a panel a pathology, a point a run: colour and height say the seed, the marker the fold.
+
+    `table`: all runs' `seed, fold, dataset, method, auprc, auprc_error`. Bands: mean and standard error over subjects.
+    """
+    figure, axes = new_figure(1, len(datasets), 2.1 * len(datasets) + 1.8, 2.6, sharey=True)
+    methods, seeds, folds = (list(table[column].unique()) for column in ("method", "seed", "fold"))
+    colours = dict(zip(seeds, itertools.cycle((BLUE, ORANGE, GREEN, RED, PURPLE, BROWN)), strict=False))
+    markers = dict(zip(folds, itertools.cycle("osD^v"), strict=False))
+    heights = dict(zip(seeds, np.linspace(-0.4, 0.4, len(seeds) + 2)[1:-1], strict=True))
     for axis, name in zip(axes[0], datasets, strict=True):
-        for fold, part in table[table.dataset == name].groupby("fold"):
-            places = [methods.index(method) for method in part.method]
-            axis.plot(part.auprc, places, "o", color=BLUE, alpha=0.6, label=f"fold {fold}")
+        part = table[table.dataset == name]
+        mean = part.groupby("method")[["auprc", "auprc_error"]].mean().loc[methods]
+        band = axis.barh(methods, 2 * mean.auprc_error, 0.7, mean.auprc - mean.auprc_error, color=GREY, alpha=0.3)
+        for run in part.itertuples():
+            place = methods.index(run.method) + heights[run.seed]
+            axis.plot(run.auprc, place, markers[run.fold], color=colours[run.seed], alpha=0.8)
         axis.set(title=NAMES[name], xlabel="AUPRC", xlim=(0, None))
-        axis.set_yticks(range(len(methods)), methods)
+        axis.xaxis.set_major_formatter("{x:g}")
     axes[0, 0].invert_yaxis()
+    band.set_label("mean, standard\nerror of patients")
+    looks = {f"seed {seed}": ("o", colour) for seed, colour in colours.items() if len(seeds) > 1}
+    looks |= {f"fold {fold}": (marker, "black") for fold, marker in markers.items() if len(folds) > 1}
+    handles = [Line2D([], [], linestyle="", marker=m, color=c, label=name) for name, (m, c) in looks.items()]
+    figure.legend(handles=[*handles, band], loc="outside right center")
     return figure
 
 
@@ -245,4 +259,24 @@ def evaluation(maps, seg, mask, thresholds):
     left.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, min(1.02, 1.1 * highest)))
     right.set(xlabel="threshold / highest score", ylabel="Dice", xlim=(0, 1), ylim=(0, None))
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=len(maps) + 1)
+    return figure
+
+
+def unet_speed(table):
+    """Slices a second, a panel for each kind of work (rows) and size (columns); see benchmarks/unet.py."""
+    works, sizes = table.what.unique(), table["size"].unique()
+    figure, axes = new_figure(len(works), len(sizes), 2.5 * len(sizes) + 1.9, 1.7 * len(works), sharey=True)
+    colours = {"essim": GREEN, "diffusers": BLUE, "MONAI": ORANGE}
+    once = table[(table.contender != "essim") | (table.how == "as called")]  # essim stands in both comparisons
+    for (row, what), (column, size) in itertools.product(enumerate(works), enumerate(sizes)):
+        bars, axis = once[(once.what == what) & (once["size"] == size)], axes[row, column]
+        better = [how != "as called" for how in bars.how]
+        words = [f"{name}, every advantage" if it else name for name, it in zip(bars.contender, better, strict=True)]
+        look = {"color": bars.contender.map(colours), "hatch": ["//" * it for it in better], "edgecolor": "white"}
+        drawn = axis.barh(words, bars.slices_per_second, **look)
+        labels = [f"{value:.3g}" if value < 100 else f"{value:,.0f}" for value in bars.slices_per_second]
+        axis.bar_label(drawn, labels, padding=3, fontsize=8)
+        axis.set(title=f"{what}, {size}", xlabel="slices a second")
+        axis.margins(x=0.2)
+    axes[0, 0].invert_yaxis()
     return figure

@@ -41,6 +41,7 @@ class TrainConfig(BaseModel):
     noise: Literal["simplex", "gaussian"] = "simplex"
     augment: bool = Field(True, description="gamma, bias field, blur and ghosting")
     bfloat16: bool = Field(False, description="autocast to bfloat16 where the hardware computes in it")
+    compile: bool = Field(False, description="torch.compile: faster after some minutes; takes a C++ compiler on a CPU")
 
     @model_validator(mode="after")
     def _t_range_lies_within_timesteps(self):

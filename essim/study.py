@@ -205,3 +205,31 @@ def regret(summary, singles, score="auprc"):
     best = best.where(best > 0)  # a set where no sigma finds anything tells nothing
     lost = (-wide).add(best, axis=0).div(best, axis=0)
     return lost.mean().rename("regret").sort_values().reset_index()
+
+
+def spread(table, by, scores):
+    """How far apart several runs of the study lie, the patients' part of it and the training's told apart.
+
+    Args: table: one table of the runs, one below the other: `seed` and `fold` of the run, the columns `by` which a row
+        is named, `scores`, and `<score>_error`, the standard error over subjects, where the runs have it.
+
+    Returns: one row a score and name, with the columns by, score,
+        mean              over the runs
+        between_subjects  the mean over the runs of the standard error over subjects, where there is one
+        between_seeds     standard deviation over seeds of the means over folds, where there are several seeds
+        between_folds     standard deviation over folds of the means over seeds, where there are several folds
+    """
+
+    def groups(frame, *names):
+        return frame.groupby([*by, *names], sort=False, dropna=False)  # sigma is empty where there is no window
+
+    parts = []
+    for score in scores:
+        part = groups(table)[[score]].mean().set_axis(["mean"], axis=1)
+        if f"{score}_error" in table:
+            part["between_subjects"] = groups(table)[f"{score}_error"].mean()
+        for run in ("seed", "fold"):
+            if table[run].nunique() > 1:
+                part[f"between_{run}s"] = groups(groups(table, run)[score].mean()).std()
+        parts.append(part.assign(score=score).set_index("score", append=True).reset_index())
+    return pd.concat(parts, ignore_index=True)

@@ -89,12 +89,13 @@ def train(config, scans, contrast, preprocessing, out, cache=None):
     unseen = HealthySlices(rows[rows.split == "val"], preprocessing, "val", cache)
     fixed = unseen.spread(VALIDATION_SLICES).to(device)
 
-    diffusion = build_model(config.model_dump()).to(device, memory_format=torch.channels_last)
-    average = build_model(config.model_dump()).to(device, memory_format=torch.channels_last)
+    # on a CPU, channels_last makes the gradients slower
+    layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format
+    diffusion, average = (build_model(config.model_dump()).to(device, memory_format=layout) for _ in range(2))
     kept = {"weights": snapshot(average)}  # what is written at the end, by file name
     t_range = config.t_range or (1, config.timesteps)
     network = diffusion.model  # diffusion.model becomes the one that averages gradients over the processes
-    diffusion.model = accelerator.prepare_model(network)
+    diffusion.model = accelerator.prepare_model(torch.compile(network) if config.compile else network)
     optimizers = make_optimizers(network, config)
     steps = max(1, config.epochs * len(data) // config.batch)
     identity = json.dumps([config.model_dump(), preprocessing.model_dump(), contrast, data.checksum, unseen.checksum])
@@ -119,7 +120,7 @@ def train(config, scans, contrast, preprocessing, out, cache=None):
             optimizer.zero_grad(set_to_none=True)
         begun = time.monotonic()
         places = range(step * config.batch, (step + 1) * config.batch)
-        slices = data.batch(config.seed, places[mine]).to(device, memory_format=torch.channels_last)
+        slices = data.batch(config.seed, places[mine]).to(device, memory_format=layout)
         if config.augment:  # by the slice's place: the same in batches of any size, shared by any number of processes
             slices = augment.apply(slices, [augment.draw((config.seed, place)) for place in places[mine]])
         x0 = 2 * slices - 1

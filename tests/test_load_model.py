@@ -123,7 +123,7 @@ def test_a_trained_network_is_taken_as_it_is(finished, tmp_path):
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"contrast": "t1"}, "another `contrast`: t2, the study asks for t1"),
+        ({"contrast": "t1"}, "is a network for t2, the study asks for t1"),
         ({"training": tiny(lr=0.5, epochs=9)}, "another `training`: `epochs` 8, the study asks for 9; `lr`"),
         ({"preprocessing": AS_IT_IS.model_copy(update={"smooth": True})}, "`smooth` False, the study asks for True"),
     ],

@@ -50,13 +50,13 @@ def test_the_defaults_are_the_laptop_profile(path):
     known = {"data": profile["data"], "results": profile["results"], "datasets": list(profile["sets"])}
     known |= {name: profile[name] for name in ("preprocessing", "temperature")}
     known |= {"sigmas": profile["ablation_sigmas" if path.stem == "04_kernel_ablation" else "sigmas"]}
-    known |= {"training": {"seed": profile["seed"]} | profile["training"], "seed": profile["seed"]}
+    (seed,) = profile["seeds"]
+    known |= {"training": {"seed": seed} | profile["training"], "seed": seed}
     known |= {"network": profile["networks"]}
     known |= profile["reconstruction"] | (profile["cohort"] if path.stem == "01_cohort" else {})
     known |= {"cache": f"{profile['results']}/cache", "shares": profile["healthy_shares"]}
-    if path.stem == "98_folds":  # only the paper's profile has several
-        paper = yaml.safe_load((ROOT / "workflow/config.yaml").read_text())["profiles"]["paper"]
-        known |= {"results": paper["results"], "folds": paper["folds"], "datasets": list(paper["sets"])}
+    known |= {"runs": [{"seed": 0, "fold": 0, "results": profile["results"]}]}
+    known["runs"] += [{"seed": s, "fold": 0, "results": f"{profile['results']}-seed{s}"} for s in (1, 2)]  # SEEDS=0,1,2
     values = literals(code_cells(nbformat.read(path, 4))[0])
     free = {"workers", "contrast", "dataset", "fold"}  # one value each of what the graph goes through
     assert {name: value for name, value in values.items() if name not in free} == {

@@ -72,12 +72,14 @@ def test_from_the_authors_folder_to_the_summary_over_folds(study, authors):
     assert done.returncode == 0, done.stdout[-5000:]
     assert study.plan(config=[f"source={authors}"]) == {}
     results = study.folder / "results/paper-authors data"
-    summary = pd.read_csv(results / "tables/folds.csv")
-    assert set(summary.dataset) == {"wmh"} and set(summary.folds) == {2}
+    summary = pd.read_csv(results / "tables/main_spread.csv")
+    assert set(summary.dataset) == {"wmh"} and "between_seeds" not in summary
     folds = [pd.read_csv(results / f"fold{fold}/tables/main.csv").set_index("method").auprc for fold in (0, 1)]
     assert folds[0]["intensity"] == folds[1]["intensity"]  # the same patients
     assert folds[0]["l1"] != folds[1]["l1"]  # networks that learned from others
-    assert summary.set_index("method").auprc["l1"] == pytest.approx((folds[0]["l1"] + folds[1]["l1"]) / 2)
+    l1 = summary.set_index(["score", "method"]).loc[("auprc", "l1")]
+    assert l1["mean"] == pytest.approx((folds[0]["l1"] + folds[1]["l1"]) / 2)
+    assert l1.between_folds == pytest.approx(abs(folds[0]["l1"] - folds[1]["l1"]) / 2**0.5)
     case = results / "fold0/reconstructions/wmh/7"
     image, seg = (nib.load(case / f"{part}.nii.gz") for part in ("image", "seg"))
     assert image.shape == (96, 96, 50)
@@ -96,12 +98,12 @@ def test_the_plan_counts_before_hours_are_spent(study, authors):
         "authors data, prepared already",
         "  healthy t1: 4 train, 1 val, 1 test",
         "  wmh t1: 1 val, 1 test",
-        "  2 fold(s) x 1 training(s) of 2 epochs in batches of 4",
+        "  1 seed(s) x 2 fold(s) x 1 training(s) of 2 epochs in batches of 4",
     ):
         assert line in done.stdout
     assert study.plan(config=[f"source={authors}"]) == {
         **{"train": 2, "healthy": 2, "reconstruct": 2, "ablation": 2, "ensembling": 2, "evaluate": 2, "figures": 2},
-        "folds": 1,
+        "spread": 1,
     }
 
 

@@ -79,6 +79,20 @@ def test_a_single_noising_step_is_a_list_of_one():
     assert params.check("03_reconstruct", RECONSTRUCT | {"t": [250, 500]}).t == [250, 500]
 
 
+@pytest.mark.parametrize(
+    ("run", "sentence"),
+    [
+        ({"sed": 1}, "unknown parameter `runs[1].sed`: did you mean `seed`?"),
+        ({"seed": -1}, "parameter `runs[1].seed` must be greater than or equal to 0, got -1 (an integer)"),
+    ],
+)
+def test_a_wrong_value_in_a_list_is_named(run, sentence):
+    first = {"seed": 0, "fold": 0, "results": "results/x"}
+    with pytest.raises(ValueError) as error:
+        params.check("98_spread", {"results": "results/x", "runs": [first, first | run], "datasets": ["ms"]})
+    assert str(error.value) == f"98_spread: {sentence}"
+
+
 def test_an_unknown_notebook_is_named():
     with pytest.raises(ValueError, match="unknown notebook `02_trian`"):
         params.check("02_trian", TRAIN)

@@ -170,6 +170,28 @@ def test_the_other_curves_can_be_drawn():
     drawn(plots.residual(pd.DataFrame({"inside": [0.3, np.nan], "outside": [0.1, 0.2]})))
 
 
+def test_the_spread_tells_seeds_and_folds_apart():
+    keys = [(s, f, name, method) for s in (0, 3) for f in (0, 1) for name in BEST for method in ("l1", "adaptive")]
+    table = pd.DataFrame(keys, columns=["seed", "fold", "dataset", "method"]).assign(auprc=0.4, auprc_error=0.1)
+    table["auprc"] += np.arange(len(table)) / 100
+    figure = drawn(plots.spread(table, list(BEST)))
+    assert [axis.get_title() for axis in figure.axes] == ["Tumour", "MS"]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["l1", "adaptive"]
+    for axis, name in zip(figure.axes, BEST, strict=True):
+        part = table[table.dataset == name]
+        assert [line.get_xdata()[0] for line in axis.lines] == part.auprc.tolist()
+        assert [round(line.get_ydata()[0]) for line in axis.lines] == [0, 1] * 4
+        looks = {(line.get_color(), line.get_marker()) for line in axis.lines}
+        assert len(looks) == 4
+        middle = part[part.method == "l1"].auprc.mean()
+        band = axis.patches[0].get_bbox()
+        assert (band.x0, band.x1) == pytest.approx((middle - 0.1, middle + 0.1))
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert texts[:-1] == ["seed 0", "seed 3", "fold 0", "fold 1"] and "patients" in texts[-1]
+    one_fold = drawn(plots.spread(table[table.fold == 0], list(BEST)))
+    assert [text.get_text() for text in one_fold.legends[0].get_texts()][:-1] == ["seed 0", "seed 3"]
+
+
 def test_speed_has_a_line_for_every_contender():
     rows = [(size, name, 10.0 * i) for size in ("8x8x8", "16x16x16") for i, name in enumerate("abcdef", 1)]
     table = pd.DataFrame([*rows, ("8x8x8", "floor", 1.0)], columns=["size", "contender", "milliseconds"])

@@ -158,7 +158,7 @@ def test_the_splits_of_the_source_are_kept(tmp_path, source, placed):
 def test_a_killed_call_goes_on(tmp_path, source, placed, monkeypatch, at):
     """Killed while a file of `b` is written: `a` is kept, `b` is done again, and nothing half-written is left."""
     out = tmp_path / "out"
-    writer = "_write_json" if at == "record" else "save_nifti"
+    writer = "write_json" if at == "record" else "save_nifti"
     write = getattr(module, writer)
 
     def killed(path, *arguments):

@@ -15,6 +15,7 @@ from essim.study import (
     levels,
     regret,
     score_set,
+    spread,
     summarise,
     training_length,
     typical,
@@ -213,3 +214,32 @@ def test_compare_by_hand():
     assert found.error.tolist() == pytest.approx([0.2 / 3**0.5, 0.05])
     assert found.better.tolist() == pytest.approx([2 / 3, 1 / 2])
     assert found.subjects.tolist() == [3, 2]
+
+
+RUNS = {(0, 0): 0.1, (0, 1): 0.3, (1, 0): 0.5, (1, 1): 0.9}  # (seed, fold): the score
+
+
+def test_spread_by_hand():
+    """Means of the seeds: 0.2, 0.7; of the folds: 0.3, 0.6. Two numbers' deviation is their distance / 2^.5."""
+    rows = []
+    for (seed, fold), value in RUNS.items():
+        run = {"seed": seed, "fold": fold, "dataset": "ms"}
+        rows.append(run | {"method": "ssim 0.3", "sigma": 0.3, "auprc": value, "auprc_error": value / 10, "dice": 0.5})
+        rows.append(run | {"method": "l1", "sigma": np.nan, "auprc": 0.4, "auprc_error": 0.1, "dice": value})
+    table = spread(pd.DataFrame(rows), ["dataset", "method", "sigma"], ["auprc", "dice"])
+    parts = ["between_subjects", "between_seeds", "between_folds"]
+    assert list(table.columns) == ["dataset", "method", "sigma", "score", "mean", *parts]
+    assert table.method.tolist() == ["ssim 0.3", "l1"] * 2 and table.sigma.isna().tolist() == [False, True] * 2
+    assert table.score.tolist() == ["auprc", "auprc", "dice", "dice"]
+    assert table["mean"].tolist() == pytest.approx([0.45, 0.4, 0.5, 0.45])
+    assert table.between_subjects.tolist() == pytest.approx([0.045, 0.1, np.nan, np.nan], nan_ok=True)
+    assert table.between_seeds.tolist() == pytest.approx([0.5 / 2**0.5, 0, 0, 0.5 / 2**0.5])
+    assert table.between_folds.tolist() == pytest.approx([0.3 / 2**0.5, 0, 0, 0.3 / 2**0.5])
+
+
+@pytest.mark.parametrize(("several", "one"), [("seed", "fold"), ("fold", "seed")])
+def test_spread_over_what_there_is_several_of(several, one):
+    table = pd.DataFrame({several: [0, 1, 2], one: 0, "method": "l1", "regret": [0.1, 0.2, 0.3]})
+    (row,) = spread(table, ["method"], ["regret"]).to_dict("records")
+    numbers = {"mean": pytest.approx(0.2), f"between_{several}s": pytest.approx(0.1)}
+    assert row == {"method": "l1", "score": "regret"} | numbers

@@ -1,6 +1,7 @@
 """Training: it learns, the same seed gives the same bits, and it says what is wrong."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -178,6 +179,15 @@ def test_augmentation_is_a_switch(scans, finished, tmp_path, monkeypatch):
     assert (finished / "weights.safetensors").read_bytes() != (tmp_path / "with/weights.safetensors").read_bytes()
 
 
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile takes a C++ compiler")
+def test_compiled_it_learns_the_same(scans, finished, tmp_path):
+    log = train(tiny(compile=True), scans, "t2", AS_IT_IS, tmp_path)
+    expected = pd.read_csv(finished / "log.csv")
+    np.testing.assert_allclose(log.val_loss, expected.val_loss, atol=1e-3)
+    kept = load_file(tmp_path / "weights.safetensors")
+    assert list(kept) == list(load_file(finished / "weights.safetensors"))
+
+
 def test_times_cover_1_to_T():
     diffusion = build_model(tiny(timesteps=5).model_dump())
     drawn = [draw_times_and_noise(diffusion, (8, 1, 8, 8), (0, step), (1, 5)) for step in range(40)]
@@ -234,6 +244,7 @@ def test_config():
         "noise": "simplex",
         "augment": True,
         "bfloat16": False,
+        "compile": False,
     }
     for t_range in ((0, 10), (5, 4), (1, 1001)):
         with pytest.raises(ValidationError, match=r"t_range must be two steps in order within 1\.\.1000"):

@@ -11,7 +11,6 @@ import shutil
 import signal
 import subprocess
 import time
-from pathlib import Path
 
 import nbformat
 import psutil
@@ -20,17 +19,17 @@ from study_folder import ROOT, Study
 
 NOTEBOOKS = [
     *("01_cohort", "02_train", "03_healthy", "03_reconstruct", "04_kernel_ablation"),
-    *("05_ensembling", "06_evaluate", "98_folds", "99_figures"),
+    *("05_ensembling", "06_evaluate", "98_spread", "99_figures"),
 ]
 
 # Writes the outputs of its step; then waits or fails, if a file of that name says so.
 STAND_IN = """
 import json, time
 from pathlib import Path
-outputs = json.loads(Path("outputs.json").read_text())
-names = globals()
-step = next(s for s in outputs if s in {NOTEBOOK, *[f"{NOTEBOOK}_{names.get(k)}" for k in ("dataset", "contrast")]})
-for name in outputs[step]:
+outputs, names = json.loads(Path("outputs.json").read_text()), globals()
+steps = [NOTEBOOK, *[f"{NOTEBOOK}_{names.get(key)}" for key in ("dataset", "contrast")]]
+step, log = next((s, log) for s in steps if (log := f"{results}/notebooks/{s}.ipynb") in outputs)
+for name in outputs[log]:
     path = Path(name) if Path(name).suffix else Path(name) / "scans.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(step)
@@ -65,8 +64,9 @@ def finished(tmp_path_factory):
     config["profiles"]["smoke"]["sets"] = {"tumour": "t2", "stroke": "t1"}
     study.write_config(config)
 
-    jobs = re.findall(r"^ +output: (.*)\n +log: (.*)", study.run("--dry-run", "--quiet", "host").stdout, re.MULTILINE)
-    outputs = {Path(log).stem: names.split(", ") for names, log in jobs}
+    planned = study.run("--dry-run", "--quiet", "host", config=["seeds=[0,1]"]).stdout
+    jobs = re.findall(r"^ +output: (.*)\n +log: (.*)", planned, re.MULTILINE)
+    outputs = {log: names.split(", ") for names, log in jobs}
     (study.folder / "outputs.json").write_text(json.dumps(outputs))
 
     done = study.run()
@@ -143,15 +143,62 @@ def test_only_the_code_of_a_notebook_counts(study):
     assert study.plan() == NETWORK
 
 
+def written(study, config):
+    """Where the steps of a run would write: {folder under results/}."""
+    done = study.run("--dry-run", "--quiet", "host", config=config)
+    return set(re.findall(r"^ +log: results/(.*)/notebooks/", done.stdout, re.MULTILINE))
+
+
 def test_another_seed_uses_the_same_cohort(finished):
-    assert finished.plan(config=["seed=1"]) == NETWORK
+    assert finished.plan(config=["seeds=[1]"]) == NETWORK
+    assert written(finished, ["seeds=[1]"]) == {"smoke-seed1"}
+
+
+def test_a_seed_that_is_added_runs_alone_and_there_is_a_summary(study):
+    seeds = ["seeds=[0,1]"]
+    before = {path: path.stat().st_mtime_ns for path in study.folder.glob("results/smoke/**/*.*")}
+    assert study.plan(config=seeds) == NETWORK | {"spread": 1}
+    done = study.run(config=seeds)
+    assert done.returncode == 0, done.stdout
+    assert "  2 seed(s) x 1 fold(s) x 2 training(s) of 8 epochs" in done.stdout
+    assert (study.folder / "results/smoke/tables/spread.md").exists()
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+    for config in (seeds, ["seeds=[1]"], []):
+        assert study.plan(config=config) == {}
 
 
 def test_every_fold_is_a_study_and_there_is_a_summary(finished):
     plan = finished.plan(config=["folds=[0,1,2]"])
-    assert plan == {rule: 3 * jobs for rule, jobs in NETWORK.items()} | {"folds": 1}
-    with_seed = finished.plan(config=["folds=[0,1,2]", "seed=1"])
-    assert with_seed == plan
+    assert plan == {rule: 3 * jobs for rule, jobs in NETWORK.items()} | {"spread": 1}
+    assert finished.plan(config=["folds=[0,1,2]", "seeds=[1]"]) == plan
+
+
+def test_every_fold_of_every_seed_is_a_study(finished):
+    config = ["folds=[0,1]", "seeds=[0,1]"]
+    assert finished.plan(config=config) == {rule: 4 * jobs for rule, jobs in NETWORK.items()} | {"spread": 1}
+    parts = {"smoke/fold0", "smoke/fold1", "smoke-seed1/fold0", "smoke-seed1/fold1"}
+    assert written(finished, config) == parts | {"smoke"}  # the summary
+
+
+def test_with_networks_that_come_trained_a_seed_is_that_of_the_noise(study):
+    for contrast in ("t1", "t2"):
+        (study.folder / f"trained_{contrast}").mkdir()
+        (study.folder / f"trained_{contrast}/weights.safetensors").touch()
+    config = ["seeds=[1]", "networks=trained"]
+    done = study.run("--dry-run", "--quiet", "host", "--printshellcmds", config=config)
+    assert "  1 seed(s) x 1 fold(s) x 2 network(s) that come trained: trained" in done.stdout
+    commands = re.findall(r"/notebooks/(02|03)_.*--parameters '(.*)'", done.stdout)
+    found = [(step, json.loads(values)) for step, values in commands]
+    assert [values["training"]["seed"] for step, values in found if step == "02"] == [0, 0]
+    assert [values["seed"] for step, values in found if step == "03"] == [1] * 4
+
+
+@pytest.mark.parametrize("seeds", ["1", "[0,0]", "[-1]", "[a]", "[]"])
+def test_wrong_seeds_are_one_sentence(finished, seeds):
+    done = finished.run("--dry-run", config=[f"seeds={seeds}"])
+    assert done.returncode != 0
+    assert "seeds must be a list of whole numbers >= 0, each once, got " in done.stdout
+    assert "write SEEDS=0,1,2 or seeds=[0,1,2]." in done.stdout and "Traceback" not in done.stdout
 
 
 def test_a_failing_notebook_leaves_no_output(study):
@@ -245,7 +292,8 @@ def test_on_a_cluster_it_is_the_same_graph(finished):
     text = done.stdout + done.stderr
     assert done.returncode == 0, text
     jobs = dict(re.findall(r"^(\w+) +(\d+)$", text, re.MULTILINE))
-    assert jobs == {rule: str(2 * count) for rule, count in NETWORK.items()} | {"folds": "1", "all": "1", "total": "26"}
+    once = {"spread": "1", "all": "1", "total": "26"}
+    assert jobs == {rule: str(2 * count) for rule, count in NETWORK.items()} | once
     resources = re.findall(r"rule (\w+):.*?resources: (.*?)\n", text, re.DOTALL)
     assert {rule for rule, line in resources if "gpu=1" in line} == {"train", "healthy", "reconstruct", "ensembling"}
     assert all("slurm_partition=your-partition" in line for _, line in resources)
@@ -254,7 +302,7 @@ def test_on_a_cluster_it_is_the_same_graph(finished):
 def test_an_unknown_profile_is_one_sentence(finished):
     done = finished.run(config=["profile=lapptop"])
     assert done.returncode != 0
-    assert "unknown profile `lapptop`: known are gpu, laptop, paper, smoke" in done.stdout
+    assert "unknown profile `lapptop`: known are gpu, laptop, paper, pretrained, smoke" in done.stdout
     assert "Traceback" not in done.stdout
 
 
