@@ -126,13 +126,13 @@ def count_parameters(size):
 
 def make_work(what, name, size, how, device):
     """A function that trains for one step, or reconstructs one batch, and the number of slices in it."""
-    memory_format = torch.channels_last if how.channels_last else torch.contiguous_format
-    network = NETWORKS[name](size).to(device, memory_format=memory_format)
+    layout = torch.channels_last if how.channels_last else torch.contiguous_format
+    network = NETWORKS[name](size).to(device, memory_format=layout)
     for weights in network.parameters():
         if weights.ndim > 1:  # some start at 0 in one library and not in another, and zeros cost a GPU less power
             nn.init.normal_(weights, std=0.02)
     batch = VOLUME if (what, device) == ("reconstruct", "cuda") else size.batch[device]
-    x = torch.rand(batch, 1, *size.pixels, device=device).to(memory_format=memory_format)
+    x = torch.rand(batch, 1, *size.pixels, device=device).to(memory_format=layout)
     t = torch.full((batch,), 500, device=device)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-4, fused=how.fused or None)
     call = torch.compile(network, dynamic=False) if how.compiled else network

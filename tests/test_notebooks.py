@@ -28,14 +28,15 @@ def literals(cell):
     return {line.targets[0].id: ast.literal_eval(line.value) for line in ast.parse(cell.source).body}
 
 
-def test_the_walkthrough_runs_without_a_trained_model(tmp_path, monkeypatch):
+@pytest.mark.parametrize("model", ["", "models/laptop_t2"], ids=["trains", "trained"])
+def test_the_walkthrough_runs(tmp_path, monkeypatch, model):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "1")
     notebook = nbformat.read(WALKTHROUGH, 4)
     parameters, *cells = code_cells(notebook)
     assert set(literals(parameters)) == {"model", "subjects", "epochs"}
     assert len(cells) == 10, "it promises ten cells"
-    parameters.source = "model, subjects, epochs = 'results/no_such_model', 2, 4"
+    parameters.source = f"model, subjects, epochs = {model!r}, 2, 4"
     nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
     drawn = [any("image/png" in output.get("data", {}) for output in cell.outputs) for cell in cells]
     assert sum(drawn) == 7, "a picture after every step"
