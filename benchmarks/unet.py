@@ -18,10 +18,8 @@ process grew. Peers that are not installed are left out: pip install -e ".[bench
 """
 
 import argparse
-import multiprocessing
 import resource
 import statistics
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +33,7 @@ from essim.plots import unet_speed
 from essim.provenance import provenance, save_figure, write_table
 from essim.train import computes_bfloat16
 from essim.unet import UNet
+from essim.workers import work_off
 
 VOLUME = 50 * 4  # slices that a GPU reconstructs at once
 STEPS = {"cpu": 1, "cuda": 10}  # in a turn: a GPU is fed while it computes
@@ -171,9 +170,10 @@ def peak_resident():
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
-def grow(what, name, size, how, device):
+def grow(contender):
     """What `peak_memory` does in the new process."""
     set_up()
+    what, name, size, how, device = contender
     if device == "cpu":
         make_work(what, name, SIZES["tiny"], how, device)[0]()  # imports, and what torch sets up once
     before = peak_resident()
@@ -186,9 +186,9 @@ def grow(what, name, size, how, device):
 
 
 def peak_memory(*contender):
-    """The most memory (MB) that the work takes, its network and optimizer included, in a process of its own."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(grow, *contender).result()
+    """The most memory (MB) that the work takes, its network and optimizer included; NaN if it is killed for it."""
+    ((_, found),) = work_off(grow, [contender], 1, died=float("nan"))
+    return found
 
 
 def race(size_name, what, names, rounds, device, compiled):

@@ -118,7 +118,8 @@ def without_steps(folder, scorer, split="val"):
 def training_length(folder, networks, scorer, *, t, draws, seed, split="val"):
     """What a shorter training would have found.
 
-    Args: networks: {training step: the `GaussianDiffusion` after it}. t, draws, seed: as in `reconstruct_set`.
+    Args: networks: {training step: the `GaussianDiffusion` after it}; what the last one makes of the cases is already
+        in the folder. t, draws, seed: as in `reconstruct_set`.
 
     Returns: a DataFrame `dataset, step, method, auprc, error`, means over a split; `error` is the mean |x - y| of
         healthy brain.
@@ -128,7 +129,9 @@ def training_length(folder, networks, scorer, *, t, draws, seed, split="val"):
         case = read_case(folder, row)
         noise = noise_seed(seed, case.subject)
         for step, diffusion in networks.items():
-            y = reconstruct_volume(diffusion, case.image, case.mask, t=t, draws=draws, seed=noise)
+            y = case.reconstruction
+            if step < max(networks):
+                y = reconstruct_volume(diffusion, case.image, case.mask, t=t, draws=draws, seed=noise)
             name = {"dataset": case.dataset, "step": step}
             error = np.abs(case.image - y)[case.scored & ~case.seg].mean()
             for method, anomaly in clean_maps(replace(case, reconstruction=y), scorer).items():

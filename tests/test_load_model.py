@@ -2,14 +2,17 @@
 
 import json
 import os
+from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
+import yaml
 from helpers import AS_IT_IS, healthy_scans, tiny
 from safetensors.torch import load_file
 
 from essim.models import load_lengths, load_model, take_trained
+from essim.settings import Preprocessing, TrainConfig
 from essim.train import train
 
 
@@ -118,6 +121,16 @@ def test_a_trained_network_is_taken_as_it_is(finished, tmp_path):
         assert path.read_bytes() == (finished / path.name).read_bytes()
     assert list(load_lengths(tmp_path / "model")) == [12]  # nothing is known of how it got there
     assert list(load_lengths(finished)) == [1, 3, 12]
+
+
+@pytest.mark.parametrize("contrast", ["t1", "t2"])
+def test_the_networks_in_the_repository_are_those_of_their_profile(tmp_path, contrast):
+    root = Path(__file__).resolve().parents[1]
+    profile = yaml.safe_load((root / "workflow/config.yaml").read_text())["profiles"]["pretrained"]
+    training = TrainConfig(seed=profile["seeds"][0], **profile["training"])
+    how = {"contrast": contrast, "training": training, "preprocessing": Preprocessing(**profile["preprocessing"])}
+    log = take_trained(root / f"{profile['networks']}_{contrast}", tmp_path, **how)
+    assert log.val_loss.min() == json.loads((tmp_path / "config.json").read_text())["val_loss"]
 
 
 @pytest.mark.parametrize(

@@ -135,7 +135,7 @@ def test_training_length(scans, diffusion, tmp_path):
     reconstruct_set(diffusion, scans, AS_IT_IS, folder, t=[500], draws=2, seed=3)
     oracle = GaussianDiffusion(nn.Identity())
     oracle.reconstruct = lambda x, **_: x
-    networks = {1: oracle, 9: diffusion}
+    networks = {1: oracle, 9: None}  # its reconstructions are there
     table = training_length(folder, networks, scorer_of_difference, t=[500], draws=2, seed=3)
     assert list(table.columns) == ["dataset", "step", "method", "auprc", "error"]
     assert table[["step", "method"]].to_numpy().tolist() == [[1, "l1"], [9, "l1"]]
