@@ -32,7 +32,7 @@ def provenance(parameters, inputs=()):
         **_revision(),
         "versions": _versions(),
         "device": _device(),
-        "inputs": {Path(path).as_posix(): _sha256(Path(path)) for path in inputs},
+        "inputs": {_name(Path(path)): _sha256(Path(path)) for path in inputs},
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
@@ -102,6 +102,12 @@ def _processor():
     except OSError:
         pass
     return platform.processor() or platform.machine()
+
+
+def _name(path):
+    """A path as it is called from the repository's root, if it lies there: the same on every machine."""
+    path = path.resolve().relative_to(ROOT) if path.resolve().is_relative_to(ROOT) else path
+    return path.as_posix()
 
 
 def _sha256(path):
