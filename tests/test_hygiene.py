@@ -22,11 +22,11 @@ CELL_LINES = 15
 
 # A module imports from the layers above it only.
 LAYERS = [
-    {"files", "kernels/median", "layouts", "metrics", "mni", "noise", "optim", "settings", "ssim", "unet", "workers"}
-    | {"augment"},
+    {"files", "kernels/median", "layouts", "metrics", "mni", "noise", "optim", "settings", "ssim", "stats", "unet"}
+    | {"augment", "workers"},
     {"align", "anatomy", "baselines", "diffusion", "kernels/cpu", "kernels/cuda", "pictures", "postprocess"}
     | {"provenance", "splits", "volumes"},
-    {"brain", "checkpoints", "checks", "models", "slices", "viewer"},
+    {"brain", "checkpoints", "checks", "detection", "models", "slices", "viewer"},
     {"datasets", "registration"},
     {"cases", "ensemble", "finding", "lesions", "qc", "scanner", "train"},
     {"cohort", "plots", "prepare", "score", "study"},
