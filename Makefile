@@ -16,7 +16,7 @@ SNAKEMAKE = $(BIN)/snakemake --profile $(WHERE) $(DRY)
 SETTINGS = profile=$(PROFILE) $(if $(SEEDS),seeds="[$(SEEDS)]") $(if $(DATA),source="$(DATA)")
 NOTEBOOKS = $(wildcard notebooks/*.ipynb notebooks/walkthrough/*.ipynb)
 
-.PHONY: help env reproduce smoke figures test bench verify tolerances reference networks lab lint strip lock clean
+.PHONY: help env reproduce smoke figures report test bench verify tolerances reference networks lab lint strip lock clean
 
 help: ## Say what there is (this list)
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -41,6 +41,10 @@ smoke: .venv/stamp ## The whole study in minutes, as small as it can be
 
 figures: .venv/stamp ## Draw the figures again, and run first what they need
 	+@$(SNAKEMAKE) --forcerun figures --config $(SETTINGS)
+
+# Scans of one's own have their results in a folder of their name.
+report: .venv/stamp ## Put the finished study on one page to read offline: results/<profile>/report.html
+	@$(BIN)/python workflow/report.py $(PROFILE) $(RESULTS)$(addprefix -,$(basename $(notdir $(realpath $(DATA)))))
 
 # Without a GPU, Triton's kernels are tested in its interpreter. It is no part of the environment, which a CUDA build of
 # torch brings its own version to, and which is smaller by a gigabyte without.

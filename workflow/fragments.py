@@ -1,0 +1,194 @@
+"""One executed notebook as a piece of HTML that loads nothing, for any page of the study.
+
+In: a notebook as nbformat reads it, every cell run. Out: HTML whose pictures are PNG within it, whose formulas are
+MathML, whose headings have ids, with code folded away. `page.css` has its style, `HIGHLIGHTING` the code's colours.
+"""
+
+import copy
+import re
+import sys
+from functools import cache
+from html import escape, unescape
+from html.parser import HTMLParser
+
+sys.modules["rfc3987_syntax"] = None  # takes seconds to import; see run_notebook.py
+
+import nbformat
+from latex2mathml.converter import convert
+from nbconvert import HTMLExporter
+from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+from nbconvert.preprocessors import CoalesceStreamsPreprocessor
+from pygments.formatters import HtmlFormatter
+from traitlets.config import Config
+
+HIGHLIGHTING = HtmlFormatter().get_style_defs(".highlight")
+KINDS = ["text/html", "text/markdown", "image/png", "text/plain"]  # of an output, the first that there is
+LIVE = re.compile(r"<(script|iframe|object|embed)\b", re.IGNORECASE)
+SUMMARIES = {"parameters": "Parameters, as the notebook has them", "injected-parameters": "Parameters of this run"}
+
+# LaTeX that latex2mathml doesn't know, in words that it does. The rest stands there as text (see `mathml`).
+REWRITES = {
+    r"\\(?:mathop|operatorname\*)\s*\{(?:\\mathrm\s*\{)?(\w+)\}?\}": r"\\operatorname{\1}",
+    r"\\(arg|argmax|argmin|std|var)(?![A-Za-z])": r"\\operatorname{\1}",
+    r"(\\(?:begin|end)\{)aligned\}": r"\1split}",
+    r"\\(math(?:bb|bf|cal|frak|scr))\s+([A-Za-z])": r"\\\1{\2}",  # with braces it takes the letter that browsers have
+    r"\\[lr]Vert(?![A-Za-z])": r"\\|",  # as high as in TeX, not as what is within
+    r"\\!": "",
+}
+
+CELLS = """
+{%- extends "base/display_priority.j2" -%}
+{%- block markdowncell -%}
+{{ cell.source | markdown2html }}
+{%- endblock -%}
+{%- block input -%}
+<details class="code"><summary>{{ cell.metadata.summary }}</summary>
+{{ cell.source | highlight_code(metadata=cell.metadata) }}
+</details>
+{%- endblock -%}
+{%- block stream -%}<pre class="output">{{ output.text | ansi2html }}</pre>{%- endblock -%}
+{%- block data_html -%}<div class="output wide">{{ output.data["text/html"] }}</div>{%- endblock -%}
+{%- block data_markdown -%}{{ output.data["text/markdown"] | markdown2html }}{%- endblock -%}
+{%- block data_png -%}
+<img src="data:image/png;base64,{{ output.data["image/png"] | replace("\n", "") }}" alt="{{ cell.metadata.alt | e }}">
+{%- endblock -%}
+{%- block data_text -%}<pre class="output">{{ output.data["text/plain"] | ansi2html }}</pre>{%- endblock -%}
+"""
+
+
+class Prose(IPythonRenderer):
+    """nbconvert's markdown with formulas as MathML, headings with ids that start with `name`, tables that scroll.
+
+    Headings are a level lower than in the notebook, whose title is not the page's. `headings`: [(level, id, HTML)].
+    """
+
+    def __init__(self, name):
+        super().__init__(escape=False)
+        self.name, self.headings = escape(name), []
+
+    def heading(self, text, level, **attributes):
+        anchor = self.name + "." + "-".join(re.findall(r"\w+", plain(text).lower()))
+        taken = {known for _, known, _ in self.headings}
+        number = next(n for n in range(1, len(taken) + 2) if (f"{anchor}-{n}" if n > 1 else anchor) not in taken)
+        anchor += f"-{number}" if number > 1 else ""
+        self.headings.append((level, anchor, text))
+        return f'<h{level + 1} id="{anchor}">{text}</h{level + 1}>\n'
+
+    def inline_math(self, body):
+        return mathml(body, "inline")
+
+    def block_math(self, body):
+        return f'<span class="formula">{mathml(body, "block")}</span>'
+
+    def latex_environment(self, name, body):
+        return self.block_math(f"\\begin{{{name}}}{body}\\end{{{name}}}")
+
+    def table(self, text):
+        return f'<div class="wide"><table>\n{text}</table></div>\n'
+
+
+def mathml(formula, display):
+    """LaTeX as a `<math>` element; as it is written, in `<code>`, where latex2mathml has no word for a part of it."""
+    said = formula
+    for pattern, words in REWRITES.items():
+        said = re.sub(pattern, words, said)
+    try:
+        converted = convert(said, display=display)
+    except Exception:  # its errors have no class in common
+        converted = "\\"
+    if re.search(r"\\|>&<", converted):  # it passes on what it doesn't know
+        return f"<code>{escape(formula.strip())}</code>"
+    return converted
+
+
+def read_executed(path):
+    """An executed notebook; a ValueError that names it unless every cell ran and ended well."""
+    notebook = nbformat.read(path, 4)
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
+    for output in (output for cell in cells for output in cell.outputs if output.output_type == "error"):
+        said = f"{output.ename}: {output.evalue}".strip().splitlines()[0]
+        raise ValueError(f"{path}: a cell of this notebook failed ({said}); run `make reproduce` until it ends well.")
+    if not all(cell.execution_count for cell in cells):
+        raise ValueError(f"{path}: this notebook has not run to its end; let `make reproduce` finish first.")
+    return notebook
+
+
+def fragment(notebook, name):
+    """One executed notebook as HTML, code folded away, without progress bars and without what needs a running Jupyter.
+
+    Args:
+        notebook: nbformat's, version 4. name: of its run (`06_evaluate_ms`), unique on the page: all ids start with it.
+
+    Returns:
+        A `<section id=name>` that loads nothing from elsewhere, and its headings [(level, id, HTML)], the title first.
+
+    Raises ValueError, naming the run and the address, where a cell would load something.
+    """
+    markdown = MarkdownWithMath(renderer=Prose(name))
+    _exporter().register_filter("markdown2html", markdown.render)
+    html, _ = _exporter().from_notebook_node(_tidy(notebook))
+    for address in loads(html):
+        raise ValueError(f"{name}: a cell loads {address}, and the page must open without a network; embed it instead.")
+    return f'<section class="notebook" id="{escape(name)}">\n{html}\n</section>\n', markdown.renderer.headings
+
+
+@cache  # of its template
+def _exporter():
+    return HTMLExporter(raw_template=CELLS, config=Config({"NbConvertBase": {"display_data_priority": KINDS}}))
+
+
+def loads(html):
+    """The addresses that a browser would load to show a page, data within it apart. Links to click don't count."""
+    found = []
+
+    class Reader(HTMLParser):
+        def handle_starttag(self, tag, attributes):
+            of = {"link": {"href"}, "object": {"data"}, "image": {"href", "xlink:href"}}.get(tag, set())
+            values = dict(attributes)
+            found.extend(values[name] for name in values.keys() & (of | {"src", "srcset", "poster", "background"}))
+            found.extend(re.findall(r"url\(([^)]*)\)", values.get("style") or ""))
+
+    Reader().feed(html)
+    for sheet in re.findall(r"<style.*?</style>", html, re.DOTALL):
+        found.extend(re.findall(r"url\(([^)]*)\)|@import ([^;]*)", sheet))
+    return [address for address in found if not str(address).startswith("data:")]
+
+
+def _tidy(notebook):
+    """A copy with what a reader has no use for left out, and what the template says of a cell in its metadata."""
+    notebook, heading = copy.deepcopy(notebook), ""
+    notebook.cells = [cell for cell in notebook.cells if cell.source.strip()]
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            heading = [heading, *re.findall(r"^#+ +(.+)", cell.source, re.MULTILINE)][-1]
+        if cell.cell_type == "code":
+            CoalesceStreamsPreprocessor().preprocess_cell(cell, {}, 0)
+            cell.outputs = [output for output in cell.outputs if _shows(output)]
+            tags = [SUMMARIES[tag] for tag in cell.metadata.get("tags", []) if tag in SUMMARIES]
+            cell.metadata["summary"] = (tags or [f"Code ({len(cell.source.splitlines())} lines)"])[0]
+            cell.metadata["alt"] = f"Figure: {heading}"
+    return notebook
+
+
+def _shows(output):
+    """Whether there is something to see; takes progress bars out of a stream, and pandas' style out of its tables."""
+    if output.output_type == "stream":
+        bar = re.compile(r"\d+%\|")
+        output.text = "\n".join(line for line in output.text.splitlines() if not bar.search(line)).strip("\n")
+        return bool(output.text.strip())
+    output.output_type = "display_data"  # the result of a cell looks no different
+    live = {"application/vnd.jupyter.widget-view+json", "application/javascript"}
+    html = output.data.get("text/html", "")
+    if "text/html" in output.data:
+        output.data["text/html"] = re.sub(r"<style scoped>.*?</style>", "", html, flags=re.DOTALL)
+    return not live & output.data.keys() and not LIVE.search(html) and bool(set(KINDS) & output.data.keys())
+
+
+def prose(text, name):
+    """Markdown as HTML; ids of its headings start with `name`."""
+    return MarkdownWithMath(renderer=Prose(name)).render(text)
+
+
+def plain(html):
+    """The text of some HTML."""
+    return unescape(re.sub(r"<[^>]+>", "", html))
