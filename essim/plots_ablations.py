@@ -46,6 +46,12 @@ def _bars(part, score):
     return np.nan_to_num([part[score] - part[f"{score}_low"], part[f"{score}_high"] - part[score]]).clip(min=0)
 
 
+def _levels(table):
+    """The methods that the choice doesn't touch: they have one value only."""
+    counts = table.groupby("method").value.nunique()
+    return set(counts.index[counts == 1])
+
+
 def _places(values, log):
     """Where on the axis each value stands: {value: x}; words a step beyond the numbers."""
     numbers = pd.to_numeric(pd.Series(values), errors="coerce")
@@ -70,8 +76,7 @@ def over_values(table, study, axis_label, *, log=False, score="auprc", dots=None
     """
     datasets, looks = list(table.dataset.unique()), _looks(table.method.unique())
     numbers = pd.to_numeric(table.value, errors="coerce")
-    counts = table.groupby("method").value.nunique()
-    levels = counts.index[counts == 1]
+    levels = _levels(table)
     place = _places(table.value[~table.method.isin(levels)].unique(), log)
     figure, axes = new_figure(1, len(datasets), 2.5 * len(datasets), 3)
     for axis, name in zip(axes[0], datasets, strict=True):
@@ -105,23 +110,26 @@ def over_values(table, study, axis_label, *, log=False, score="auprc", dots=None
 
 
 def over_categories(tables, study):
-    """The scores of values that are words, a panel a pathology and score.
+    """The scores of values that are words, a panel a pathology and score; a method with one value only is a level.
 
     Args: tables: {score: `essim.choices.means` of it}, a row of panels each. study: the study's value.
     """
     first = next(iter(tables.values()))
-    datasets, values = list(first.dataset.unique()), list(dict.fromkeys(pd.concat(tables).value))
-    looks = _looks(first.method.unique())
-    height = 0.6 + (0.14 + 0.12 * len(looks)) * len(values)
+    datasets, looks, levels = list(first.dataset.unique()), _looks(first.method.unique()), _levels(first)
+    rows = [method for method in looks if method not in levels]
+    values = list(first[first.method.isin(rows)].value.unique())
+    height = 0.6 + (0.16 + 0.11 * len(rows)) * len(values)
     figure, axes = new_figure(len(tables), len(datasets), 2.2 * len(datasets) + 1.6, height * len(tables) + 0.5,
                               sharey=True)  # fmt: skip
-    shifts = np.linspace(-0.3, 0.3, len(looks)) if len(looks) > 1 else [0]
-    shifts = dict(zip(looks, shifts, strict=True))
+    shifts = dict(zip(rows, np.linspace(-0.3, 0.3, len(rows)) if len(rows) > 1 else [0.0], strict=True))
     for (row, (score, table)), (column, name) in itertools.product(enumerate(tables.items()), enumerate(datasets)):
         axis = axes[row, column]
         axis.axhline(values.index(study), **MARKED)
         for (method, split), part in table[table.dataset == name].groupby(["method", "split"], sort=False):
             _, colour, marker = looks[method]
+            if method in levels:
+                axis.axvline(part[score].item(), color=colour, linestyle="-" if split == "test" else "--")
+                continue
             y = part.value.map(values.index) + shifts[method]
             look = {"color": colour, "marker": marker, "linestyle": ""}
             if split == "test":

@@ -68,3 +68,12 @@ def test_gains():
     axis = drawn(plots_ablations.gains(table)).axes[0]
     labels = [text.get_text() for text in axis.get_yticklabels()]
     assert len(labels) == 2 and labels[0].startswith("draws: ") and labels[0].endswith("(l1, AUPRC)")
+
+
+def test_what_a_choice_does_not_touch_is_a_level_beside_categories():
+    table = means(pd.concat([scores(["8 windows", "2 windows", "up to 4"], ["adaptive"]), scores(["no window"], ["l1"])]))
+    axis = drawn(plots_ablations.over_categories({"auprc": table}, "8 windows")).axes[0]
+    assert [text.get_text() for text in axis.get_yticklabels()] == ["8 windows", "2 windows", "up to 4"]
+    upright = [line.get_xdata()[0] for line in axis.lines if list(line.get_ydata()) == [0, 1]]
+    expected = table[(table.method == "l1") & (table.dataset == "tumour")].auprc
+    assert sorted(upright) == pytest.approx(sorted(expected))
