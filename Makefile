@@ -14,9 +14,10 @@ DRY := $(if $(findstring n,$(firstword -$(MAKEFLAGS))),--dry-run)
 WHERE = $(if $(CLUSTER),workflow/profiles/$(CLUSTER),workflow/profiles/local --cores $(JOBS))
 SNAKEMAKE = $(BIN)/snakemake --profile $(WHERE) $(DRY)
 SETTINGS = profile=$(PROFILE) $(if $(SEEDS),seeds="[$(SEEDS)]") $(if $(DATA),source="$(DATA)")
-NOTEBOOKS = $(wildcard notebooks/*.ipynb notebooks/walkthrough/*.ipynb)
+NOTEBOOKS = $(wildcard notebooks/*.ipynb notebooks/*/*.ipynb)
 
-.PHONY: help env reproduce smoke figures report test bench verify tolerances reference networks lab lint strip lock clean
+.PHONY: help env reproduce smoke figures ablations report test bench verify tolerances reference networks lab lint strip \
+  lock clean
 
 help: ## Say what there is (this list)
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -41,6 +42,11 @@ smoke: .venv/stamp ## The whole study in minutes, as small as it can be
 
 figures: .venv/stamp ## Draw the figures again, and run first what they need
 	+@$(SNAKEMAKE) --forcerun figures --config $(SETTINGS)
+
+# Networks that come trained know many noising steps: without a PROFILE of the caller's, it is theirs.
+ablations: PROFILE := $(if $(filter file,$(origin PROFILE)),pretrained,$(PROFILE))
+ablations: .venv/stamp ## What each choice of the study does, one figure each, nothing trained (PROFILE=pretrained)
+	+@$(SNAKEMAKE) ablations --config $(SETTINGS)
 
 # Scans of one's own have their results in a folder of their name.
 report: .venv/stamp ## Put the finished study on one page to read offline: results/<profile>/report.html

@@ -127,6 +127,47 @@ class Figures(_Parameters):
     datasets: Annotated[list[Dataset], Field(min_length=1)]
 
 
+class _OneChoice(_Ensemble):
+    """An ablation: what it takes from the study; each adds the values of the choice that it tries."""
+
+    results: Path
+    datasets: Annotated[list[Dataset], Field(min_length=1)]
+
+
+class NoisingSteps(_OneChoice):
+    t: Steps
+    seed: Count
+    steps: Annotated[list[Steps], Field(min_length=1)]
+    predictions: PositiveInt
+
+
+class NoiseDraws(_OneChoice, _Reconstruction):
+    draw_counts: Annotated[list[PositiveInt], Field(min_length=1)]
+
+
+class Windows(_OneChoice):
+    window_counts: Annotated[list[PositiveInt], Field(min_length=1)]
+    widest: Sigmas
+
+
+class Temperature(_OneChoice):
+    temperatures: Annotated[list[PositiveFloat], Field(min_length=1)]
+
+
+class PostProcessing(_OneChoice):
+    pass
+
+
+class Resolution(_OneChoice):
+    factors: Annotated[list[PositiveInt], Field(min_length=1)]
+
+
+class Choices(_Parameters):
+    results: Path
+    datasets: Annotated[list[Dataset], Field(min_length=1)]
+    ablations: Annotated[list[str], Field(min_length=1)]
+
+
 MODELS = {
     "01_cohort": Cohort,
     "02_train": Train,
@@ -137,6 +178,13 @@ MODELS = {
     "06_evaluate": Evaluate,
     "98_spread": Spread,
     "99_figures": Figures,
+    "ablations/a_noising_steps": NoisingSteps,
+    "ablations/b_noise_draws": NoiseDraws,
+    "ablations/c_windows": Windows,
+    "ablations/d_temperature": Temperature,
+    "ablations/e_post_processing": PostProcessing,
+    "ablations/f_resolution": Resolution,
+    "ablations/z_choices": Choices,
 }
 
 # pydantic speaks of JSON, a notebook's reader thinks of Python.

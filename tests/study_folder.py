@@ -27,9 +27,9 @@ class Study:
         both = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
         return subprocess.run(self.command(*words, config=config), **where, **both, check=False)
 
-    def plan(self, config=()):
+    def plan(self, *words, config=()):
         """What a run would do: {rule: number of jobs}."""
-        done = self.run("--dry-run", config=config)
+        done = self.run("--dry-run", *words, config=config)
         assert done.returncode == 0, done.stdout
         plan = {rule: int(jobs) for rule, jobs in re.findall(r"^(\w+) +(\d+)$", done.stdout, re.MULTILINE)}
         assert plan or "Nothing to be done" in done.stdout, done.stdout

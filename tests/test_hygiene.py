@@ -16,7 +16,7 @@ from essim import params
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").rglob("*.ipynb"))
-STEPS = [path for path in NOTEBOOKS if path.parent.name == "notebooks"]
+STEPS = [path for path in NOTEBOOKS if path.parent.name != "walkthrough"]
 MODULES = sorted((ROOT / "essim").rglob("*.py"))
 CELL_LINES = 15
 
@@ -30,10 +30,16 @@ LAYERS = [
     {"datasets", "registration"},
     {"cases", "ensemble", "finding", "lesions", "qc", "scanner", "train"},
     {"cohort", "plots", "prepare", "score", "study"},
-    {"params"},
+    {"ablations", "params", "plots_ablations"},
+    {"choices"},
 ]
 COHORT = {"anatomy", "cohort", "lesions", "mni", "scanner"}  # the cohort knows nothing of the method
-QUIET = {"files", "params", "pictures", "plots", "provenance", "settings"}  # decide nothing that a step computes
+QUIET = {"files", "params", "pictures", "plots", "plots_ablations", "provenance"} | {"settings"}
+
+
+def step(path):
+    """What the graph and the parameters call a notebook."""
+    return path.relative_to(ROOT / "notebooks").with_suffix("").as_posix()
 
 
 def named(paths):
@@ -59,7 +65,7 @@ def tracked_texts():
 
 
 def test_all_notebooks_of_the_study_are_there():
-    assert {path.stem for path in STEPS} == set(params.MODELS)
+    assert {step(path) for path in STEPS} == set(params.MODELS)
 
 
 @named(NOTEBOOKS)
@@ -90,8 +96,8 @@ def test_one_cell_of_plain_literals_holds_the_parameters(path):
     for statement in ast.parse(tagged[0].source).body:
         assert isinstance(statement, ast.Assign) and len(statement.targets) == 1
         values[statement.targets[0].id] = ast.literal_eval(statement.value)
-    params.check(path.stem, values)  # the defaults are valid, none is missing, none is unknown
-    assert f'start("{path.stem}", globals())' in cells[1].source, "the second code cell validates"
+    params.check(step(path), values)  # the defaults are valid, none is missing, none is unknown
+    assert f'start("{step(path)}", globals())' in cells[1].source, "the second code cell validates"
 
 
 # Versions
@@ -192,15 +198,16 @@ def test_imports_go_one_way():
 
 @named(STEPS)
 def test_the_graph_knows_what_a_notebook_uses(path):
-    text = (ROOT / "workflow/Snakefile").read_text()
-    listed = set(re.search(rf'"{path.stem}": "([a-z/ ]*)",', text)[1].split())
+    graph = "ablations.smk" if step(path).startswith("ablations/") else "Snakefile"
+    text = (ROOT / "workflow" / graph).read_text()
+    listed = set(re.search(rf'"{step(path)}": "([a-z/ ]*)",', text)[1].split())
     assert all((ROOT / f"essim/{name}.py").is_file() for name in listed)
     waiting, used = imports("\n".join(cell.source for cell in code_cells(path))) - QUIET, set()
     while waiting:
         name = waiting.pop()
         used.add(name)
         waiting |= imports((ROOT / f"essim/{name}.py").read_text()) - QUIET - used
-    assert used == listed - QUIET, "workflow/Snakefile, MODULES"
+    assert used == listed - QUIET, f"workflow/{graph}, MODULES"
 
 
 def test_the_public_names_are_there():

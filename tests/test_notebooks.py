@@ -1,4 +1,4 @@
-"""The walkthrough runs by itself; the notebooks' defaults are the laptop profile's; their figures can be drawn.
+"""The walkthrough runs by itself; the notebooks' defaults are a profile's; their figures can be drawn.
 
 That every notebook of the study runs is shown by the smoke run of the graph (test_workflow.py, test_smoke.py).
 """
@@ -15,7 +15,8 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").rglob("*.ipynb"))
-STEPS = [path for path in NOTEBOOKS if path.parent.name == "notebooks"]
+STEPS = [path for path in NOTEBOOKS if path.parent.name != "walkthrough"]
+ABLATIONS = [path for path in STEPS if path.parent.name == "ablations"]
 WALKTHROUGH = ROOT / "notebooks/walkthrough/the_method_in_ten_cells.ipynb"
 
 
@@ -46,8 +47,10 @@ def test_the_walkthrough_runs(tmp_path, monkeypatch, model):
 
 
 @pytest.mark.parametrize("path", STEPS, ids=[path.stem for path in STEPS])
-def test_the_defaults_are_the_laptop_profile(path):
-    profile = yaml.safe_load((ROOT / "workflow/config.yaml").read_text())["profiles"]["laptop"]
+def test_the_defaults_are_a_profile(path):
+    """The laptop's; an ablation's are those of the networks that come trained, as `make ablations` has it."""
+    profiles = yaml.safe_load((ROOT / "workflow/config.yaml").read_text())["profiles"]
+    profile = profiles["pretrained" if path in ABLATIONS else "laptop"]
     known = {"data": profile["data"], "results": profile["results"], "datasets": list(profile["sets"])}
     known |= {name: profile[name] for name in ("preprocessing", "temperature")}
     known |= {"sigmas": profile["ablation_sigmas" if path.stem == "04_kernel_ablation" else "sigmas"]}
@@ -55,6 +58,7 @@ def test_the_defaults_are_the_laptop_profile(path):
     known |= {"training": {"seed": seed} | profile["training"], "seed": seed}
     known |= {"network": profile["networks"]}
     known |= profile["reconstruction"] | (profile["cohort"] if path.stem == "01_cohort" else {})
+    known |= profile["ablations"] | {"ablations": [other.stem for other in ABLATIONS[:-1]]}
     known |= {"cache": f"{profile['results']}/cache", "shares": profile["healthy_shares"]}
     known |= {"runs": [{"seed": 0, "fold": 0, "results": profile["results"]}]}
     known["runs"] += [{"seed": s, "fold": 0, "results": f"{profile['results']}-seed{s}"} for s in (1, 2)]  # SEEDS=0,1,2

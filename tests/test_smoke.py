@@ -1,23 +1,56 @@
-"""The real thing: every notebook of the study, every table and figure, with the smoke profile."""
+"""The real thing: every notebook of the study, every table and figure, with the smoke profile; then the ablations."""
 
 import json
 import shutil
 
+import pandas as pd
+import pytest
 from study_folder import ROOT, Study
 
 
-def test_the_smoke_study_runs(tmp_path):
-    study = Study(tmp_path)
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """The study, run to its end."""
+    study = Study(tmp_path_factory.mktemp("study"))
     for name in ("workflow", "essim", "notebooks"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_*"))
+        shutil.copytree(ROOT / name, study.folder / name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_*"))
     done = study.run()
     assert done.returncode == 0, done.stdout[-5000:]
+    return study
+
+
+def test_the_smoke_study_runs(study):
     assert study.plan() == {}
-    results = tmp_path / "results/smoke"
+    results = study.folder / "results/smoke"
     main = (results / "tables/main.csv").read_text()
     for name in ("tumour", "stroke"):
         assert name in main
     for record in results.glob("tables/*.json"):
         assert {"parameters", "revision", "versions", "inputs"} <= set(json.loads(record.read_text()))
     assert len(list(results.glob("figures/*.pdf"))) == len(list(results.glob("figures/*.png"))) > 5
-    assert not list(tmp_path.rglob("*checkpoint.pt"))
+    assert not list(study.folder.rglob("*checkpoint.pt"))
+
+
+def test_the_ablations_run_on_what_is_there(study):
+    plan = {"ablate": 6, "choices": 1, "ablations": 1}
+    assert study.plan("ablations") == plan, "nothing of the study is made again"
+    done = study.run("ablations")
+    assert done.returncode == 0, done.stdout[-5000:]
+    assert study.plan("ablations") == {} and study.plan() == {}
+    home = study.folder / "results/smoke/ablations"
+    names = {path.stem for path in (study.folder / "notebooks/ablations").glob("[a-y]_*.ipynb")}
+    for kind in ("tables", "choices", "figures"):
+        assert names <= {path.stem for path in (home / kind).iterdir()}
+    choices = pd.read_csv(home / "tables/choices.csv", dtype={"study": str, "chosen": str})
+    assert set(choices.dataset) == {"tumour", "stroke"}
+    kept = choices[choices.study == choices.chosen]
+    assert (kept.gain == 0).all()
+    assert choices.set_index("choice").study["t"].unique() == ["500"]
+    written = (home / "tables/choices.md").read_text()
+    assert all(name in written for name in choices.choice)
+
+    config = study.read_config()
+    config["profiles"]["smoke"]["ablations"]["temperatures"] = [0.5]
+    study.write_config(config)
+    assert study.plan("ablations") == {"ablate": 1, "choices": 1, "ablations": 1}, "the others are kept"
+    assert study.plan() == {}, "and the study too"

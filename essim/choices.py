@@ -1,0 +1,87 @@
+"""Which value of a choice the validation parts take, and what that gives on the test parts.
+
+In: a score table of essim.ablations, one row a patient, value and method. Out: means with intervals; one row a method
+and set that sets the value chosen on the validation parts against the study's own; the same in words.
+Paper: section 3 (the choices of the study).
+"""
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from essim.ablations import label
+from essim.study import regret
+
+NAMES = {"auprc": "AUPRC", "dice": "Dice"}
+
+
+def interval(values, level=0.95, resamples=2000, seed=0):
+    """(low, high) of the mean over subjects: BCa bootstrap, seeded; NaN for fewer than two values."""
+    values = np.asarray(values, float)
+    if len(values) < 2:
+        return float("nan"), float("nan")
+    if np.ptp(values) == 0:
+        return float(values[0]), float(values[0])
+    options = {"confidence_level": level, "n_resamples": resamples, "method": "BCa"}
+    found = stats.bootstrap((values,), np.mean, rng=np.random.default_rng(seed), **options).confidence_interval
+    return float(found.low), float(found.high)
+
+
+def means(scores, score="auprc"):
+    """Mean and interval over the subjects: columns dataset, split, value, method, <score>, <score>_low, _high."""
+    keys = ["dataset", "split", "value", "method"]
+    rows = []
+    for names, part in scores.dropna(subset=score).groupby(keys, sort=False):
+        low, high = interval(part[score])
+        numbers = {score: part[score].mean(), f"{score}_low": low, f"{score}_high": high}
+        rows.append(dict(zip(keys, names, strict=True)) | numbers)
+    return pd.DataFrame(rows)
+
+
+def chosen(scores, study, method, score="auprc"):
+    """The one value for all sets with the lowest regret on the validation parts (see `essim.study.regret`).
+
+    `study` is the value that the study has: of several that are as good it is taken.
+    """
+    part = scores[(scores.split == "val") & (scores.method == method)]
+    values = list(dict.fromkeys([label(study), *part.value]))
+    table = part.groupby(["dataset", "value"], sort=False)[score].mean().reset_index()
+    lost = regret(table.rename(columns={"value": "method"}), values, score).set_index("method").regret
+    return lost.reindex(values).idxmin()
+
+
+def choice(scores, what, study, methods, score="auprc"):
+    """What the validation parts choose, and what that gives on the test parts: one row a method and set.
+
+    Args: scores: as from `measure`. what: the choice's name. study: the value that the study has.
+
+    Returns: columns choice, score, method, study, chosen, dataset, at_study, at_chosen (means on the test part), gain,
+        gain_low, gain_high (of chosen - study, patient by patient), subjects.
+    """
+    study, rows = label(study), []
+    for method in methods:
+        value = chosen(scores, study, method, score)
+        part = scores[(scores.split == "test") & (scores.method == method)]
+        for dataset, group in part.groupby("dataset", sort=False):
+            wide = group.pivot(index="subject", columns="value", values=score)[list({study, value})].dropna()
+            gain = wide[value] - wide[study]
+            key = {"choice": what, "score": score, "method": method, "study": study, "chosen": value}
+            numbers = {"at_study": wide[study].mean(), "at_chosen": wide[value].mean(), "gain": gain.mean()}
+            numbers |= dict(zip(("gain_low", "gain_high"), interval(gain), strict=True))
+            rows.append(key | {"dataset": dataset} | numbers | {"subjects": len(gain)})
+    return pd.DataFrame(rows)
+
+
+def sentences(choices):
+    """`choice`'s table in words, one sentence a method and score."""
+    said = []
+    for (score, method, study, value), part in choices.groupby(["score", "method", "study", "chosen"], sort=False):
+        start = f"{method}: the validation parts choose {value}"
+        if value == study:
+            sets = ", ".join(f"{row.at_study:.3f} ({row.dataset})" for row in part.itertuples())
+            said.append(f"{start}, as the study has it; {NAMES[score]} on the test parts: {sets}.")
+            continue
+        sets = [f"{r.gain:+.3f} [{r.gain_low:+.3f}, {r.gain_high:+.3f}] ({r.dataset})" for r in part.itertuples()]
+        change = f"that changes {NAMES[score]} on the test parts by {', '.join(sets)}"
+        said.append(f"{start}, the study has {study}; {change}.")
+    return said

@@ -1,0 +1,248 @@
+"""One choice changed: what is tried, how it is scored, and which value is taken."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from helpers import slab, write_cases
+
+from essim import ablations, choices
+from essim.ablations import (
+    SPECKS,
+    grow,
+    label,
+    learned,
+    measure,
+    over_draws,
+    over_factors,
+    over_steps,
+    post_processing,
+    shrink,
+    slicewise_map,
+    window_sets,
+)
+from essim.cases import Case, noise_seed, reconstruct_volume
+from essim.ensemble import ensemble_map, l1_map
+from essim.study import score_set, without_steps
+
+SHAPE = (16, 14, 12)
+
+
+@pytest.fixture
+def case():
+    image = np.random.default_rng(0).random(SHAPE).astype(np.float32)
+    mask = np.ones(SHAPE, bool)
+    return Case("ms", "a", "val", image, np.zeros_like(image), mask, slab(3), mask)
+
+
+def scorer(case):
+    x, y, _ = case.tensors()
+    return {"l1": l1_map(x, y)}
+
+
+# --- t
+
+
+def models(folder, *ranges):
+    for number, t_range in enumerate(ranges):
+        (folder / f"t{number + 1}").mkdir()
+        training = {"t_range": t_range, "timesteps": 1000}
+        (folder / f"t{number + 1}/config.json").write_text(json.dumps({"training": training}))
+    return [folder / f"t{number + 1}" for number in range(len(ranges))]
+
+
+def test_steps_that_a_network_has_not_learned_are_left_out(tmp_path):
+    two = models(tmp_path, [100, 700], [300, 900])
+    known, sentence = learned(two, [[200], [300], [250, 500], [700], [701]])
+    assert known == [[300], [700]]
+    assert sentence.endswith("learned t from 300 to 700; left out: t = 200; 250, 500; 701.") and str(two[1]) in sentence
+
+
+def test_a_network_without_a_range_has_learned_every_step(tmp_path):
+    assert learned(models(tmp_path, None), [[1], [1000]]) == ([[1], [1000]], "")
+
+
+def test_no_step_that_is_learned_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match="learned t from 400 to 600, none of `steps` lies there; choose"):
+        learned(models(tmp_path, [400, 600]), [[399], [500, 601]])
+
+
+def test_over_steps_reconstructs_as_the_study_does(case, diffusion):
+    variants = over_steps({"ms": diffusion}, scorer, [[500], [250, 500, 750]], predictions=3, seed=7)
+    found = {label(value): anomaly for value, _, anomaly in variants(case)}
+    for t, draws in (([500], 3), ([250, 500, 750], 1)):
+        y = reconstruct_volume(diffusion, case.image, case.mask, t=t, draws=draws, seed=noise_seed(7, "a"))
+        assert torch.equal(found[label(t)], scorer(replace(case, reconstruction=y))["l1"])
+
+
+def test_predictions_must_be_shared_evenly(diffusion):
+    with pytest.raises(ValueError, match="predictions must be a multiple of 3 to be shared by t = 250, 500, 750"):
+        over_steps({"ms": diffusion}, scorer, [[250, 500, 750]], predictions=4, seed=0)
+
+
+# --- noise draws
+
+
+def test_the_first_n_draws_are_averaged(case, diffusion):
+    """What is scored is x - y, in which the mean of the draws is seen again."""
+
+    def difference(case):
+        x, y, _ = case.tensors()
+        return {"raw": x - y}
+
+    variants = list(over_draws({"ms": diffusion}, difference, [1, 2, 4], t=[500], seed=0)(case))
+    maps = {label(value): anomaly for value, _, anomaly in variants}
+    draws = [maps[f"draw {n}"] for n in (1, 2, 3, 4)]
+    for n in (1, 2, 4):
+        torch.testing.assert_close(maps[f"{n}"], torch.stack(draws[:n]).mean(0), rtol=0, atol=1e-6)
+    assert (draws[0] - draws[1]).abs().max() > 1e-3, "another draw is other noise"
+
+
+def test_single_draws_are_for_the_validation_part(case, diffusion):
+    variants = over_draws({"ms": diffusion}, scorer, [1, 2], t=[500], seed=0)
+    assert [value for value, _, _ in variants(replace(case, split="test"))] == [1, 2]
+
+
+# --- windows
+
+
+def test_window_sets():
+    sets = window_sets([0.3, 0.5, 0.7], [1, 2, 3, 5], [0.7, 1.5])
+    assert sets == {
+        "3 windows": [0.3, 0.5, 0.7],
+        "1 window": [0.5],
+        "2 windows": [0.3, 0.7],
+        "5 windows": [0.3, 0.4, 0.5, 0.6, 0.7],
+        "up to \u03c3 = 1.5": [0.3, 0.9, 1.5],
+    }
+
+
+def test_flat_windows_score_slice_by_slice():
+    generator = torch.Generator().manual_seed(0)
+    x, y = (torch.rand(1, 1, *SHAPE, generator=generator) for _ in range(2))
+    y[..., 3] *= 0.1  # a slice whose own range is another one than the volume's
+    mask = torch.ones_like(x, dtype=torch.bool)
+    mask[..., :4, :, :] = False
+    options = {"sigmas": [0.5, 1.1], "temperature": 0.7}
+    found = slicewise_map(x, y, mask=mask, **options)
+    span = max((x.max() - x.min()).item(), (y.max() - y.min()).item())
+    for z in range(SHAPE[2]):
+        one = ensemble_map(x[..., z], y[..., z], mask=mask[..., z], data_range=span, **options)
+        torch.testing.assert_close(found[..., z], one, rtol=0, atol=1e-6)
+    volume = ensemble_map(x, y, mask=mask, **options)
+    assert (found - volume).abs().max() > 0.01, "two dimensions are not three"
+
+
+# --- resolution
+
+
+def test_shrink_and_grow_by_hand():
+    volume = np.arange(4 * 4 * 5, dtype=float).reshape(4, 4, 5)
+    small = shrink(volume, 2)
+    assert small.shape == (2, 2, 3)
+    assert small[0, 1, 0] == volume[:2, 2:, :2].mean() and small[1, 0, 2] == volume[2:, :2, 4:].mean()
+    back = grow(torch.from_numpy(small)[None, None], 2, volume.shape)[0, 0]
+    assert back.shape == volume.shape
+    assert (back[:2, 2:, :2] == small[0, 1, 0]).all() and (back[2:, :2, 4] == small[1, 0, 2]).all()
+
+
+def test_a_factor_of_one_changes_nothing_and_the_truth_is_the_ceiling(case):
+    maps = {(value, method): anomaly for value, method, anomaly in over_factors(scorer, [1, 2])(case)}
+    assert torch.equal(maps[1, "l1"], scorer(case)["l1"])
+    assert torch.equal(maps[1, "truth"][0, 0], torch.from_numpy(case.seg).float())
+    assert set(maps[2, "truth"].unique().tolist()) == {0, 0.5, 1}  # a slab of 3 voxels, in pairs: 0, a half, whole
+
+
+# --- scores
+
+
+def test_measure_is_the_studys_score(folder):
+    def variants(case):
+        for gain in (1, 2.5):
+            yield gain, "l1", scorer(case)["l1"] * gain
+
+    table = measure([folder], variants)
+    assert list(table.columns) == ["dataset", "subject", "split", "value", "method", "auprc"]
+    wide = table.pivot(index="subject", columns="value", values="auprc")
+    assert list(wide) == ["1", "2.5"]
+    expected = score_set(folder, scorer).set_index("subject").auprc
+    for value in wide:  # a gain leaves the order of the voxels as it is
+        pd.testing.assert_series_equal(wide[value], expected, check_names=False, check_like=True)
+
+
+def test_post_processing_is_that_of_the_study(folder):
+    table = post_processing([folder], scorer)
+    kept = table[table.value == "as scored"].set_index("subject")
+    expected = score_set(folder, scorer).set_index("subject")
+    for score in ("auprc", "dice", "best_dice"):
+        pd.testing.assert_series_equal(kept[score], expected[score], check_like=True)
+    steps = without_steps(folder, scorer).set_index("steps").auprc
+    part = table[(table.split == "val") & (table.value != SPECKS)]
+    assert part.groupby("value").auprc.mean().to_dict() == pytest.approx(steps.to_dict())
+
+
+def test_small_components_cost_dice(tmp_path, monkeypatch):
+    """The map passes a median, so a speck is drawn behind it: the study takes it away, the other value keeps it."""
+    zero, speck = np.zeros(SHAPE, np.float32), slab(4)
+    speck[1, 1, 1:8] = True  # 7 voxels
+    cases = {s: (split, zero, zero, np.ones(SHAPE, bool), slab(4)) for s, split in (("a", "val"), ("b", "test"))}
+    folder = write_cases(tmp_path / "cases", cases)
+    monkeypatch.setattr(ablations, "postprocess", lambda anomaly, mask, **_: speck.astype(np.float32))
+    dice = post_processing([folder], scorer).groupby("value").dice.mean()
+    lesion = 4 * 14 * 12
+    assert dice["as scored"] == 1 and dice[SPECKS] == pytest.approx(2 * lesion / (2 * lesion + 7))
+
+
+# --- choices
+
+
+def scores(values, split, method="adaptive"):
+    """A score table from {dataset: {value: [auprc of each subject]}}."""
+    rows = [
+        {"dataset": d, "subject": f"{d}{i}", "split": split, "value": v, "method": method, "auprc": s}
+        for d, several in values.items()
+        for v, subjects in several.items()
+        for i, s in enumerate(subjects)
+    ]
+    return pd.DataFrame(rows)
+
+
+VAL = {"tumour": {"1": [0.8, 0.8], "2": [0.7, 0.9], "4": [0.6, 0.8]}, "ms": {"1": [0.1, 0.1], "2": [0.1], "4": [0.2]}}
+TEST = {"tumour": {"1": [0.5, 0.7], "4": [0.6, 0.9]}, "ms": {"1": [0.3, 0.3], "4": [0.1, 0.2]}}
+
+
+def test_the_choice_is_that_of_the_validation_part():
+    """Regret of 1, 2, 4: tumour 0, 0, 1/8; ms 1/2, 1/2, 0. The test part, where 1 is better for ms, has no say."""
+    table = pd.concat([scores(VAL, "val"), scores(TEST, "test")])
+    assert choices.chosen(table, 1, "adaptive") == "4"
+    found = choices.choice(table, "draws", 1, ["adaptive"])
+    assert found[["study", "chosen", "subjects"]].to_numpy().tolist() == [["1", "4", 2]] * 2
+    by = found.set_index("dataset")
+    assert by.gain.to_dict() == pytest.approx({"tumour": 0.15, "ms": -0.15})
+    assert by.at_study.to_dict() == pytest.approx({"tumour": 0.6, "ms": 0.3})
+    assert by.at_chosen.to_dict() == pytest.approx({"tumour": 0.75, "ms": 0.15})
+    (sentence,) = choices.sentences(found)
+    assert sentence.startswith("adaptive: the validation parts choose 4, the study has 1; that changes AUPRC")
+    assert "+0.150 [" in sentence and "(tumour), -0.150 [" in sentence
+
+
+@pytest.mark.parametrize("study", ["1", "2"])
+def test_of_equals_the_study_keeps_its_own(study):
+    table = pd.concat([scores({"ms": {"1": [0.4], "2": [0.4], "4": [0.1]}}, split) for split in ("val", "test")])
+    found = choices.choice(table, "draws", study, ["adaptive"])
+    assert found.chosen.tolist() == [study] and found.gain.tolist() == [0]
+    assert "as the study has it; AUPRC on the test parts: 0.400 (ms)." in choices.sentences(found)[0]
+
+
+def test_means_have_intervals_around_them():
+    values = np.random.default_rng(0).random(20)
+    (row,) = choices.means(scores({"ms": {"1": values}}, "test")).to_dict("records")
+    assert row["auprc"] == pytest.approx(values.mean())
+    low, high = row["auprc_low"], row["auprc_high"]
+    error = values.std(ddof=1) / 20**0.5
+    assert low < row["auprc"] < high and (high - low) == pytest.approx(2 * 1.96 * error, rel=0.2)
+    assert np.isnan(choices.interval([0.5])).all()  # one patient says nothing of others
+    assert choices.interval([0.5, 0.5]) == (0.5, 0.5)

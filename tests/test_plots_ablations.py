@@ -1,0 +1,79 @@
+"""Figures of the ablations: where values stand, what is marked, and that every kind of table can be drawn."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from essim import plots_ablations
+from essim.choices import choice, means
+
+
+def scores(values, methods=("l1", "adaptive")):
+    rng, rows = np.random.default_rng(0), []
+    for dataset in ("tumour", "ms"):
+        for split in ("val", "test"):
+            for value in values:
+                for method in methods:
+                    for subject in range(3):
+                        key = {"dataset": dataset, "subject": f"{split}{subject}", "split": split, "value": value}
+                        rows.append(key | {"method": method, "auprc": rng.random(), "dice": rng.random()})
+    return pd.DataFrame(rows)
+
+
+def drawn(figure):
+    assert isinstance(figure, Figure)
+    figure.canvas.draw()
+    return figure
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_numbers_words_and_levels(log):
+    once = scores(["none"], ["l1"])
+    table = means(pd.concat([scores(["min", "1", "2", "8", "mean"], ["adaptive"]), once]))
+    figure = drawn(plots_ablations.over_values(table, "2", "tau", log=log))
+    axis = figure.axes[0]
+    labels = dict(zip((text.get_text() for text in axis.get_xticklabels()), axis.get_xticks(), strict=True))
+    assert list(labels) == ["min", "1", "2", "8", "mean"]
+    assert list(labels.values()) == sorted(labels.values()) and labels["1"] == pytest.approx(1)
+    flat = [line.get_ydata()[0] for line in axis.lines if list(line.get_xdata()) == [0, 1]]
+    levels = table[(table.method == "l1") & (table.dataset == "tumour")].auprc
+    assert sorted(flat) == pytest.approx(sorted(levels)), "one value only: a level, in both parts"
+    upright = [line.get_xdata()[0] for line in axis.lines if list(line.get_ydata()) == [0, 1]]
+    assert upright == [labels["2"]], "the study's value is marked"
+
+
+def test_a_test_part_of_two_values_has_bars_and_no_curve():
+    table = scores(["100", "300", "500", "900"])
+    table = means(table[(table.split == "val") | table.value.isin(["300", "500"])])
+    axis = drawn(plots_ablations.over_values(table, "500", "t")).axes[0]
+    curves = [line for line in axis.lines if line.get_linestyle() in ("-", "--") and len(line.get_xdata()) > 2]
+    assert [line.get_linestyle() for line in curves] == ["--", "--"], "the validation part's, one a method"
+
+
+def test_categories_have_a_row_of_panels_a_score():
+    table = scores(["as scored", "no median"], ["l1", "ssim 0.3", "ssim 4"])
+    tables = {score: means(table, score) for score in ("auprc", "dice")}
+    figure = drawn(plots_ablations.over_categories(tables, "as scored"))
+    assert [axis.get_xlabel() for axis in figure.axes] == ["AUPRC", "AUPRC", "Dice", "Dice"]
+    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["as scored", "no median"]
+    low, high = figure.axes[0].get_ylim()
+    assert low > high, "the study's value is on top"
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert texts[:3] == ["l1", "SSIM, \u03c3 = 0.3", "SSIM, \u03c3 = 4"]
+
+
+def test_gains():
+    table = choice(scores(["1", "2"]), "draws", "1", ["l1", "adaptive"])
+    axis = drawn(plots_ablations.gains(table)).axes[0]
+    labels = [text.get_text() for text in axis.get_yticklabels()]
+    assert len(labels) == 2 and labels[0].startswith("draws: ") and labels[0].endswith("(l1, AUPRC)")
+
+
+def test_what_a_choice_does_not_touch_is_a_level_beside_categories():
+    table = means(pd.concat([scores(["8 windows", "2 windows", "up to 4"], ["adaptive"]), scores(["no window"], ["l1"])]))
+    axis = drawn(plots_ablations.over_categories({"auprc": table}, "8 windows")).axes[0]
+    assert [text.get_text() for text in axis.get_yticklabels()] == ["8 windows", "2 windows", "up to 4"]
+    upright = [line.get_xdata()[0] for line in axis.lines if list(line.get_ydata()) == [0, 1]]
+    expected = table[(table.method == "l1") & (table.dataset == "tumour")].auprc
+    assert sorted(upright) == pytest.approx(sorted(expected))
