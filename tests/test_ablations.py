@@ -35,7 +35,7 @@ SHAPE = (16, 14, 12)
 def case():
     image = np.random.default_rng(0).random(SHAPE).astype(np.float32)
     mask = np.ones(SHAPE, bool)
-    return Case("ms", "a", "val", image, np.zeros_like(image), mask, slab(3), mask)
+    return Case("ms", "a", "val", image, np.zeros_like(image), mask, slab(3), mask, (2.0, 2.0, 2.0))
 
 
 def scorer(case):
@@ -243,6 +243,4 @@ def test_means_have_intervals_around_them():
     assert row["auprc"] == pytest.approx(values.mean())
     low, high = row["auprc_low"], row["auprc_high"]
     error = values.std(ddof=1) / 20**0.5
-    assert low < row["auprc"] < high and (high - low) == pytest.approx(2 * 1.96 * error, rel=0.2)
-    assert np.isnan(choices.interval([0.5])).all()  # one patient says nothing of others
-    assert choices.interval([0.5, 0.5]) == (0.5, 0.5)
+    assert low < row["auprc"] < high and high - low == pytest.approx(2 * 1.96 * error, rel=0.2)

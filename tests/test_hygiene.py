@@ -30,11 +30,11 @@ LAYERS = [
     {"datasets", "registration"},
     {"cases", "ensemble", "finding", "lesions", "qc", "scanner", "train"},
     {"cohort", "plots", "prepare", "score", "study"},
-    {"ablations", "params", "plots_ablations"},
+    {"ablations", "evaluation", "params", "plots_ablations", "plots_evaluation"},
     {"choices"},
 ]
 COHORT = {"anatomy", "cohort", "lesions", "mni", "scanner"}  # the cohort knows nothing of the method
-QUIET = {"files", "params", "pictures", "plots", "plots_ablations", "provenance"} | {"settings"}
+QUIET = {"files", "params", "pictures", "plots", "plots_ablations", "plots_evaluation", "provenance"} | {"settings"}
 
 
 def step(path):
