@@ -9,7 +9,6 @@ essim.detection.
 import warnings
 
 import numpy as np
-from sklearn.metrics import average_precision_score, precision_recall_curve
 
 _SIGN = 1 << 31  # of a float32
 
@@ -29,6 +28,32 @@ def _voxels(score, label, mask):
     return score, label[keep].astype(bool)
 
 
+def _keys(score):
+    """Unsigned integers that sort as the floats do: the bits, turned round below 0."""
+    bits = (score.astype(np.float32) + np.float32(0)).view(np.uint32)  # + 0: there is but one zero
+    return np.where(bits >> 31, ~bits, bits | np.uint32(_SIGN))
+
+
+def _floats(keys):
+    """The float32s of `_keys`."""
+    return np.where(keys >> 31, keys ^ np.uint32(_SIGN), ~keys).view(np.float32)
+
+
+def _ranked(score, label):
+    """(thresholds, hits, marked) of flat voxels, from the highest distinct score down.
+
+    With everything from `thresholds[i]` on marked, `marked[i]` voxels are, `hits[i]` of them positive.
+    """
+    if score.dtype == np.float32:  # sorting integers, the label their last bit, is several times faster than argsort
+        keys = np.sort(_keys(score).astype(np.uint64) << np.uint64(1) | label)[::-1]
+        ranked, label = _floats((keys >> np.uint64(1)).astype(np.uint32)), (keys & np.uint64(1)).astype(np.int64)
+    else:
+        order = np.argsort(-score, kind="stable")
+        ranked, label = score[order], label[order]
+    last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))  # the last voxel of each distinct score
+    return ranked[last], np.cumsum(label)[last], last + 1
+
+
 def average_precision(score, label, mask=None):
     """Area under the precision-recall curve (AUPRC, the step-wise sum of scikit-learn), a float in [0, 1].
 
@@ -38,7 +63,8 @@ def average_precision(score, label, mask=None):
     if not label.any():
         warnings.warn("average_precision: no positive voxel inside the mask; the result is NaN.", stacklevel=2)
         return float("nan")
-    return float(average_precision_score(label, score))
+    _, hits, marked = _ranked(score, label)
+    return float((np.diff(hits, prepend=0) * (hits / marked)).sum() / hits[-1])
 
 
 def precision_at(score, label, recalls, mask=None):
@@ -47,8 +73,9 @@ def precision_at(score, label, recalls, mask=None):
     score, label = _voxels(score, label, mask)
     if not label.any():
         return np.full(len(recalls), np.nan)
-    precision, recall, _ = precision_recall_curve(label, score)  # the lowest threshold first
-    return precision[np.searchsorted(-recall, -np.asarray(recalls) + 1e-12, "right") - 1]
+    _, hits, marked = _ranked(score, label)
+    first = np.searchsorted(hits, np.asarray(recalls) * hits[-1] - 1e-9)
+    return hits[first] / marked[first]
 
 
 def dice(prediction, label, mask=None):
@@ -68,15 +95,11 @@ def best_dice(score, label, mask=None):
     score, label = _voxels(score, label, mask)
     if not label.any():
         return 1.0, float(score.max()) if score.size else 0.0
-    order = np.argsort(-score, kind="stable")
-    ranked = score[order]
-    hits = np.cumsum(label[order])
-    last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))  # the last voxel of each distinct score
-    overlap = 2 * hits[last] / (last + 1 + hits[-1])
+    thresholds, hits, marked = _ranked(score, label)
+    overlap = 2 * hits / (marked + hits[-1])
     best = int(np.argmax(overlap))
-    # positive down to ranked[last[best]]: the threshold is the next lower score, or just below the lowest
-    end = last[best]
-    below = ranked[end + 1] if end + 1 < len(ranked) else np.nextafter(ranked[end], -np.inf)
+    # positive down to thresholds[best]: the threshold is the next lower score, or just below the lowest
+    below = thresholds[best + 1] if best + 1 < len(thresholds) else np.nextafter(thresholds[best], -np.inf)
     return float(overlap[best]), float(below)
 
 
@@ -166,14 +189,7 @@ class Pooled:
         return bins, np.cumsum(self.positives[bins]), np.cumsum((self.voxels - self.positives)[bins])
 
 
-def _keys(score):
-    """Unsigned integers that sort as the floats do: the bits, turned round below 0."""
-    bits = (score.astype(np.float32) + np.float32(0)).view(np.uint32)  # + 0: there is but one zero
-    return np.where(bits >> 31, ~bits, bits | np.uint32(_SIGN))
-
-
 def _below(key):
     """The largest float32 that sorts below an integer of `_keys`; below 0 the next one, not -0."""
     key = np.asarray(key, np.int64) - 1
-    key = np.where(key == _SIGN - 1, key - 1, key)
-    return np.where(key >= _SIGN, key - _SIGN, (1 << 32) - 1 - key).astype(np.uint32).view(np.float32)
+    return _floats(np.where(key == _SIGN - 1, key - 1, key).astype(np.uint32))

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, f1_score
 
-from essim.metrics import Pooled, average_precision, best_dice, dice, fit_threshold
+from essim.metrics import Pooled, average_precision, best_dice, dice, fit_threshold, precision_at
 
 # few distinct values: many ties
 SCORES = st.lists(st.integers(0, 5), min_size=1, max_size=24)
@@ -48,6 +48,28 @@ def test_average_precision_is_scikit_learns(seed):
     # what lies outside the mask doesn't count
     assert average_precision(np.where(mask, score, 1e6), label, mask) == pytest.approx(expected, abs=1e-12)
     assert average_precision(score, label) != pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_precision_is_read_where_a_recall_is_first_reached(kind):
+    # ranked: hit, miss, hit, miss, hit; recalls 1/3, 2/3, 1 at 1, 3 and 5 marked voxels
+    score, label = np.array([5, 4, 3, 2, 1], kind), np.array([1, 0, 1, 0, 1])
+    assert precision_at(score, label, [0.1, 1 / 3, 0.34, 2 / 3, 1]) == pytest.approx([1, 1, 2 / 3, 2 / 3, 3 / 5])
+    assert precision_at(score - 3, label, [0.5], label < 2) == pytest.approx([2 / 3])  # zero and negative scores
+    assert np.isnan(precision_at(score, 0 * label, [0.5, 1])).all()
+    assert precision_at(np.ones(4, kind), np.array([1, 0, 0, 0]), [0.5]) == pytest.approx([0.25])
+
+
+@settings(max_examples=60, deadline=None)
+@given(SCORES, st.data())
+def test_float32_and_float64_rank_alike(values, data):
+    score = np.array(values) / 4 - 0.5
+    label = np.array(data.draw(st.lists(st.booleans(), min_size=len(values), max_size=len(values))))
+    label[0] = True
+    both = [score.astype(np.float32), score.astype(np.float64)]
+    assert average_precision(both[0], label) == average_precision(both[1], label)
+    assert best_dice(both[0], label)[0] == best_dice(both[1], label)[0]
+    assert average_precision(both[0], label) == pytest.approx(average_precision_score(label, score), abs=1e-12)
 
 
 def test_dice_by_hand():
