@@ -71,7 +71,8 @@ def test_gains():
 
 
 def test_what_a_choice_does_not_touch_is_a_level_beside_categories():
-    table = means(pd.concat([scores(["8 windows", "2 windows", "up to 4"], ["adaptive"]), scores(["no window"], ["l1"])]))
+    sets = scores(["8 windows", "2 windows", "up to 4"], ["adaptive"])
+    table = means(pd.concat([sets, scores(["no window"], ["l1"])]))
     axis = drawn(plots_ablations.over_categories({"auprc": table}, "8 windows")).axes[0]
     assert [text.get_text() for text in axis.get_yticklabels()] == ["8 windows", "2 windows", "up to 4"]
     upright = [line.get_xdata()[0] for line in axis.lines if list(line.get_ydata()) == [0, 1]]
