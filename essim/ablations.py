@@ -142,13 +142,13 @@ def slicewise_map(x, y, *, mask, **options):
 def over_factors(scorer, factors):
     """Variants: the scorer sees a case whose volumes are means over cubes of factor^3 voxels; its map is brought back.
 
-    There `mask` and `seg` are shares of brain and lesion, from 0 to 1.
+    There `seg` is the lesion's share of each cube, from 0 to 1, and `mask` where there is any brain.
     """
 
     def variants(case):
         for factor in factors:
             small = {name: shrink(getattr(case, name), factor) for name in ("image", "reconstruction", "mask", "seg")}
-            for method, anomaly in scorer(replace(case, **small)).items():
+            for method, anomaly in scorer(replace(case, **small | {"mask": small["mask"] > 0})).items():
                 yield factor, method, grow(anomaly, factor, case.image.shape)
 
     return variants
