@@ -43,9 +43,9 @@ def test_numbers_words_and_levels(log):
     assert upright == [labels["2"]], "the study's value is marked"
 
 
-def test_a_test_part_of_two_values_has_bars_and_no_curve():
+def test_a_test_part_of_some_values_has_bars_and_no_curve():
     table = scores(["100", "300", "500", "900"])
-    table = means(table[(table.split == "val") | table.value.isin(["300", "500"])])
+    table = means(table[(table.split == "val") | table.value.isin(["300", "500", "900"])])
     axis = drawn(plots_ablations.over_values(table, "500", "t")).axes[0]
     curves = [line for line in axis.lines if line.get_linestyle() in ("-", "--") and len(line.get_xdata()) > 2]
     assert [line.get_linestyle() for line in curves] == ["--", "--"], "the validation part's, one a method"
