@@ -149,11 +149,23 @@ def test_shrink_and_grow_by_hand():
     assert (back[:2, 2:, :2] == small[0, 1, 0]).all() and (back[2:, :2, 4] == small[1, 0, 2]).all()
 
 
-def test_a_factor_of_one_changes_nothing_and_the_truth_is_the_ceiling(case):
-    maps = {(value, method): anomaly for value, method, anomaly in over_factors(scorer, [1, 2])(case)}
-    assert torch.equal(maps[1, "l1"], scorer(case)["l1"])
-    assert torch.equal(maps[1, "truth"][0, 0], torch.from_numpy(case.seg).float())
-    assert set(maps[2, "truth"].unique().tolist()) == {0, 0.5, 1}  # a slab of 3 voxels, in pairs: 0, a half, whole
+def test_a_factor_of_one_changes_nothing(case):
+    ((value, method, anomaly),) = over_factors(scorer, [1])(case)
+    assert (value, method) == (1, "l1") and torch.equal(anomaly, scorer(case)["l1"])
+
+
+def test_a_coarser_grid_costs_what_the_lesion_shares_with_its_neighbours(folder):
+    """Slabs of 3, 4 and 5 voxels in pairs: an even one loses nothing, an odd one is half of its last pair."""
+
+    def truth(case):
+        return {"truth": torch.from_numpy(case.seg).float()[None, None]}
+
+    options = {"erode": False, "median": False}
+    table = measure([folder], over_factors(truth, [1, 2]), **options).set_index(["subject", "value"]).auprc
+    assert (table[:, "1"] == 1).all() and table["007", "2"] == 1
+    for subject, width in (("b", 3), ("c", 5)):  # recall of the whole pairs at precision 1, then the mixed pair
+        whole = (width - 1) / width
+        assert table[subject, "2"] == pytest.approx(whole + (1 - whole) * width / (width + 1))
 
 
 # --- scores
