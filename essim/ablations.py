@@ -19,8 +19,14 @@ from essim.cases import case_rows, noise_seed, read_case, reconstruct_volume
 from essim.ensemble import ensemble_map
 from essim.metrics import average_precision, best_dice, dice, fit_threshold
 from essim.postprocess import postprocess, remove_small
-from essim.study import STEPS, for_each
+from essim.study import for_each
 
+STEPS = {  # of post-processing, for the comparison without them
+    "as scored": {},
+    "no erosion": {"erode": False},
+    "no median": {"median": False},
+    "no erosion, no median": {"erode": False, "median": False},
+}
 SPECKS = "small components kept"  # the step that AUPRC doesn't see: it is taken on the binary map
 
 

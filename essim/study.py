@@ -18,13 +18,6 @@ from essim.metrics import average_precision, best_dice, dice, fit_threshold, hea
 from essim.postprocess import erode_slices, postprocess, remove_small
 from essim.stats import mean_with_interval
 
-STEPS = {  # of post-processing, for the comparison without them
-    "as scored": {},
-    "no erosion": {"erode": False},
-    "no median": {"median": False},
-    "no erosion, no median": {"erode": False, "median": False},
-}
-
 
 def clean_maps(case, scorer):
     """The scorer's maps of one case, post-processed: {name: float32 [H, W, D]}."""
@@ -116,21 +109,6 @@ def _score_row(case, method, anomaly, threshold):
         "threshold": threshold,
         "prevalence": case.seg[case.scored].mean(),
     }
-
-
-def without_steps(folder, scorer, split="val"):
-    """What post-processing does to each method: a DataFrame `dataset, method, steps, auprc`, means over a split."""
-
-    def judge(row):
-        case = read_case(folder, row)
-        name = {"dataset": case.dataset}
-        for method, anomaly in scorer(case).items():
-            for steps, choice in STEPS.items():
-                clean = postprocess(anomaly[0, 0].numpy(), case.mask, **choice)
-                auprc = average_precision(clean, case.seg, case.scored)
-                yield name | {"method": method, "steps": steps, "auprc": auprc}
-
-    return _means(judge, case_rows(folder, split), ["dataset", "method", "steps"], "steps")
 
 
 def training_length(folder, networks, scorer, *, t, draws, seed, split="val"):

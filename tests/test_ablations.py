@@ -26,7 +26,7 @@ from essim.ablations import (
 )
 from essim.cases import Case, noise_seed, reconstruct_volume
 from essim.ensemble import ensemble_map, l1_map
-from essim.study import score_set, without_steps
+from essim.study import score_set
 
 SHAPE = (16, 14, 12)
 
@@ -191,9 +191,16 @@ def test_post_processing_is_that_of_the_study(folder):
     expected = score_set(folder, scorer).set_index("subject")
     for score in ("auprc", "dice", "best_dice"):
         pd.testing.assert_series_equal(kept[score], expected[score], check_like=True)
-    steps = without_steps(folder, scorer).set_index("steps").auprc
-    part = table[(table.split == "val") & (table.value != SPECKS)]
-    assert part.groupby("value").auprc.mean().to_dict() == pytest.approx(steps.to_dict())
+
+
+def test_what_a_step_takes_away_comes_back_without_it(tmp_path):
+    seg, mask = slab(2, shape=(52, 50, 6)), np.ones((52, 50, 6), bool)  # the erosion takes all of the lesion
+    x, y = np.ones(seg.shape, np.float32), np.where(seg, 0, 1).astype(np.float32)
+    cases = {"a": ("val", x, y, mask, seg), "b": ("test", x, y, mask, seg)}
+    table = post_processing([write_cases(tmp_path / "cases", cases)], scorer).set_index(["subject", "value"]).auprc
+    for subject in "ab":
+        assert table[subject, "no erosion"] == table[subject, "no erosion, no median"] == 1
+        assert table[subject, "as scored"] == table[subject, "no median"] == pytest.approx(seg.mean(), abs=1e-9)
 
 
 def test_small_components_cost_dice(tmp_path, monkeypatch):

@@ -20,7 +20,6 @@ from essim.study import (
     summarise,
     training_length,
     typical,
-    without_steps,
 )
 
 # --- scoring
@@ -116,18 +115,6 @@ def test_levels(tmp_path):
         return {"step": torch.from_numpy(step)[None, None]}
 
     assert levels(folder, rim).to_dict("records") == [{"dataset": "ms", "method": "step", "healthy": 1, "lesion": 3}]
-
-
-def test_without_steps(tmp_path):
-    seg, mask = slab(2, shape=(52, 50, 6)), np.ones((52, 50, 6), bool)  # the erosion takes all of the lesion
-    case = ("val", np.ones(seg.shape, np.float32), np.zeros(seg.shape, np.float32), mask, seg)
-    folder = write_cases(tmp_path / "cases", {"a": case})
-    table = without_steps(folder, scorer).set_index(["method", "steps"]).auprc
-    share = seg.mean()
-    assert table["perfect", "no erosion"] == table["perfect", "no erosion, no median"] == 1
-    assert table["perfect", "as scored"] == pytest.approx(share, abs=1e-9)
-    assert table["perfect", "no median"] == pytest.approx(share, abs=1e-9)
-    assert len(table) == 3 * 4
 
 
 def test_training_length(scans, diffusion, tmp_path):
