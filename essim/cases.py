@@ -25,9 +25,10 @@ SLICES = 64  # slices that the network sees at once
 
 @dataclass
 class Case:
-    """One reconstructed patient: [H, W, D] arrays on one grid; `split` is "val" or "test".
+    """One reconstructed scan: [H, W, D] arrays on one grid; `split` is "val" or "test".
 
-    `mask` is the brain, `seg` the lesions, `scored` the brain without what is neither lesion nor background.
+    `mask` is the brain, `seg` the lesions, `scored` the brain without what is neither lesion nor background; `spacing`
+    the three sides of a voxel in mm.
     """
 
     dataset: str
@@ -38,6 +39,7 @@ class Case:
     mask: np.ndarray
     seg: np.ndarray
     scored: np.ndarray
+    spacing: tuple
 
     def tensors(self):
         """(image, reconstruction, mask) as [1, 1, H, W, D] tensors, ready for `essim.ensemble_map`."""
@@ -109,11 +111,13 @@ def read_cases(folder, split=None):
 
 def read_case(folder, row):
     """One case: the volumes of row["subject"] below `folder`; FileNotFoundError names one that is missing."""
-    folder = Path(folder)
-    image, reconstruction, mask, seg = (read_nifti(folder / row["subject"] / f"{part}.nii.gz")[0] for part in PARTS)
+    volumes = {part: read_nifti(Path(folder) / row["subject"] / f"{part}.nii.gz") for part in PARTS}
+    image, reconstruction, mask, seg = (array for array, _ in volumes.values())
     image, reconstruction = image.astype(np.float32), reconstruction.astype(np.float32)
     mask, scored = mask > 0, (mask > 0) & (seg != IGNORED)
-    return Case(row["dataset"], row["subject"], row["split"], image, reconstruction, mask, seg == LESION, scored)
+    spacing = tuple(np.linalg.norm(volumes["image"][1][:3, :3], axis=0).tolist())
+    name = row["dataset"], row["subject"], row["split"]
+    return Case(*name, image, reconstruction, mask, seg == LESION, scored, spacing)
 
 
 def widest_slice(seg):

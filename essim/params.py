@@ -110,6 +110,12 @@ class Evaluate(_Ensemble):
     dataset: Dataset
 
 
+class BestSigma(_Parameters):
+    results: Path
+    datasets: Annotated[list[Dataset], Field(min_length=1)]
+    sigmas: Sigmas
+
+
 class Run(_Parameters):
     seed: Count
     fold: Fold
@@ -176,6 +182,7 @@ MODELS = {
     "04_kernel_ablation": Ablation,
     "05_ensembling": Ensembling,
     "06_evaluate": Evaluate,
+    "08_best_sigma": BestSigma,
     "98_spread": Spread,
     "99_figures": Figures,
     "ablations/a_noising_steps": NoisingSteps,
