@@ -19,8 +19,14 @@ from essim.cases import case_rows, noise_seed, read_case, reconstruct_volume
 from essim.ensemble import ensemble_map
 from essim.metrics import average_precision, best_dice, dice, fit_threshold
 from essim.postprocess import postprocess, remove_small
-from essim.study import STEPS, for_each
+from essim.study import for_each
 
+STEPS = {  # of post-processing, for the comparison without them
+    "as scored": {},
+    "no erosion": {"erode": False},
+    "no median": {"median": False},
+    "no erosion, no median": {"erode": False, "median": False},
+}
 SPECKS = "small components kept"  # the step that AUPRC doesn't see: it is taken on the binary map
 
 
@@ -51,14 +57,17 @@ def learned(models, values):
     return known, others and f"{where}; left out: t = {others}."
 
 
-def measure(folders, variants, splits=("val", "test")):
-    """AUPRC of every variant for every patient of the splits: columns dataset, subject, split, value, method, auprc."""
+def measure(folders, variants, splits=("val", "test"), **steps):
+    """AUPRC of every variant for every patient of the splits: columns dataset, subject, split, value, method, auprc.
+
+    `steps` of post-processing can be left out as in `essim.postprocess.postprocess`.
+    """
 
     def judge(place):
         case = read_case(*place)
         key = {"dataset": case.dataset, "subject": case.subject, "split": case.split}
         for value, method, anomaly in variants(case):
-            clean = postprocess(anomaly[0, 0].numpy(), case.mask)
+            clean = postprocess(anomaly[0, 0].numpy(), case.mask, **steps)
             auprc = average_precision(clean, case.seg, case.scored)
             yield key | {"value": label(value), "method": method, "auprc": auprc}
 
@@ -137,16 +146,15 @@ def slicewise_map(x, y, *, mask, **options):
 
 
 def over_factors(scorer, factors):
-    """Variants: scan and reconstruction averaged over cubes of factor^3 voxels, scored there, the map brought back.
+    """Variants: the scorer sees a case whose volumes are means over cubes of factor^3 voxels; its map is brought back.
 
-    "truth" is the lesion treated likewise: what a map without any fault would reach at that resolution.
+    There `seg` is the lesion's share of each cube, from 0 to 1, and `mask` where there is any brain.
     """
 
     def variants(case):
         for factor in factors:
             small = {name: shrink(getattr(case, name), factor) for name in ("image", "reconstruction", "mask", "seg")}
-            maps = scorer(replace(case, **small | {"mask": small["mask"] > 0}))
-            for method, anomaly in (maps | {"truth": torch.from_numpy(small["seg"])[None, None]}).items():
+            for method, anomaly in scorer(replace(case, **small | {"mask": small["mask"] > 0})).items():
                 yield factor, method, grow(anomaly, factor, case.image.shape)
 
     return variants

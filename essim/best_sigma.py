@@ -156,7 +156,7 @@ def in_words(fitted):
         row = rows.loc[(name, name)]
         by, low, high = (f"{100 * (2**value - 1):+.0f} %" for value in (row.slope, row.low, row.high))
         clear = "clearly not nothing" if row.low * row.high > 0 else "which may be nothing"
-        said.append(f"{step}: the best sigma differs by {by} ({low} to {high}, {clear}); alone: {share[name]} explained.")
+        said.append(f"{step}: the best sigma differs by {by} ({low} to {high}, {clear}); {share[name]} explained.")
     p = rows.p[("all three, pathology", "pathology")]
     known = "still matters" if p < 0.05 else "doesn't show any more"
     both = f"All three together explain {share['all three']}, the pathology alone {share['pathology']}"

@@ -5,37 +5,18 @@ and set that sets the value chosen on the validation parts against the study's o
 Paper: section 3 (the choices of the study).
 """
 
-import numpy as np
 import pandas as pd
-from scipy import stats
 
 from essim.ablations import label
+from essim.stats import interval, mean_with_interval
 from essim.study import regret
 
 NAMES = {"auprc": "AUPRC", "dice": "Dice"}
 
 
-def interval(values, level=0.95, resamples=2000, seed=0):
-    """(low, high) of the mean over subjects: BCa bootstrap, seeded; NaN for fewer than two values."""
-    values = np.asarray(values, float)
-    if len(values) < 2:
-        return float("nan"), float("nan")
-    if np.ptp(values) == 0:
-        return float(values[0]), float(values[0])
-    options = {"confidence_level": level, "n_resamples": resamples, "method": "BCa"}
-    found = stats.bootstrap((values,), np.mean, rng=np.random.default_rng(seed), **options).confidence_interval
-    return float(found.low), float(found.high)
-
-
 def means(scores, score="auprc"):
     """Mean and interval over the subjects: columns dataset, split, value, method, <score>, <score>_low, _high."""
-    keys = ["dataset", "split", "value", "method"]
-    rows = []
-    for names, part in scores.dropna(subset=score).groupby(keys, sort=False):
-        low, high = interval(part[score])
-        numbers = {score: part[score].mean(), f"{score}_low": low, f"{score}_high": high}
-        rows.append(dict(zip(keys, names, strict=True)) | numbers)
-    return pd.DataFrame(rows)
+    return mean_with_interval(scores.dropna(subset=score), ["dataset", "split", "value", "method"], [score])
 
 
 def chosen(scores, study, method, score="auprc"):
@@ -43,10 +24,10 @@ def chosen(scores, study, method, score="auprc"):
 
     `study` is the value that the study has: of several that are as good it is taken.
     """
-    part = scores[(scores.split == "val") & (scores.method == method)]
+    part = scores[scores.method == method]
     values = list(dict.fromkeys([label(study), *part.value]))
-    table = part.groupby(["dataset", "value"], sort=False)[score].mean().reset_index()
-    lost = regret(table.rename(columns={"value": "method"}), values, score).set_index("method").regret
+    part = part.assign(method=part.value)
+    lost = regret(part, values, score, split="val", resamples=0).set_index("method").regret
     return lost.reindex(values).idxmin()
 
 

@@ -34,6 +34,8 @@ Contrast = Literal["t1", "t2"]
 Dataset = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]  # as the scan table calls it
 Fold = Annotated[int, Field(ge=0, le=4)]
 Share = Annotated[float, Field(gt=0, lt=1)]
+Shares = Annotated[list[Share], Field(min_length=1)]
+Datasets = Annotated[list[Dataset], Field(min_length=1)]
 Count = Annotated[int, Field(ge=0)]
 Sigmas = Annotated[list[PositiveFloat], Field(min_length=1)]
 # One noising step or several to average over; the notebook always sees a list.
@@ -87,7 +89,7 @@ class Train(_Scans):
 
 class Healthy(_Scans, _Reconstruction, _Ensemble):
     fold: Fold
-    shares: Annotated[list[Share], Field(min_length=1)]
+    shares: Shares
 
 
 class Reconstruct(_Scans, _Reconstruction):
@@ -102,18 +104,24 @@ class Ablation(_Parameters):
 
 class Ensembling(_Reconstruction, _Ensemble):
     results: Path
-    datasets: Annotated[list[Dataset], Field(min_length=1)]
+    datasets: Datasets
 
 
 class Evaluate(_Ensemble):
     results: Path
     dataset: Dataset
+    shares: Shares
 
 
 class BestSigma(_Parameters):
     results: Path
-    datasets: Annotated[list[Dataset], Field(min_length=1)]
+    datasets: Datasets
     sigmas: Sigmas
+
+
+class AcrossSets(_Ensemble):
+    results: Path
+    datasets: Datasets
 
 
 class Run(_Parameters):
@@ -125,12 +133,12 @@ class Run(_Parameters):
 class Spread(_Parameters):
     results: Path
     runs: Annotated[list[Run], Field(min_length=2)]
-    datasets: Annotated[list[Dataset], Field(min_length=1)]
+    datasets: Datasets
 
 
 class Figures(_Parameters):
     results: Path
-    datasets: Annotated[list[Dataset], Field(min_length=1)]
+    datasets: Datasets
 
 
 class _OneChoice(_Ensemble):
@@ -183,6 +191,7 @@ MODELS = {
     "05_ensembling": Ensembling,
     "06_evaluate": Evaluate,
     "08_best_sigma": BestSigma,
+    "09_across_sets": AcrossSets,
     "98_spread": Spread,
     "99_figures": Figures,
     "ablations/a_noising_steps": NoisingSteps,

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.colors import ListedColormap
+from matplotlib.patches import Patch
 
 # seaborn's "colorblind" palette, written out: importing seaborn would cost every notebook half a second
 BLUE, ORANGE, GREEN, RED, PURPLE, BROWN, GREY = "#0173b2 #de8f05 #029e73 #d55e00 #cc78bc #ca9161 #949494".split()
@@ -21,6 +23,7 @@ class _Names(dict):
 
 
 NAMES = _Names({"healthy": "Healthy", "tumour": "Tumour", "stroke": "Stroke", "ms": "MS", "wmh": "WMH"})
+MARKS = {"found": GREEN, "missed": BLUE, "false": ORANGE}  # 1, 2, 3 in the `marks` of a panel
 PLANES = {"axial": 2, "coronal": 1, "sagittal": 0}  # of a volume [H, W, D]: the axis that each cuts
 plt.rcParams.update(
     {"font.size": 9, "axes.titlesize": 9, "axes.labelsize": 9, "legend.fontsize": 8, "legend.frameon": False}
@@ -39,17 +42,23 @@ def new_figure(rows, columns, width, height, **options):
 
 @dataclass
 class Panel:
-    """One slice to show: `image` [H, W], an `outline` (bool [H, W]) over it, a `kind`, and its (low, high) values."""
+    """One slice to show: `image` [H, W], an `outline` (bool [H, W]) over it, a `kind`, and its (low, high) values;
+    `marks` (int [H, W], see MARKS) colour what a threshold found, missed and marked for nothing."""
 
     image: np.ndarray
     outline: np.ndarray | None = None
     kind: str = "scan"  # scan, truth: grey; map: cividis
     limits: tuple | None = None
+    marks: np.ndarray | None = None
 
     def draw(self, axis):
         low, high = self.limits or (0, max(np.percentile(self.image, 99.5), 1e-6))
         cmap = "cividis" if self.kind == "map" else "gray"
         drawn = axis.imshow(self.image.T, cmap=cmap, vmin=low, vmax=high, origin="lower", interpolation="nearest")
+        if self.marks is not None:
+            colours = ListedColormap(list(MARKS.values()))
+            shown = np.ma.masked_equal(self.marks.T, 0)
+            axis.imshow(shown, cmap=colours, vmin=1, vmax=len(MARKS), origin="lower", interpolation="nearest")
         if self.outline is not None and self.outline.any():
             lines = [("black", 1.8), ("white", 0.8)] if self.kind == "map" else [(ORANGE, 0.8)]
             for colour, width in lines:  # white on black shows on every colour of a map
@@ -128,6 +137,24 @@ def qualitative(examples, columns):
         for images in examples.values()
     ]
     return slice_grid(rows, columns, [NAMES[name] for name in examples], 1.3)[0]
+
+
+def gallery(rows, names):
+    """Cases and what was made of them: one (image, reconstruction, {title: map}, marked, seg) a row, slices [H, W].
+
+    `marked` is the binary map of the last title's map; found, missed and falsely marked voxels are told apart.
+    """
+    panels = []
+    for image, reconstruction, maps, marked, seg in rows:
+        marks = np.select([marked & seg, seg, marked], [1, 2, 3])
+        scans = [Panel(image, limits=(0, 1)), Panel(reconstruction, limits=(0, 1))]
+        scored = [Panel(m, seg, "map") for m in maps.values()]
+        panels.append([*scans, *scored, Panel(image, limits=(0, 1), marks=marks)])
+    titles = ["input", "reconstruction", *rows[0][2], "marked"]
+    figure, _ = slice_grid(panels, titles, names, 1.5)
+    handles = [Patch(color=colour, label=word) for word, colour in MARKS.items()]
+    figure.legend(handles=handles, loc="outside lower right", ncols=len(handles))
+    return figure
 
 
 def around(seg, margin):

@@ -9,9 +9,9 @@ import itertools
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.lines import Line2D
-from sklearn.metrics import precision_recall_curve
 
 from essim.pictures import BLUE, BROWN, GREEN, GREY, NAMES, ORANGE, PURPLE, RED, new_figure
+from essim.stats import mean_with_interval
 
 SCORES = {"auprc": "AUPRC", "dice": "Dice"}
 # method: its label, colour, line and marker
@@ -86,7 +86,7 @@ def training_length(table):
 def spread(table, datasets):
     """AUPRC of every method, a panel a pathology, a point a run: colour and height say the seed, the marker the fold.
 
-    `table`: all runs' `seed, fold, dataset, method, auprc, auprc_error`. Bands: mean and standard error over subjects.
+    `table`: all runs' `seed, fold, dataset, method, auprc, auprc_low, auprc_high`. Bands: interval over subjects.
     """
     figure, axes = new_figure(1, len(datasets), 2.1 * len(datasets) + 1.8, 2.6, sharey=True)
     methods, seeds, folds = (list(table[column].unique()) for column in ("method", "seed", "fold"))
@@ -95,15 +95,15 @@ def spread(table, datasets):
     heights = dict(zip(seeds, np.linspace(-0.4, 0.4, len(seeds) + 2)[1:-1], strict=True))
     for axis, name in zip(axes[0], datasets, strict=True):
         part = table[table.dataset == name]
-        mean = part.groupby("method")[["auprc", "auprc_error"]].mean().loc[methods]
-        band = axis.barh(methods, 2 * mean.auprc_error, 0.7, mean.auprc - mean.auprc_error, color=GREY, alpha=0.3)
+        mean = part.groupby("method")[["auprc_low", "auprc_high"]].mean().loc[methods]
+        band = axis.barh(methods, mean.auprc_high - mean.auprc_low, 0.7, mean.auprc_low, color=GREY, alpha=0.3)
         for run in part.itertuples():
             place = methods.index(run.method) + heights[run.seed]
             axis.plot(run.auprc, place, markers[run.fold], color=colours[run.seed], alpha=0.8)
         axis.set(title=NAMES[name], xlabel="AUPRC", xlim=(0, None))
         axis.xaxis.set_major_formatter("{x:g}")
     axes[0, 0].invert_yaxis()
-    band.set_label("mean, standard\nerror of patients")
+    band.set_label("interval over\npatients (mean\nof the runs)")
     looks = {f"seed {seed}": ("o", colour) for seed, colour in colours.items() if len(seeds) > 1}
     looks |= {f"fold {fold}": (marker, "black") for fold, marker in markers.items() if len(folds) > 1}
     handles = [Line2D([], [], linestyle="", marker=m, color=c, label=name) for name, (m, c) in looks.items()]
@@ -122,11 +122,11 @@ def residual(table):
 
 
 def _curve(axis, scores, score, label=None, colour=BLUE, line="-", marker="o"):
-    """Mean and standard error over subjects of the single-sigma rows; returns the means by sigma."""
-    groups = scores.dropna(subset="sigma").groupby("sigma")[score]
-    mean, error = groups.mean(), groups.sem().fillna(0)
+    """Means over subjects of the single-sigma rows with their intervals; returns the means by sigma."""
+    table = mean_with_interval(scores.dropna(subset="sigma").sort_values("sigma"), ["sigma"], [score])
+    mean, low, high = (table[f"{score}{end}"].set_axis(table.sigma) for end in ("", "_low", "_high"))
     axis.plot(mean.index, mean, color=colour, linestyle=line, marker=marker, label=label)
-    axis.fill_between(mean.index, mean - error, mean + error, color=colour, alpha=0.15, linewidth=0)
+    axis.fill_between(mean.index, low, high, color=colour, alpha=0.15, linewidth=0)
     return mean
 
 
@@ -159,7 +159,7 @@ def ablation(scores):
 def score_over_sigma(scores, datasets, score="auprc", lines=("l1", "adaptive")):
     """The main figure: a panel a pathology, SSIM over sigma with its optimum, l1 and the ensemble as lines.
 
-    `scores`: test rows of all methods. Bands and bars at the right end: standard error over subjects.
+    `scores`: test rows of all methods. Bands and bars at the right end: 95 % intervals over subjects (essim.stats).
     """
     figure, axes = new_figure(1, len(datasets), 2.7 * len(datasets), 2.9)
     for axis, name in zip(axes[0], datasets, strict=True):
@@ -168,16 +168,18 @@ def score_over_sigma(scores, datasets, score="auprc", lines=("l1", "adaptive")):
         axis.plot(mean.idxmax(), mean.max(), "*", color="black", markersize=9, zorder=3)
         side = {mean.index.min(): "left", mean.index.max(): "right"}.get(mean.idxmax(), "center")
         text = f"\u03c3 = {mean.idxmax():g}"
-        end, levels = mean.index.max(), part[part.method.isin(lines)].groupby("method")[score].agg(["mean", "sem"])
-        top, lowest = 1.12 * max(axis.get_ylim()[1], (levels["mean"] + levels["sem"].fillna(0)).max()), -1
+        levels = mean_with_interval(part[part.method.isin(lines)], ["method"], [score]).set_index("method")
+        levels = levels.rename(columns=lambda column: column.replace(score, "mean")).sort_values("mean")
+        end, lowest = mean.index.max(), -1
+        top = 1.12 * max(axis.get_ylim()[1], levels[["mean", "mean_high"]].max(axis=None))
         under_a_line = (levels["mean"] - mean.max()).between(0, 0.12 * top).any()  # then there is room below only
         away = (0, -15 if under_a_line else 7)
         axis.annotate(text, (mean.idxmax(), mean.max()), away, textcoords="offset points", ha=side)
-        for place, (method, level) in enumerate(levels.sort_values("mean").iterrows()):
+        for place, (method, level) in enumerate(levels.iterrows()):
             label, colour, line, marker = STYLES[method]
             axis.axhline(level["mean"], color=colour, linestyle=line)
-            x = end * 1.13 ** (1 + place)
-            axis.errorbar(x, level["mean"], np.nan_to_num(level["sem"]), color=colour, marker=marker, capsize=2)
+            x, error = end * 1.13 ** (1 + place), [[level["mean"] - level.mean_low], [level.mean_high - level["mean"]]]
+            axis.errorbar(x, level["mean"], np.nan_to_num(error), color=colour, marker=marker, capsize=2)
             lowest = max(level["mean"] / top, lowest + 0.09)  # of labels: the next one stands clear above
             axis.text(1.02, lowest, label, color=colour, va="center", transform=axis.transAxes)
         axis.set(title=NAMES[name], ylim=(0, top))
@@ -215,7 +217,9 @@ def regret(table):
     looks = [looks.get(method.split()[0], (GREEN, "..", "ensemble, ")) for method in table.method]
     colours, hatches, words = zip(*looks, strict=True)
     texts = [word + method.removeprefix("ssim ") for word, method in zip(words, table.method, strict=True)]
-    bars = axis.barh(texts, table.regret, color=colours, edgecolor="white", hatch=hatches)
+    errors = abs(table[["regret_low", "regret_high"]].to_numpy().T - table.regret.to_numpy())
+    look = {"color": colours, "edgecolor": "white", "hatch": hatches, "ecolor": "black", "error_kw": {"linewidth": 0.8}}
+    bars = axis.barh(texts, table.regret, xerr=errors, **look)
     axis.bar_label(bars, [f"{v:+.2f}" for v in table.regret], padding=3, fontsize=8)
     axis.axvline(0, color="black", linewidth=0.8)
     axis.set(xlabel="regret (share of the best single \u03c3's AUPRC)")
@@ -234,31 +238,6 @@ def speed(table):
         axes[0, 0].plot(line.voxels, line.milliseconds, color=colour, marker=marker, linestyle=style, label=name)
     axes[0, 0].set(xscale="log", yscale="log", xlabel="voxels", ylabel="milliseconds for one anomaly map, one thread")
     figure.legend(loc="outside right center")
-    return figure
-
-
-def evaluation(maps, seg, mask, thresholds):
-    """One patient: precision over recall (left), Dice over threshold with the fitted ones marked (right).
-
-    `maps` {method: [H, W, D]}, `thresholds` {method: fitted on the validation part}.
-    """
-    figure, axes = new_figure(1, 2, 7, 2.9)
-    (left, right), highest = axes[0], 0.05
-    for method, anomaly in maps.items():
-        label, colour, line, marker = STYLES[method.split()[0]]
-        label = method.replace("ssim ", "SSIM, \u03c3 = ") if method.startswith("ssim") else label
-        precision, recall, cuts = precision_recall_curve(seg[mask], anomaly[mask])
-        left.plot(recall, precision, color=colour, linestyle=line, label=label)
-        highest = max(highest, precision[recall > 0.05].max())  # the first few voxels say little
-        dice = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
-        cuts, fitted = cuts / anomaly.max(), thresholds[method] / anomaly.max()
-        right.plot(cuts, dice[:-1], color=colour, linestyle=line)
-        at = dice[:-1][min(np.searchsorted(cuts, fitted, "right"), len(cuts) - 1)]
-        right.plot(fitted, at, marker=marker, color=colour, markeredgecolor="black", markersize=7, linestyle="")
-    left.axhline(seg[mask].mean(), color="black", linewidth=0.8, label="chance (prevalence)")
-    left.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, min(1.02, 1.1 * highest)))
-    right.set(xlabel="threshold / highest score", ylabel="Dice", xlim=(0, 1), ylim=(0, None))
-    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=len(maps) + 1)
     return figure
 
 

@@ -90,13 +90,14 @@ def over_values(table, study, axis_label, *, log=False, score="auprc", dots=None
                 continue
             part = part.sort_values("x")
             curve = part[part.number.notna()]
-            if len(curve) > 2:  # else only what was chosen was tried here
+            whole = len(curve) == rows.number.nunique()  # else only what was chosen was tried here
+            if whole:
                 axis.plot(curve.x, curve[score], color=colour, linestyle=line)
                 if split == "test":
                     axis.fill_between(curve.x, curve[f"{score}_low"], curve[f"{score}_high"], color=colour, alpha=0.12)
             look = {"color": colour, "marker": marker, "markerfacecolor": face, "linestyle": "", "zorder": 3}
             axis.plot(part.x, part[score], **look)
-            alone = part[part.number.isna() | (len(curve) <= 2)]
+            alone = part[part.number.isna() | (not whole)]
             if split == "test":
                 axis.errorbar(alone.x, alone[score], yerr=_bars(alone, score), color=colour, linestyle="", capsize=2)
         for point in () if dots is None else dots[dots.dataset == name].itertuples():

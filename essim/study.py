@@ -1,4 +1,4 @@
-"""The loops that the notebooks share: score a set of reconstructions, compare the scores.
+"""The loops that the notebooks share: score a set of reconstructions, sum the scores up.
 
 In: a folder of reconstructions (essim.cases) and a scorer. Out: score tables. A *scorer* maps a case to its anomaly
 maps, {name: tensor [1, 1, H, W, D]}; it's the only thing that differs between the notebooks that compare scores.
@@ -16,13 +16,7 @@ from tqdm import tqdm
 from essim.cases import case_rows, noise_seed, read_case, reconstruct_volume
 from essim.metrics import average_precision, best_dice, dice, fit_threshold, healthy_threshold
 from essim.postprocess import erode_slices, postprocess, remove_small
-
-STEPS = {  # of post-processing, for the comparison without them
-    "as scored": {},
-    "no erosion": {"erode": False},
-    "no median": {"median": False},
-    "no erosion, no median": {"erode": False, "median": False},
-}
+from essim.stats import mean_with_interval
 
 
 def clean_maps(case, scorer):
@@ -41,38 +35,55 @@ def score_set(folder, scorer):
         threshold    best pooled Dice on the val part, before small components are removed
         prevalence   lesion voxels / brain voxels, AUPRC's chance level
     """
-    parts = {split: case_rows(folder, split) for split in ("val", "test")}
-    if not parts["val"]:
+    validation = labelled_validation(folder, scorer)
+    thresholds = fitted_thresholds(validation)
+
+    def judge(case, maps):
+        return [_score_row(case, name, anomaly, thresholds[name]) for name, anomaly in maps.items()]
+
+    def score(row):
+        case = read_case(folder, row)
+        return judge(case, clean_maps(case, scorer))
+
+    rows = [judge(*pair) for pair in validation] + for_each(score, case_rows(folder, "test"), "score test")
+    return pd.DataFrame([row for case in rows for row in case])
+
+
+def labelled_validation(folder, scorer):
+    """The few cases that thresholds are fitted on, with their cleaned maps: a list of (case, {method: map}).
+
+    Raises ValueError where there are none.
+    """
+    rows = case_rows(folder, "val")
+    if not rows:
         raise ValueError(f"{folder}: has no validation cases; thresholds need a labelled validation part.")
 
     def clean(row):
         case = read_case(folder, row)
         return case, clean_maps(case, scorer)
 
-    def judge(case, maps):
-        return [_score_row(case, name, anomaly, thresholds[name]) for name, anomaly in maps.items()]
+    return for_each(clean, rows, "score val")
 
-    validation = for_each(clean, parts["val"], "score val")
+
+def fitted_thresholds(validation):
+    """Each method's threshold of best pooled Dice over `labelled_validation`: {method: threshold}."""
     segs, masks = [case.seg for case, _ in validation], [case.scored for case, _ in validation]
     names = list(validation[0][1])
-    thresholds = {name: fit_threshold([maps[name] for _, maps in validation], segs, masks) for name in names}
-    rows = [judge(*pair) for pair in validation]
-    rows += for_each(lambda row: judge(*clean(row)), parts["test"], "score test")
-    return pd.DataFrame([row for case in rows for row in case])
+    return {name: fit_threshold([maps[name] for _, maps in validation], segs, masks) for name in names}
 
 
 def healthy_thresholds(folder, scorer, shares):
     """Where each method's map of healthy scans ends: {method: {share: threshold}}.
 
-    Above a threshold lies that share of the brain voxels of all scans of a folder of healthy reconstructions together,
-    after post-processing.
+    Above a threshold lies that share of the brain voxels of all healthy validation scans of a folder together, after
+    post-processing.
     """
 
     def clean(row):
         case = read_case(folder, row)
         return case.scored, clean_maps(case, scorer)
 
-    cases = for_each(clean, case_rows(folder), "healthy scans")
+    cases = for_each(clean, case_rows(folder, "val"), "healthy scans")
     masks = [mask for mask, _ in cases]
     return {
         name: {share: healthy_threshold([maps[name] for _, maps in cases], masks, share) for share in shares}
@@ -98,21 +109,6 @@ def _score_row(case, method, anomaly, threshold):
         "threshold": threshold,
         "prevalence": case.seg[case.scored].mean(),
     }
-
-
-def without_steps(folder, scorer, split="val"):
-    """What post-processing does to each method: a DataFrame `dataset, method, steps, auprc`, means over a split."""
-
-    def judge(row):
-        case = read_case(folder, row)
-        name = {"dataset": case.dataset}
-        for method, anomaly in scorer(case).items():
-            for steps, choice in STEPS.items():
-                clean = postprocess(anomaly[0, 0].numpy(), case.mask, **choice)
-                auprc = average_precision(clean, case.seg, case.scored)
-                yield name | {"method": method, "steps": steps, "auprc": auprc}
-
-    return _means(judge, case_rows(folder, split), ["dataset", "method", "steps"], "steps")
 
 
 def training_length(folder, networks, scorer, *, t, draws, seed, split="val"):
@@ -167,11 +163,14 @@ def levels(folder, scorer, split="val"):
 
 
 def summarise(scores, split="test"):
-    """Mean over the subjects of one split: one row for each dataset and method, in their order of appearance."""
-    part = scores[scores.split == split]
-    groups = part.groupby(["dataset", "method"], sort=False)
-    table = groups[["auprc", "dice", "best_dice", "threshold", "prevalence"]].mean()
-    return table.assign(subjects=groups.size()).reset_index()
+    """Means over the subjects of one split: one row for each dataset and method, in their order of appearance.
+
+    Returns: dataset, method, then auprc, dice and best_dice, each with `_low` and `_high` (`essim.stats.interval`),
+        subjects, threshold, prevalence.
+    """
+    part, names = scores[scores.split == split], ["dataset", "method"]
+    table = mean_with_interval(part, names, ["auprc", "dice", "best_dice"])
+    return table.merge(part.groupby(names)[["threshold", "prevalence"]].mean().reset_index(), on=names)
 
 
 def typical(scores, method):
@@ -180,45 +179,41 @@ def typical(scores, method):
     return part.iloc[len(part) // 2]
 
 
-def compare(scores, method, other, score="auprc"):
-    """One method against another on the same test patients: one row a dataset.
-
-    Returns: columns dataset, gain (mean of method - other), error (standard error of that mean), better (share of the
-        patients with a gain), subjects, verdict ("no clear difference" within two standard errors of 0).
-    """
-    part = scores[scores.split == "test"]
-    wide = part.pivot(index=["dataset", "subject"], columns="method", values=score)
-    groups = (wide[method] - wide[other]).dropna().groupby("dataset")
-    table = pd.DataFrame({"gain": groups.mean(), "error": groups.sem(), "better": groups.agg(lambda d: (d > 0).mean())})
-    table = table.assign(subjects=groups.size(), verdict=np.where(table.gain > 0, "better", "worse"))
-    table.loc[~(table.gain.abs() > 2 * table.error), "verdict"] = "no clear difference"
-    return table.reindex(part.dataset.unique()).rename_axis("dataset").reset_index()
-
-
-def regret(summary, singles, score="auprc"):
+def regret(scores, singles, score="auprc", split="test", resamples=2000, seed=0):
     """How much a method gives away for not knowing the pathology.
 
-    Args: summary: `summarise`d scores of all sets. singles: the names of the single-sigma methods.
+    Args: scores: all sets' and methods' (`score_set`). singles: the names of the single-sigma methods.
 
-    Returns: one row a method: the mean over datasets of (best single - method) / best single. Negative: better than the
-        best single sigma, which is chosen with hindsight, set by set.
+    Returns: one row a method, the least first: `regret`, the mean over datasets of (best single - method) / best single
+        of the mean scores of a split. Negative: better than the best single sigma, which is chosen with hindsight, set
+        by set. `regret_low`, `regret_high`: the middle 95 % over bootstraps of each set's subjects, in which the best
+        single sigma is found anew.
     """
-    wide = summary.pivot(index="dataset", columns="method", values=score)
-    best = wide[list(singles)].max(axis=1)
-    best = best.where(best > 0)  # a set where no sigma finds anything tells nothing
-    lost = (-wide).add(best, axis=0).div(best, axis=0)
-    return lost.mean().rename("regret").sort_values().reset_index()
+    rng, columns = np.random.default_rng(seed), list(scores.method.unique())
+    part = scores[scores.split == split]
+    lost = []  # [1 + resamples, methods] for each set; the first is the set itself
+    for _, group in part.groupby("dataset", sort=False):
+        wide = group.pivot(index="subject", columns="method", values=score)[columns]
+        draws = rng.integers(len(wide), size=(resamples, len(wide)))
+        means = np.concatenate([wide.mean().to_numpy()[None], np.nanmean(wide.to_numpy()[draws], axis=1)])
+        best = means[:, [columns.index(name) for name in singles]].max(axis=1, keepdims=True)
+        best[best <= 0] = np.nan  # a set where no sigma finds anything tells nothing
+        lost.append((best - means) / best)
+    every = np.nanmean(lost, axis=0)
+    low, high = np.nanquantile(every[1:], [0.025, 0.975], axis=0) if resamples else (np.nan, np.nan)
+    table = pd.DataFrame({"method": columns, "regret": every[0], "regret_low": low, "regret_high": high})
+    return table.sort_values("regret").reset_index(drop=True)
 
 
 def spread(table, by, scores):
     """How far apart several runs of the study lie, the patients' part of it and the training's told apart.
 
     Args: table: one table of the runs, one below the other: `seed` and `fold` of the run, the columns `by` which a row
-        is named, `scores`, and `<score>_error`, the standard error over subjects, where the runs have it.
+        is named, `scores`, and `<score>_low` and `_high`, the interval over subjects, where the runs have it.
 
     Returns: one row a score and name, with the columns by, score,
         mean              over the runs
-        between_subjects  the mean over the runs of the standard error over subjects, where there is one
+        between_subjects  the mean over the runs of half the interval over subjects, where there is one
         between_seeds     standard deviation over seeds of the means over folds, where there are several seeds
         between_folds     standard deviation over folds of the means over seeds, where there are several folds
     """
@@ -229,8 +224,9 @@ def spread(table, by, scores):
     parts = []
     for score in scores:
         part = groups(table)[[score]].mean().set_axis(["mean"], axis=1)
-        if f"{score}_error" in table:
-            part["between_subjects"] = groups(table)[f"{score}_error"].mean()
+        if f"{score}_low" in table:
+            ends = groups(table)[[f"{score}_low", f"{score}_high"]].mean()
+            part["between_subjects"] = ends.diff(axis=1).iloc[:, 1] / 2
         for run in ("seed", "fold"):
             if table[run].nunique() > 1:
                 part[f"between_{run}s"] = groups(groups(table, run)[score].mean()).std()

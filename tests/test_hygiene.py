@@ -30,11 +30,12 @@ LAYERS = [
     {"datasets", "registration"},
     {"cases", "ensemble", "finding", "lesions", "qc", "scanner", "train"},
     {"cohort", "plots", "plots_lesions", "prepare", "score", "study"},
-    {"ablations", "params", "plots_ablations"},
+    {"ablations", "evaluation", "params", "plots_ablations", "plots_evaluation"},
     {"best_sigma", "choices"},
 ]
 COHORT = {"anatomy", "cohort", "lesions", "mni", "scanner"}  # the cohort knows nothing of the method
-QUIET = {"files", "params", "pictures", "plots", "plots_ablations", "plots_lesions", "provenance"} | {"settings"}
+QUIET = {"files", "params", "pictures", "plots", "plots_ablations", "plots_evaluation", "plots_lesions"}
+QUIET |= {"provenance", "settings"}
 
 
 def step(path):

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, f1_score
 
-from essim.metrics import average_precision, best_dice, dice, fit_threshold
+from essim.metrics import Pooled, average_precision, best_dice, dice, fit_threshold, precision_at
 
 # few distinct values: many ties
 SCORES = st.lists(st.integers(0, 5), min_size=1, max_size=24)
@@ -48,6 +48,28 @@ def test_average_precision_is_scikit_learns(seed):
     # what lies outside the mask doesn't count
     assert average_precision(np.where(mask, score, 1e6), label, mask) == pytest.approx(expected, abs=1e-12)
     assert average_precision(score, label) != pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_precision_is_read_where_a_recall_is_first_reached(kind):
+    # ranked: hit, miss, hit, miss, hit; recalls 1/3, 2/3, 1 at 1, 3 and 5 marked voxels
+    score, label = np.array([5, 4, 3, 2, 1], kind), np.array([1, 0, 1, 0, 1])
+    assert precision_at(score, label, [0.1, 1 / 3, 0.34, 2 / 3, 1]) == pytest.approx([1, 1, 2 / 3, 2 / 3, 3 / 5])
+    assert precision_at(score - 3, label, [0.5], label < 2) == pytest.approx([2 / 3])  # zero and negative scores
+    assert np.isnan(precision_at(score, 0 * label, [0.5, 1])).all()
+    assert precision_at(np.ones(4, kind), np.array([1, 0, 0, 0]), [0.5]) == pytest.approx([0.25])
+
+
+@settings(max_examples=60, deadline=None)
+@given(SCORES, st.data())
+def test_float32_and_float64_rank_alike(values, data):
+    score = np.array(values) / 4 - 0.5
+    label = np.array(data.draw(st.lists(st.booleans(), min_size=len(values), max_size=len(values))))
+    label[0] = True
+    both = [score.astype(np.float32), score.astype(np.float64)]
+    assert average_precision(both[0], label) == average_precision(both[1], label)
+    assert best_dice(both[0], label)[0] == best_dice(both[1], label)[0]
+    assert average_precision(both[0], label) == pytest.approx(average_precision_score(label, score), abs=1e-12)
 
 
 def test_dice_by_hand():
@@ -150,3 +172,69 @@ def test_errors():
         best_dice(score, label, np.ones(2))
     with pytest.raises(ValueError, match="no volumes"):
         fit_threshold([], [], [])
+
+
+def pooled(volumes):
+    result = Pooled()
+    for score, label, mask in volumes:
+        result.add(score, label, mask)
+    return result
+
+
+def test_pooled_is_the_exact_figure_where_no_two_scores_share_a_bin():
+    """Scores that are 1 % apart, negative ones and zeros among them; three volumes with their masks."""
+    rng = np.random.default_rng(0)
+    volumes = []
+    for seed in range(3):
+        score, label = draw(seed, (6, 7, 8), values=40)
+        score = np.where(score > 20, 1.01**score, 20 - score).astype(np.float32)
+        volumes.append((score, label, rng.random(score.shape) < 0.7))
+    score, label = (np.concatenate([v[i][v[2]] for v in volumes]) for i in (0, 1))
+    ours = pooled(volumes)
+    assert ours.prevalence() == pytest.approx(label.mean())
+    assert ours.average_precision()[0] == pytest.approx(average_precision_score(label, score), abs=1e-12)
+    value, threshold = ours.best_dice()
+    assert value == pytest.approx(best_dice(score, label)[0], abs=1e-12)
+    assert dice(score > threshold, label) == pytest.approx(value, abs=1e-12)
+    precision, recall, thresholds = ours.curve()
+    for p, r, t in zip(precision, recall, thresholds, strict=True):
+        assert (p, r) == pytest.approx((label[score > t].mean(), (label & (score > t)).sum() / label.sum()))
+
+
+def test_pooled_says_how_far_off_it_may_be():
+    rng = np.random.default_rng(1)
+    label = rng.random(200_000) < 0.02
+    score = (rng.gamma(2, 0.05, label.size) + 0.1 * label * rng.random(label.size)).astype(np.float32)
+    score[: len(score) // 5] = 0  # the brain's rim
+    value, bound = pooled([(score, label, None)]).average_precision()
+    exact = average_precision(score, label)
+    assert abs(value - exact) <= bound < 0.005
+    fine, coarse = best_dice(score, label)[0], pooled([(score, label, None)]).best_dice()[0]
+    assert coarse <= fine < coarse + 0.001
+
+
+def test_pooled_hides_nothing_that_its_bound_doesnt_say():
+    """All voxels in one bin: whatever their order, the bound covers it."""
+    score = np.float32(1) + np.arange(8, dtype=np.float32) * 2**-20
+    for label in (np.arange(8) > 5, np.arange(8) < 2):
+        value, bound = pooled([(score, label, None)]).average_precision()
+        assert abs(value - average_precision(score, label)) <= bound
+        assert bound > 0.1
+
+
+def test_pooled_without_lesions_and_without_voxels():
+    nothing = pooled([(np.array([0.1, 0.5], np.float32), np.zeros(2, bool), None)])
+    assert np.isnan(nothing.average_precision()).all()
+    value, threshold = nothing.best_dice()
+    assert value == 1 and threshold >= 0.5
+    assert np.isnan(Pooled().prevalence()) and np.isnan(Pooled().average_precision()[0])
+
+
+@settings(max_examples=60, deadline=None)
+@given(SCORES, st.data())
+def test_pooled_thresholds_mark_what_they_say(values, data):
+    score = np.array(values, np.float32) - 2
+    label = np.array(data.draw(st.lists(st.booleans(), min_size=len(values), max_size=len(values))))
+    value, threshold = pooled([(score, label, None)]).best_dice()
+    assert value == pytest.approx(brute_force(score, label))
+    assert dice(score > threshold, label) == pytest.approx(value)

@@ -43,9 +43,9 @@ def test_numbers_words_and_levels(log):
     assert upright == [labels["2"]], "the study's value is marked"
 
 
-def test_a_test_part_of_two_values_has_bars_and_no_curve():
+def test_a_test_part_of_some_values_has_bars_and_no_curve():
     table = scores(["100", "300", "500", "900"])
-    table = means(table[(table.split == "val") | table.value.isin(["300", "500"])])
+    table = means(table[(table.split == "val") | table.value.isin(["300", "500", "900"])])
     axis = drawn(plots_ablations.over_values(table, "500", "t")).axes[0]
     curves = [line for line in axis.lines if line.get_linestyle() in ("-", "--") and len(line.get_xdata()) > 2]
     assert [line.get_linestyle() for line in curves] == ["--", "--"], "the validation part's, one a method"
@@ -71,7 +71,8 @@ def test_gains():
 
 
 def test_what_a_choice_does_not_touch_is_a_level_beside_categories():
-    table = means(pd.concat([scores(["8 windows", "2 windows", "up to 4"], ["adaptive"]), scores(["no window"], ["l1"])]))
+    sets = scores(["8 windows", "2 windows", "up to 4"], ["adaptive"])
+    table = means(pd.concat([sets, scores(["no window"], ["l1"])]))
     axis = drawn(plots_ablations.over_categories({"auprc": table}, "8 windows")).axes[0]
     assert [text.get_text() for text in axis.get_yticklabels()] == ["8 windows", "2 windows", "up to 4"]
     upright = [line.get_xdata()[0] for line in axis.lines if list(line.get_ydata()) == [0, 1]]

@@ -1,5 +1,7 @@
 """The loops that the notebooks share: score a set, look into why, sum it up."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,7 +13,6 @@ from essim import study
 from essim.cases import read_cases, reconstruct_set
 from essim.diffusion import GaussianDiffusion
 from essim.study import (
-    compare,
     levels,
     regret,
     score_set,
@@ -19,7 +20,6 @@ from essim.study import (
     summarise,
     training_length,
     typical,
-    without_steps,
 )
 
 # --- scoring
@@ -117,18 +117,6 @@ def test_levels(tmp_path):
     assert levels(folder, rim).to_dict("records") == [{"dataset": "ms", "method": "step", "healthy": 1, "lesion": 3}]
 
 
-def test_without_steps(tmp_path):
-    seg, mask = slab(2, shape=(52, 50, 6)), np.ones((52, 50, 6), bool)  # the erosion takes all of the lesion
-    case = ("val", np.ones(seg.shape, np.float32), np.zeros(seg.shape, np.float32), mask, seg)
-    folder = write_cases(tmp_path / "cases", {"a": case})
-    table = without_steps(folder, scorer).set_index(["method", "steps"]).auprc
-    share = seg.mean()
-    assert table["perfect", "no erosion"] == table["perfect", "no erosion, no median"] == 1
-    assert table["perfect", "as scored"] == pytest.approx(share, abs=1e-9)
-    assert table["perfect", "no median"] == pytest.approx(share, abs=1e-9)
-    assert len(table) == 3 * 4
-
-
 def test_training_length(scans, diffusion, tmp_path):
     """The network that made the reconstructions scores as they do; one that returns its input finds nothing."""
     folder = tmp_path / "out"
@@ -186,15 +174,29 @@ def test_regret_by_hand():
         "tumour": {"0.3": [0.8], "1.1": [0.6], "adaptive": [0.7], "l1": [1.0]},
         "ms": {"0.3": [0.05], "1.1": [0.2], "adaptive": [0.15], "l1": [0.1]},
     }
-    table = regret(summarise(scores(values)), ["0.3", "1.1"]).set_index("method").regret
+    table = regret(scores(values), ["0.3", "1.1"]).set_index("method").regret
     # best singles: tumour 0.8, ms 0.2
     assert table["0.3"] == pytest.approx((0 + 0.15 / 0.2) / 2)
     assert table["1.1"] == pytest.approx((0.2 / 0.8 + 0) / 2)
     assert table["adaptive"] == pytest.approx((0.1 / 0.8 + 0.05 / 0.2) / 2)
     assert table["l1"] == pytest.approx((-0.2 / 0.8 + 0.1 / 0.2) / 2)  # better than the best single on one set
     assert table.tolist() == sorted(table)
-    halves = regret(summarise(scores(values)), ["0.3", "1.1"], score="dice").set_index("method").regret
+    halves = regret(scores(values), ["0.3", "1.1"], score="dice").set_index("method").regret
     pd.testing.assert_series_equal(halves, table, check_exact=False)  # dice is half of auprc here: the same shares
+
+
+def test_the_interval_of_regret_is_that_of_resampled_patients():
+    """Three patients: 27 resamples of each set, of which the bootstrap draws; the best sigma is found in each anew."""
+    values = {"ms": {"0.3": [0.1, 0.5, 0.9], "1.1": [0.4, 0.5, 0.4], "l1": [0.2, 0.3, 0.6]}}
+    table = regret(scores(values), ["0.3", "1.1"], resamples=4000).set_index("method")
+    every = np.array(list(itertools.product(range(3), repeat=3)))
+    means = {method: np.array(subjects)[every].mean(1) for method, subjects in values["ms"].items()}
+    best = np.maximum(means["0.3"], means["1.1"])
+    for method, mean in means.items():
+        low, high = np.quantile((best - mean) / best, [0.025, 0.975], method="inverted_cdf")
+        assert table.regret_low[method] == pytest.approx(low, abs=0.03)
+        assert table.regret_high[method] == pytest.approx(high, abs=0.03)
+    assert (table.regret_low <= table.regret).all() and (table.regret <= table.regret_high).all()
 
 
 def test_typical_is_the_median_patient():
@@ -205,17 +207,6 @@ def test_typical_is_the_median_patient():
     assert typical(table, "ssim").subject == "ms1"
 
 
-def test_compare_by_hand():
-    table = scores({"tumour": {"a": [0.5, 0.7, 0.3], "b": [0.4, 0.4, 0.4]}, "ms": {"a": [0.1, 0.2], "b": [0.1, 0.1]}})
-    table = pd.concat([table, scores({"tumour": {"a": [1.0], "b": [0.0]}}, "val")])
-    found = compare(table, "a", "b")
-    assert found.dataset.tolist() == ["tumour", "ms"]
-    assert found.gain.tolist() == pytest.approx([0.1, 0.05])
-    assert found.error.tolist() == pytest.approx([0.2 / 3**0.5, 0.05])
-    assert found.better.tolist() == pytest.approx([2 / 3, 1 / 2])
-    assert found.subjects.tolist() == [3, 2]
-
-
 RUNS = {(0, 0): 0.1, (0, 1): 0.3, (1, 0): 0.5, (1, 1): 0.9}  # (seed, fold): the score
 
 
@@ -224,8 +215,10 @@ def test_spread_by_hand():
     rows = []
     for (seed, fold), value in RUNS.items():
         run = {"seed": seed, "fold": fold, "dataset": "ms"}
-        rows.append(run | {"method": "ssim 0.3", "sigma": 0.3, "auprc": value, "auprc_error": value / 10, "dice": 0.5})
-        rows.append(run | {"method": "l1", "sigma": np.nan, "auprc": 0.4, "auprc_error": 0.1, "dice": value})
+        ends = {"auprc_low": 0.9 * value, "auprc_high": 1.1 * value}
+        rows.append(run | {"method": "ssim 0.3", "sigma": 0.3, "auprc": value, "dice": 0.5} | ends)
+        ends = {"auprc_low": 0.25, "auprc_high": 0.45}
+        rows.append(run | {"method": "l1", "sigma": np.nan, "auprc": 0.4, "dice": value} | ends)
     table = spread(pd.DataFrame(rows), ["dataset", "method", "sigma"], ["auprc", "dice"])
     parts = ["between_subjects", "between_seeds", "between_folds"]
     assert list(table.columns) == ["dataset", "method", "sigma", "score", "mean", *parts]

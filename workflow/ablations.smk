@@ -5,13 +5,13 @@ choice; the last one puts together what the validation parts would choose. Names
 """
 
 MODULES |= {
-    "ablations/a_noising_steps": "ablations cases choices diffusion ensemble kernels/cpu kernels/cuda kernels/median metrics models noise postprocess ssim study unet volumes",
-    "ablations/b_noise_draws": "ablations cases choices diffusion ensemble kernels/cpu kernels/cuda kernels/median metrics models noise postprocess ssim study unet volumes",
-    "ablations/c_windows": "ablations cases choices ensemble kernels/cpu kernels/cuda kernels/median metrics postprocess ssim study volumes",
-    "ablations/d_temperature": "ablations cases choices ensemble kernels/cpu kernels/cuda kernels/median metrics postprocess ssim study volumes",
-    "ablations/e_post_processing": "ablations cases choices ensemble kernels/cpu kernels/cuda kernels/median metrics postprocess ssim study volumes",
-    "ablations/f_resolution": "ablations cases choices ensemble kernels/cpu kernels/cuda kernels/median metrics postprocess ssim study volumes",
-    "ablations/z_choices": "ablations cases choices ensemble kernels/cpu kernels/cuda kernels/median metrics postprocess ssim study volumes",
+    "ablations/a_noising_steps": "ablations cases choices diffusion ensemble kernels/cpu kernels/cuda kernels/median metrics models noise postprocess ssim stats study unet volumes",
+    "ablations/b_noise_draws": "ablations cases choices diffusion ensemble kernels/cpu kernels/cuda kernels/median metrics models noise postprocess ssim stats study unet volumes",
+    "ablations/c_windows": "ablations cases choices ensemble kernels/cpu kernels/cuda kernels/median metrics postprocess ssim stats study volumes",
+    "ablations/d_temperature": "ablations cases choices ensemble kernels/cpu kernels/cuda kernels/median metrics postprocess ssim stats study volumes",
+    "ablations/e_post_processing": "ablations cases choices ensemble kernels/cpu kernels/cuda kernels/median metrics postprocess ssim stats study volumes",
+    "ablations/f_resolution": "ablations cases choices ensemble kernels/cpu kernels/cuda kernels/median metrics postprocess ssim stats study volumes",
+    "ablations/z_choices": "ablations cases choices ensemble kernels/cpu kernels/cuda kernels/median metrics postprocess ssim stats study volumes",
 }
 
 
