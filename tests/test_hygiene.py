@@ -28,7 +28,7 @@ LAYERS = [
     | {"provenance", "splits", "volumes"},
     {"brain", "checkpoints", "checks", "detection", "models", "slices", "viewer"},
     {"datasets", "registration"},
-    {"cases", "ensemble", "finding", "lesions", "qc", "scanner", "train"},
+    {"autoencoder", "cases", "ensemble", "finding", "lesions", "qc", "scanner", "train"},
     {"cohort", "plots", "plots_lesions", "prepare", "score", "study"},
     {"ablations", "evaluation", "params", "plots_ablations", "plots_evaluation"},
     {"best_sigma", "choices"},
