@@ -100,8 +100,8 @@ def lesions(seg, image, scored, voxel_mm):
         spread = around.std() if around.size else 0
         contrast = (image[box][lesion].mean(dtype=float) - around.mean()) / spread if spread else np.nan
         rows.append(row | {"thickness_mm": thickness, "contrast": contrast})
-    columns = ["label", "voxels", "volume_ml", "thickness_mm", "contrast"]
-    return pd.DataFrame(rows, columns=columns).astype({"label": int, "voxels": int}), labels
+    kinds = {"label": int, "voxels": int, "volume_ml": float, "thickness_mm": float, "contrast": float}
+    return pd.DataFrame(rows, columns=list(kinds)).astype(kinds), labels
 
 
 def operating_points(anomaly, seg, scored, thresholds):

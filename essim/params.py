@@ -120,6 +120,12 @@ class Evaluate(_Ensemble):
     shares: Shares
 
 
+class BestSigma(_Parameters):
+    results: Path
+    datasets: Datasets
+    sigmas: Sigmas
+
+
 class AcrossSets(_Ensemble):
     results: Path
     datasets: Datasets
@@ -192,6 +198,7 @@ MODELS = {
     "04_kernel_ablation": Ablation,
     "05_ensembling": Ensembling,
     "06_evaluate": Evaluate,
+    "08_best_sigma": BestSigma,
     "09_across_sets": AcrossSets,
     "98_spread": Spread,
     "99_figures": Figures,

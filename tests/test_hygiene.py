@@ -29,12 +29,13 @@ LAYERS = [
     {"brain", "checkpoints", "checks", "detection", "models", "slices", "viewer"},
     {"datasets", "registration"},
     {"autoencoder", "cases", "ensemble", "finding", "lesions", "qc", "scanner", "train"},
-    {"cohort", "plots", "prepare", "score", "study"},
+    {"cohort", "plots", "plots_lesions", "prepare", "score", "study"},
     {"ablations", "evaluation", "params", "plots_ablations", "plots_evaluation"},
-    {"choices"},
+    {"best_sigma", "choices"},
 ]
 COHORT = {"anatomy", "cohort", "lesions", "mni", "scanner"}  # the cohort knows nothing of the method
-QUIET = {"files", "params", "pictures", "plots", "plots_ablations", "plots_evaluation", "provenance"} | {"settings"}
+QUIET = {"files", "params", "pictures", "plots", "plots_ablations", "plots_evaluation", "plots_lesions"}
+QUIET |= {"provenance", "settings"}
 
 
 def step(path):
@@ -200,7 +201,7 @@ def test_imports_go_one_way():
 def test_the_graph_knows_what_a_notebook_uses(path):
     graph = "ablations.smk" if step(path).startswith("ablations/") else "Snakefile"
     text = (ROOT / "workflow" / graph).read_text()
-    listed = set(re.search(rf'"{step(path)}": "([a-z/ ]*)",', text)[1].split())
+    listed = set(re.search(rf'"{step(path)}": "([a-z_/ ]*)",', text)[1].split())
     assert all((ROOT / f"essim/{name}.py").is_file() for name in listed)
     waiting, used = imports("\n".join(cell.source for cell in code_cells(path))) - QUIET, set()
     while waiting:

@@ -53,7 +53,8 @@ def test_the_defaults_are_a_profile(path):
     profile = profiles["pretrained" if path in ABLATIONS else "laptop"]
     known = {"data": profile["data"], "results": profile["results"], "datasets": list(profile["sets"])}
     known |= {name: profile[name] for name in ("preprocessing", "temperature")}
-    known |= {"sigmas": profile["ablation_sigmas" if path.stem == "04_kernel_ablation" else "sigmas"]}
+    curve = path.stem in ("04_kernel_ablation", "08_best_sigma")
+    known |= {"sigmas": profile["ablation_sigmas" if curve else "sigmas"]}
     (seed,) = profile["seeds"]
     known |= {"training": {"seed": seed} | profile["training"], "seed": seed}
     known |= {"autoencoder": {"seed": seed} | profile["autoencoder"], "network": profile["networks"]}

@@ -19,7 +19,7 @@ from study_folder import ROOT, Study
 
 NOTEBOOKS = [
     *("01_cohort", "02_train", "03_baselines", "03_healthy", "03_reconstruct", "04_kernel_ablation"),
-    *("05_ensembling", "06_evaluate", "09_across_sets", "98_spread", "99_figures"),
+    *("05_ensembling", "06_evaluate", "08_best_sigma", "09_across_sets", "98_spread", "99_figures"),
 ]
 
 # Writes the outputs of its step; then waits or fails, if a file of that name says so.
@@ -92,7 +92,7 @@ def test_a_second_run_does_nothing(finished):
 
 
 JUDGED = {"evaluate": 2, "across_sets": 1, "figures": 1}
-LATER = {"ablation": 2, "ensembling": 1} | JUDGED
+LATER = {"ablation": 2, "ensembling": 1, "best_sigma": 1} | JUDGED
 NETWORK = {"train": 2, "healthy": 2, "reconstruct": 2} | LATER
 EVERY = {"baselines": 2} | NETWORK  # of one seed and fold
 
