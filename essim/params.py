@@ -89,7 +89,7 @@ class Train(_Scans):
 
 class Baselines(_Scans):
     fold: Fold
-    datasets: Annotated[list[Dataset], Field(min_length=1)]  # shown beside a healthy scan
+    datasets: Datasets  # shown beside a healthy scan
     network: str  # a model folder with trained ones, or "" to train them
     autoencoder: AutoencoderConfig
 
@@ -148,11 +148,8 @@ class Figures(_Parameters):
     datasets: Datasets
 
 
-class _OneChoice(_Ensemble):
+class _OneChoice(AcrossSets):
     """An ablation: what it takes from the study; each adds the values of the choice that it tries."""
-
-    results: Path
-    datasets: Annotated[list[Dataset], Field(min_length=1)]
 
 
 class NoisingSteps(_OneChoice):
@@ -185,7 +182,7 @@ class Resolution(_OneChoice):
 
 class Choices(_Parameters):
     results: Path
-    datasets: Annotated[list[Dataset], Field(min_length=1)]
+    datasets: Datasets
     ablations: Annotated[list[str], Field(min_length=1)]
 
 
@@ -208,6 +205,7 @@ MODELS = {
     "ablations/d_temperature": Temperature,
     "ablations/e_post_processing": PostProcessing,
     "ablations/f_resolution": Resolution,
+    "ablations/g_longer_baselines": AcrossSets,
     "ablations/z_choices": Choices,
 }
 

@@ -59,7 +59,7 @@ def test_the_defaults_are_a_profile(path):
     known |= {"training": {"seed": seed} | profile["training"], "seed": seed}
     known |= {"autoencoder": {"seed": seed} | profile["autoencoder"], "network": profile["networks"]}
     known |= profile["reconstruction"] | (profile["cohort"] if path.stem == "01_cohort" else {})
-    known |= profile["ablations"] | {"ablations": [other.stem for other in ABLATIONS[:-1]]}
+    known |= profile["ablations"] | {"ablations": [other.stem for other in ABLATIONS if other.stem[0] < "g"]}
     known |= {"cache": f"{profile['results']}/cache", "shares": profile["healthy_shares"]}
     known |= {"runs": [{"seed": 0, "fold": 0, "results": profile["results"]}]}
     known["runs"] += [{"seed": s, "fold": 0, "results": f"{profile['results']}-seed{s}"} for s in (1, 2)]  # SEEDS=0,1,2

@@ -32,15 +32,18 @@ def test_the_smoke_study_runs(study):
 
 
 def test_the_ablations_run_on_what_is_there(study):
-    plan = {"ablate": 6, "choices": 1, "ablations": 1}
+    plan = {"ablate": 6, "choices": 1, "longer": 2, "longer_baselines": 1, "ablations": 1}
     assert study.plan("ablations") == plan, "nothing of the study is made again"
     done = study.run("ablations")
     assert done.returncode == 0, done.stdout[-5000:]
     assert study.plan("ablations") == {} and study.plan() == {}
     home = study.folder / "results/smoke/ablations"
-    names = {path.stem for path in (study.folder / "notebooks/ablations").glob("[a-y]_*.ipynb")}
+    names = {path.stem for path in (study.folder / "notebooks/ablations").glob("[a-f]_*.ipynb")}
     for kind in ("tables", "choices", "figures"):
         assert names <= {path.stem for path in (home / kind).iterdir()}
+    longer = pd.read_csv(home / "tables/g_longer_baselines.csv")
+    assert set(longer.reconstruction) == {"diffusion", "ae", "vae", "ae, longer", "vae, longer"}
+    assert pd.read_csv(home / "models/t1/ae.csv").step.max() == 16
     choices = pd.read_csv(home / "tables/choices.csv", dtype={"study": str, "chosen": str})
     assert set(choices.dataset) == {"tumour", "stroke"}
     kept = choices[choices.study == choices.chosen]
