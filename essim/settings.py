@@ -49,3 +49,17 @@ class TrainConfig(BaseModel):
         if not 1 <= first <= last <= self.timesteps:
             raise ValueError(f"t_range must be two steps in order within 1..{self.timesteps}, got [{first}, {last}]")
         return self
+
+
+class AutoencoderConfig(BaseModel):
+    """The autoencoder and the VAE that the diffusion model is compared with, and how long they train."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    seed: int = Field(0, ge=0)
+    steps: int = Field(20000, ge=1)
+    batch: int = Field(32, ge=1, description="slices a step, one random slice a volume and epoch")
+    lr: float = Field(1e-3, gt=0, description="Adam's; falls to 0 along a cosine")
+    channels: int = Field(32, ge=8, multiple_of=8, description="of the first level; up to four times as many below")
+    latent: int = Field(32, ge=1, description="channels of the latent")
+    levels: int = Field(4, ge=1, description="each halves height and width: the latent is 2^levels times smaller")
+    beta: float = Field(0.03, ge=0, description="weight of the VAE's KL divergence: the scale of its Laplace noise")

@@ -28,7 +28,7 @@ LAYERS = [
     | {"provenance", "splits", "volumes"},
     {"brain", "checkpoints", "checks", "models", "slices", "viewer"},
     {"datasets", "registration"},
-    {"cases", "ensemble", "finding", "lesions", "qc", "scanner", "train"},
+    {"autoencoder", "cases", "ensemble", "finding", "lesions", "qc", "scanner", "train"},
     {"cohort", "plots", "prepare", "score", "study"},
     {"params"},
 ]
