@@ -69,7 +69,7 @@ reference: .venv/stamp ## Make the present results the reference
 	@$(BIN)/python workflow/verify.py keep $(RESULTS) results/reference/$(PROFILE)
 
 networks: .venv/stamp ## Train the networks of models/ anew (an hour and more), for PROFILE=pretrained
-	+@$(SNAKEMAKE) --until healthy --config profile=pretrained networks= results=results/trained
+	+@$(SNAKEMAKE) --until healthy baselines --config profile=pretrained networks= results=results/trained
 	@$(BIN)/python workflow/verify.py release results/trained models/laptop
 
 lab: .venv/stamp ## Open JupyterLab on the notebooks

@@ -26,7 +26,7 @@ from pydantic import (
     ValidationError,
 )
 
-from essim.settings import Preprocessing, TrainConfig
+from essim.settings import AutoencoderConfig, Preprocessing, TrainConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -85,6 +85,13 @@ class Train(_Scans):
     training: TrainConfig
 
 
+class Baselines(_Scans):
+    fold: Fold
+    datasets: Annotated[list[Dataset], Field(min_length=1)]  # shown beside a healthy scan
+    network: str  # a model folder with trained ones, or "" to train them
+    autoencoder: AutoencoderConfig
+
+
 class Healthy(_Scans, _Reconstruction, _Ensemble):
     fold: Fold
     shares: Annotated[list[Share], Field(min_length=1)]
@@ -130,6 +137,7 @@ class Figures(_Parameters):
 MODELS = {
     "01_cohort": Cohort,
     "02_train": Train,
+    "03_baselines": Baselines,
     "03_healthy": Healthy,
     "03_reconstruct": Reconstruct,
     "04_kernel_ablation": Ablation,

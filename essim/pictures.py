@@ -99,6 +99,22 @@ def reconstruction(rows, names):
     return figure
 
 
+def reconstructions(rows, methods):
+    """A scan and what several methods make of it: {name: (image, lesion, one reconstruction a method)}, slices [H, W].
+
+    Left the scan and the reconstructions, right where they differ from it; lesions are outlined in both.
+    """
+    panels = []
+    for x, seg, *others in rows.values():
+        line = [Panel(x, seg, limits=(0, 1)), *(Panel(y, limits=(0, 1)) for y in others)]
+        panels.append(line + [Panel(abs(x - y), seg, "map", (0, 0.5)) for y in others])
+    titles = ["input x", *methods, *(f"|x \N{MINUS SIGN} {name}|" for name in methods)]
+    figure, axes = slice_grid(panels, titles, [NAMES[name] for name in rows], 1.3)
+    bar = figure.colorbar(axes[0, -1].drawn, ax=axes, shrink=min(1, 1.5 / len(rows)), aspect=14, pad=0.02)
+    bar.set_label("intensity")
+    return figure
+
+
 def kernel_maps(maps, outline):
     """Anomaly maps of one slice side by side, {title: [H, W]}, each from 0 to its own 99.5th percentile."""
     size = 2 if len(maps) <= 4 else 1.45

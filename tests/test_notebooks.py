@@ -53,12 +53,14 @@ def test_the_defaults_are_the_laptop_profile(path):
     known |= {"sigmas": profile["ablation_sigmas" if path.stem == "04_kernel_ablation" else "sigmas"]}
     (seed,) = profile["seeds"]
     known |= {"training": {"seed": seed} | profile["training"], "seed": seed}
-    known |= {"network": profile["networks"]}
+    known |= {"autoencoder": {"seed": seed} | profile["autoencoder"], "network": profile["networks"]}
     known |= profile["reconstruction"] | (profile["cohort"] if path.stem == "01_cohort" else {})
     known |= {"cache": f"{profile['results']}/cache", "shares": profile["healthy_shares"]}
     known |= {"runs": [{"seed": 0, "fold": 0, "results": profile["results"]}]}
     known["runs"] += [{"seed": s, "fold": 0, "results": f"{profile['results']}-seed{s}"} for s in (1, 2)]  # SEEDS=0,1,2
     values = literals(code_cells(nbformat.read(path, 4))[0])
+    if path.stem == "03_baselines":
+        known["datasets"] = [name for name, contrast in profile["sets"].items() if contrast == values["contrast"]]
     free = {"workers", "contrast", "dataset", "fold"}  # one value each of what the graph goes through
     assert {name: value for name, value in values.items() if name not in free} == {
         name: known[name] for name in values if name not in free

@@ -61,6 +61,7 @@ def study(tmp_path):
     training = config["profiles"]["paper"]["training"]
     training |= {"epochs": 2, "batch": 4, "patch": 2}
     training |= {"channels": 8, "multipliers": [1, 2], "blocks": 1, "head_channels": 8}
+    config["profiles"]["paper"]["autoencoder"] |= {"steps": 2, "batch": 4, "channels": 8}
     config["profiles"]["paper"] |= {"sigmas": [0.3, 1.1], "ablation_sigmas": [0.3, 1.1]}
     study.write_config(config)
     return study
@@ -102,7 +103,8 @@ def test_the_plan_counts_before_hours_are_spent(study, authors):
     ):
         assert line in done.stdout
     assert study.plan(config=[f"source={authors}"]) == {
-        **{"train": 2, "healthy": 2, "reconstruct": 2, "ablation": 2, "ensembling": 2, "evaluate": 2, "figures": 2},
+        **{"train": 2, "baselines": 2, "healthy": 2, "reconstruct": 2},
+        **{"ablation": 2, "ensembling": 2, "evaluate": 2, "figures": 2},
         "spread": 1,
     }
 

@@ -10,7 +10,6 @@ import torch
 from safetensors.torch import load_file, save_file
 
 VERIFY = Path(__file__).resolve().parents[1] / "workflow/verify.py"
-WEIGHTS = "weights.safetensors"
 
 
 def verify(*words):
@@ -86,17 +85,24 @@ def test_what_is_missing_is_named(reference, tmp_path, table, change, named):
 
 
 def test_release_halves_the_weights_and_takes_what_scoring_needs(tmp_path):
+    networks = [f"{name}.safetensors" for name in ("weights", "ae", "vae")]
+    beside = ["config.json", "log.csv", "scoring.json", "ae.json", "ae.csv", "vae.json", "vae.csv"]
     for contrast, finished in (("t1", True), ("t2", False)):
         model = tmp_path / f"tiny/models/{contrast}"
         model.mkdir(parents=True)
-        save_file({"w": torch.arange(5) / 7}, model / WEIGHTS)
-        for name in ("config.json", "log.csv", *(["scoring.json"] if finished else [])):
+        for i, name in enumerate(networks):
+            save_file({"w": torch.arange(5) / (7 + i)}, model / name)
+        for name in [*beside, "weights_quarter.safetensors"]:
             (model / name).write_text(name)
+        if not finished:
+            (model / "vae.json").unlink()
     assert verify("release", tmp_path / "tiny", tmp_path / "models/tiny")[0] == 0
     assert [path.name for path in (tmp_path / "models").iterdir()] == ["tiny_t1"]
     released = tmp_path / "models/tiny_t1"
-    assert sorted(p.name for p in released.iterdir()) == ["config.json", "log.csv", "scoring.json", WEIGHTS]
-    weights = load_file(released / WEIGHTS)["w"]
-    assert weights.dtype == torch.float16 and torch.allclose(weights.float(), torch.arange(5) / 7, atol=1e-3)
+    assert sorted(p.name for p in released.iterdir()) == sorted(networks + beside)
+    for i, name in enumerate(networks):
+        weights = load_file(released / name)["w"]
+        assert weights.dtype == torch.float16
+        assert torch.allclose(weights.float(), torch.arange(5) / (7 + i), atol=5e-4)
     code, text = verify("release", tmp_path / "nothing", tmp_path / "models/tiny")
-    assert code != 0 and "has no network with a scoring.json" in text
+    assert code != 0 and "has no folder with all of weights.safetensors, ae.safetensors" in text

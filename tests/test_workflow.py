@@ -18,7 +18,7 @@ import pytest
 from study_folder import ROOT, Study
 
 NOTEBOOKS = [
-    *("01_cohort", "02_train", "03_healthy", "03_reconstruct", "04_kernel_ablation"),
+    *("01_cohort", "02_train", "03_baselines", "03_healthy", "03_reconstruct", "04_kernel_ablation"),
     *("05_ensembling", "06_evaluate", "98_spread", "99_figures"),
 ]
 
@@ -93,6 +93,7 @@ def test_a_second_run_does_nothing(finished):
 
 LATER = {"ablation": 2, "ensembling": 1, "evaluate": 2, "figures": 1}
 NETWORK = {"train": 2, "healthy": 2, "reconstruct": 2} | LATER
+EVERY = {"baselines": 2} | NETWORK  # of one seed and fold
 
 
 @pytest.mark.parametrize(
@@ -103,7 +104,8 @@ NETWORK = {"train": 2, "healthy": 2, "reconstruct": 2} | LATER
         (("temperature",), 2.0, {"healthy": 2, "ensembling": 1, "evaluate": 2, "figures": 1}),
         (("reconstruction", "draws"), 3, {"healthy": 2, "reconstruct": 2} | LATER),
         (("training", "lr"), 0.01, NETWORK),
-        (("cohort", "seed"), 9, {"cohort": 1} | NETWORK),
+        (("autoencoder", "lr"), 0.01, {"baselines": 2}),
+        (("cohort", "seed"), 9, {"cohort": 1} | EVERY),
     ],
 )
 def test_a_changed_parameter_reruns_what_depends_on_it(study, place, value, expected):
@@ -121,6 +123,7 @@ def test_a_changed_module_reruns_what_uses_it(study):
     for module, expected in {
         "plots": {"figures": 1},
         "ssim": {"healthy": 2} | LATER,
+        "autoencoder": {"baselines": 2},
         "unet": NETWORK,
     }.items():
         path = study.folder / f"essim/{module}.py"
@@ -150,14 +153,14 @@ def written(study, config):
 
 
 def test_another_seed_uses_the_same_cohort(finished):
-    assert finished.plan(config=["seeds=[1]"]) == NETWORK
+    assert finished.plan(config=["seeds=[1]"]) == EVERY
     assert written(finished, ["seeds=[1]"]) == {"smoke-seed1"}
 
 
 def test_a_seed_that_is_added_runs_alone_and_there_is_a_summary(study):
     seeds = ["seeds=[0,1]"]
     before = {path: path.stat().st_mtime_ns for path in study.folder.glob("results/smoke/**/*.*")}
-    assert study.plan(config=seeds) == NETWORK | {"spread": 1}
+    assert study.plan(config=seeds) == EVERY | {"spread": 1}
     done = study.run(config=seeds)
     assert done.returncode == 0, done.stdout
     assert "  2 seed(s) x 1 fold(s) x 2 training(s) of 8 epochs" in done.stdout
@@ -169,13 +172,13 @@ def test_a_seed_that_is_added_runs_alone_and_there_is_a_summary(study):
 
 def test_every_fold_is_a_study_and_there_is_a_summary(finished):
     plan = finished.plan(config=["folds=[0,1,2]"])
-    assert plan == {rule: 3 * jobs for rule, jobs in NETWORK.items()} | {"spread": 1}
+    assert plan == {rule: 3 * jobs for rule, jobs in EVERY.items()} | {"spread": 1}
     assert finished.plan(config=["folds=[0,1,2]", "seeds=[1]"]) == plan
 
 
 def test_every_fold_of_every_seed_is_a_study(finished):
     config = ["folds=[0,1]", "seeds=[0,1]"]
-    assert finished.plan(config=config) == {rule: 4 * jobs for rule, jobs in NETWORK.items()} | {"spread": 1}
+    assert finished.plan(config=config) == {rule: 4 * jobs for rule, jobs in EVERY.items()} | {"spread": 1}
     parts = {"smoke/fold0", "smoke/fold1", "smoke-seed1/fold0", "smoke-seed1/fold1"}
     assert written(finished, config) == parts | {"smoke"}  # the summary
 
@@ -183,14 +186,17 @@ def test_every_fold_of_every_seed_is_a_study(finished):
 def test_with_networks_that_come_trained_a_seed_is_that_of_the_noise(study):
     for contrast in ("t1", "t2"):
         (study.folder / f"trained_{contrast}").mkdir()
-        (study.folder / f"trained_{contrast}/weights.safetensors").touch()
+        beside = [f"{kind}.{ending}" for kind in ("ae", "vae") for ending in ("safetensors", "json", "csv")]
+        for name in ("weights.safetensors", *beside):
+            (study.folder / f"trained_{contrast}/{name}").touch()
     config = ["seeds=[1]", "networks=trained"]
     done = study.run("--dry-run", "--quiet", "host", "--printshellcmds", config=config)
     assert "  1 seed(s) x 1 fold(s) x 2 network(s) that come trained: trained" in done.stdout
-    commands = re.findall(r"/notebooks/(02|03)_.*--parameters '(.*)'", done.stdout)
+    commands = re.findall(r"/notebooks/(\d\d_[a-z]+).*--parameters '(.*)'", done.stdout)
     found = [(step, json.loads(values)) for step, values in commands]
-    assert [values["training"]["seed"] for step, values in found if step == "02"] == [0, 0]
-    assert [values["seed"] for step, values in found if step == "03"] == [1] * 4
+    assert [values["training"]["seed"] for step, values in found if step == "02_train"] == [0, 0]
+    assert [values["autoencoder"]["seed"] for step, values in found if step == "03_baselines"] == [0, 0]
+    assert [values["seed"] for step, values in found if step in ("03_healthy", "03_reconstruct")] == [1] * 4
 
 
 @pytest.mark.parametrize("seeds", ["1", "[0,0]", "[-1]", "[a]", "[]"])
@@ -259,7 +265,7 @@ def test_kill_9_and_resume(study):
     done = study.run()
     assert done.returncode == 0, done.stdout
     assert study.plan() == {}
-    assert before == {path: path.stat().st_mtime_ns for path in before} and len(before) == 12
+    assert before == {path: path.stat().st_mtime_ns for path in before} and len(before) == 24
 
 
 def test_ctrl_c_ends_everything(study):
@@ -292,10 +298,11 @@ def test_on_a_cluster_it_is_the_same_graph(finished):
     text = done.stdout + done.stderr
     assert done.returncode == 0, text
     jobs = dict(re.findall(r"^(\w+) +(\d+)$", text, re.MULTILINE))
-    once = {"spread": "1", "all": "1", "total": "26"}
-    assert jobs == {rule: str(2 * count) for rule, count in NETWORK.items()} | once
+    once = {"spread": "1", "all": "1", "total": "30"}
+    assert jobs == {rule: str(2 * count) for rule, count in EVERY.items()} | once
     resources = re.findall(r"rule (\w+):.*?resources: (.*?)\n", text, re.DOTALL)
-    assert {rule for rule, line in resources if "gpu=1" in line} == {"train", "healthy", "reconstruct", "ensembling"}
+    with_network = {"train", "baselines", "healthy", "reconstruct", "ensembling"}
+    assert {rule for rule, line in resources if "gpu=1" in line} == with_network
     assert all("slurm_partition=your-partition" in line for _, line in resources)
 
 

@@ -19,7 +19,8 @@ import pandas as pd
 
 from essim.files import writing
 
-WEIGHTS = "weights.safetensors"
+NETWORKS = ("weights.safetensors", "ae.safetensors", "vae.safetensors")
+BESIDE = ("config.json", "scoring.json", "log.csv", "ae.json", "ae.csv", "vae.json", "vae.csv")
 TABLES = ("main", "regret", "ablation")
 PLACE = ["table", "row", "column"]
 WIDTH, FLOOR = 3.0, 0.01
@@ -99,18 +100,21 @@ def keep(results, reference):
 
 
 def release(results, networks):
-    """Copy each trained network with its configuration, scoring and log, ready for scoring and for `pretrained`."""
+    """Copy the trained networks with all that lies beside them, ready for scoring and for `pretrained`."""
     from safetensors.torch import load_file, save_file  # here, since comparing tables needs no torch
 
-    found = sorted(Path(results).glob("models/*/scoring.json"))
-    if not found:
-        sys.exit(f"{results}/models: has no network with a scoring.json; run `make reproduce` first.")
-    for folder in (path.parent for path in found):
+    folders = sorted(path for path in Path(results).glob("models/*") if path.is_dir())
+    whole = [folder for folder in folders if all((folder / name).is_file() for name in (*NETWORKS, *BESIDE))]
+    if not whole:
+        names = ", ".join((*NETWORKS, *BESIDE))
+        sys.exit(f"{results}/models: has no folder with all of {names}; run `make reproduce` first.")
+    for folder in whole:
         released = Path(f"{networks}_{folder.name}")
         with writing(released) as target:
             target.mkdir()
-            save_file({k: v.half() for k, v in load_file(folder / WEIGHTS).items()}, target / WEIGHTS)
-            for name in ("config.json", "scoring.json", "log.csv"):
+            for name in NETWORKS:
+                save_file({k: v.half() for k, v in load_file(folder / name).items()}, target / name)
+            for name in BESIDE:
                 shutil.copyfile(folder / name, target / name)
         print(released)
 
