@@ -53,6 +53,21 @@ def stars(axis):
 # Pictures
 
 
+def test_reconstructions_stand_beside_the_scan_and_their_differences_behind():
+    x, seg = np.full((6, 8), 0.5), np.zeros((6, 8), bool)
+    seg[2:4, 3:6] = True
+    rows = {"healthy": [x, seg & False, x - 0.1, x + 0.2], "ms": [x, seg, x, x - 0.3]}
+    figure = drawn(pictures.reconstructions(rows, ["blurred", "VAE"]))
+    axes = np.array(figure.axes[:10]).reshape(2, 5)
+    titles = ["input x", "blurred", "VAE", "|x \N{MINUS SIGN} blurred|", "|x \N{MINUS SIGN} VAE|"]
+    assert [axis.get_title() for axis in axes[0]] == titles
+    assert [line[0].get_ylabel() for line in axes] == ["Healthy", "MS"]
+    shown = [[axis.images[0].get_array().mean() for axis in line] for line in axes]
+    np.testing.assert_allclose(shown, [[0.5, 0.4, 0.7, 0.1, 0.2], [0.5, 0.5, 0.2, 0, 0.3]], atol=1e-12)
+    outlined = [[bool(axis.collections) for axis in line] for line in axes]
+    assert outlined == [[False] * 5, [True, False, False, True, True]]
+
+
 def test_slices_stand_upright():
     image = np.zeros((4, 6))
     image[3, 5] = 1  # right, front
