@@ -23,11 +23,11 @@ LOOKS = {
 }
 
 
-def detection_curves(precision, operating, lesions):
+def detection_curves(precision, operating, lesions, prevalence):
     """One set, three panels: precision over recall, FROC, lesions found by size.
 
-    Args: tables of an `Evaluation`; `lesions` at one threshold. Recall and precision are means over patients, the FROC
-        pools the lesions of all.
+    Args: tables of an `Evaluation`; `lesions` at one threshold. Precision is a mean over patients, the FROC pools the
+        lesions of all. prevalence: the precision of guessing.
     """
     figure, axes = new_figure(1, 3, 9.6, 3.2)
     left, middle, right = axes[0]
@@ -45,6 +45,7 @@ def detection_curves(precision, operating, lesions):
         errors = abs(by_size[["low", "high"]].to_numpy().T - by_size.sensitivity.to_numpy())
         right.errorbar(places, by_size.sensitivity, errors, color=colour, marker=marker, linestyle="", linewidth=1)
     words = [f"{size}\n(n = {count})" for size, count in zip(by_size["size"], by_size.lesions, strict=True)]
+    left.axhline(prevalence, color="black", linewidth=0.8, label="chance (prevalence)")
     left.set(xlabel="recall", ylabel="precision (mean of patients)", xlim=(0, 1), ylim=(0, 1.02))
     middle.set(xlabel="false positives a scan", ylabel="lesions found", xscale="symlog", ylim=(-0.02, 1.02))
     middle.set_xlim(0, None)
@@ -53,7 +54,7 @@ def detection_curves(precision, operating, lesions):
     right.set_xticks(range(len(words)), words)
     for axis, title in zip(axes[0], ("Precision over recall", "FROC", "By lesion size"), strict=True):
         axis.set_title(title)
-    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=len(methods))
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=len(methods) + 1)
     return figure
 
 
@@ -66,13 +67,17 @@ def size_table(lesions):
     return pd.DataFrame(rows)
 
 
-def strips(volumes, score="auprc", label="AUPRC"):
-    """Every patient as a line over the methods, their mean with its interval beside it; a panel a set."""
+def strips(volumes):
+    """Every patient as a line over the methods, their mean with its interval beside it; a panel a set.
+
+    `volumes`: as in an `Evaluation`, of one or more sets. Dashed: the prevalence, AUPRC's chance level.
+    """
     names = volumes.dataset.unique()
     methods = [method for method in LOOKS if method in set(volumes.method)]
     figure, axes = new_figure(1, len(names), 0.75 * len(methods) * len(names) + 0.7, 3, sharey=True)
     for axis, name in zip(axes[0], names, strict=True):
-        wide = volumes[volumes.dataset == name].pivot(index="subject", columns="method", values=score)[methods]
+        wide = volumes[volumes.dataset == name].pivot(index="subject", columns="method", values="auprc")[methods]
+        axis.axhline(volumes.prevalence[volumes.dataset == name].mean(), color="black", linestyle="--", linewidth=0.8)
         axis.plot(range(len(methods)), wide.T, color=GREY, linewidth=0.6, alpha=0.6, marker=".", markersize=3)
         for place, method in enumerate(methods):
             _, colour, _, marker = LOOKS[method]
@@ -81,7 +86,7 @@ def strips(volumes, score="auprc", label="AUPRC"):
             axis.errorbar(place + 0.18, mean, [[mean - low], [high - mean]], markeredgecolor="black", **look)
         axis.set_xticks(range(len(methods)), [LOOKS[m][0] for m in methods], rotation=35, ha="right")
         axis.set(title=NAMES[name], ylim=(0, 1.02))
-    axes[0, 0].set_ylabel(label)
+    axes[0, 0].set_ylabel("AUPRC")
     return figure
 
 

@@ -117,8 +117,8 @@ def training_length(folder, networks, scorer, *, t, draws, seed, split="val"):
     Args: networks: {training step: the `GaussianDiffusion` after it}; what the last one makes of the cases is already
         in the folder. t, draws, seed: as in `reconstruct_set`.
 
-    Returns: a DataFrame `dataset, step, method, auprc, error`, means over a split; `error` is the mean |x - y| of
-        healthy brain.
+    Returns: a DataFrame `dataset, step, method, auprc, error`, means over a split with their intervals (`_low`,
+        `_high`); `error` is the mean |x - y| of healthy brain.
     """
 
     def judge(row):
@@ -138,16 +138,16 @@ def training_length(folder, networks, scorer, *, t, draws, seed, split="val"):
 
 
 def _means(judge, rows, keys, what):
-    """The records that `judge` yields for each row, averaged over those that agree in `keys`."""
+    """The records that `judge` yields for each row, averaged over those that agree in `keys`, with intervals."""
     records = for_each(lambda row: list(judge(row)), rows, what)
     table = pd.DataFrame([record for several in records for record in several])
-    return table.groupby(keys, sort=False).mean().reset_index()
+    return mean_with_interval(table, keys, [name for name in table if name not in keys])
 
 
 def levels(folder, scorer, split="val"):
     """How high each raw map stands in healthy brain and in lesions, a DataFrame `dataset, method, healthy, lesion`.
 
-    Means over a split. The rim of the brain, which post-processing cuts off, is left out of both.
+    Means over a split with their intervals. The rim of the brain, which post-processing cuts off, is left out of both.
     """
 
     def judge(row):
