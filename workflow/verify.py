@@ -23,7 +23,7 @@ NETWORKS = ("weights.safetensors", "ae.safetensors", "vae.safetensors")
 BESIDE = ("config.json", "scoring.json", "log.csv", "ae.json", "ae.csv", "vae.json", "vae.csv")
 TABLES = ("main", "regret", "ablation")
 # kept to be read, but not compared: tests, counts and fits, which a small change of the scores moves far
-BESIDE = ("tests", "transfer", "healthy", "best_sigma_fit", "grid_*")
+READ = ("tests", "transfer", "healthy", "best_sigma_fit", "grid_*")
 ABLATIONS = ("ablations/tables/*", "ablations/figures/*.png")
 PLACE = ["table", "row", "column"]
 WIDTH, FLOOR = 3.0, 0.01
@@ -94,7 +94,7 @@ def fit(reference, results):
 def keep(results, reference):
     """Copy the summary tables with their provenance, and the pictures; those of the ablations too, if there are any."""
     read_numbers(results)  # nothing is copied unless all is there
-    for pattern in [*(f"tables/{name}.*" for name in TABLES + BESIDE), "figures/*.png", *ABLATIONS]:
+    for pattern in [*(f"tables/{name}.*" for name in TABLES + READ), "figures/*.png", *ABLATIONS]:
         for path in sorted(Path(results).glob(pattern)):
             target = Path(reference) / path.relative_to(results)
             target.parent.mkdir(parents=True, exist_ok=True)
