@@ -63,6 +63,14 @@ def test_both_sides_of_a_tolerance(reference, tmp_path, shift, agrees):
     assert ("main | ms l1 | auprc" in text) == (not agrees)
 
 
+@pytest.mark.parametrize(("shift", "agrees"), [(0.009, True), (-0.011, False)])
+def test_without_tolerances_the_floor_is_taken(reference, tmp_path, shift, agrees):
+    (reference / "tolerances.csv").unlink()
+    code, text = verify("check", write_results(tmp_path / "new", shift), reference)
+    assert (code == 0) == agrees
+    assert "0.01 is taken for every number, until `make tolerances` writes it" in text
+
+
 @pytest.mark.parametrize(
     ("table", "change", "named"),
     [
