@@ -88,7 +88,7 @@ def test_from_the_authors_folder_to_the_summary_over_folds(study, authors):
     assert set(np.unique(seg.get_fdata())) == {0, 1, 2}  # lesion and ignored voxels
     models = [json.loads((results / f"fold{fold}/models/t1/config.json").read_text()) for fold in (0, 1)]
     assert all(model["voxel_mm"] == 1 and model["preprocessing"]["factor"] == 2 for model in models)
-    assert len(list((results / "cache").glob("*.npz"))) == 5 + 2  # each scan is preprocessed once for both folds
+    assert len(list((results / "cache").glob("*.npz"))) == 6 + 2  # each scan is preprocessed once for both folds
     assert before == {path: path.stat().st_mtime_ns for path in authors.rglob("*")}  # nothing was written there
 
 
@@ -104,7 +104,7 @@ def test_the_plan_counts_before_hours_are_spent(study, authors):
         assert line in done.stdout
     assert study.plan(config=[f"source={authors}"]) == {
         **{"train": 2, "baselines": 2, "healthy": 2, "reconstruct": 2},
-        **{"ablation": 2, "ensembling": 2, "evaluate": 2, "figures": 2},
+        **{"ablation": 2, "ensembling": 2, "evaluate": 2, "across_sets": 2, "best_sigma": 2, "figures": 2},
         "spread": 1,
     }
 
