@@ -74,8 +74,12 @@ def strips(volumes):
     """
     names = volumes.dataset.unique()
     methods = [method for method in LOOKS if method in set(volumes.method)]
-    figure, axes = new_figure(1, len(names), 0.75 * len(methods) * len(names) + 0.7, 3, sharey=True)
-    for axis, name in zip(axes[0], names, strict=True):
+    columns = min(2, len(names))
+    rows = -(-len(names) // columns)
+    figure, axes = new_figure(rows, columns, 0.75 * len(methods) * columns + 0.7, 2.6 * rows, sharex=True, sharey=True)
+    for axis in axes.flat[len(names) :]:
+        axis.set_visible(False)
+    for axis, name in zip(axes.flat, names, strict=False):
         wide = volumes[volumes.dataset == name].pivot(index="subject", columns="method", values="auprc")[methods]
         axis.axhline(volumes.prevalence[volumes.dataset == name].mean(), color="black", linestyle="--", linewidth=0.8)
         axis.plot(range(len(methods)), wide.T, color=GREY, linewidth=0.6, alpha=0.6, marker=".", markersize=3)
@@ -86,7 +90,8 @@ def strips(volumes):
             axis.errorbar(place + 0.18, mean, [[mean - low], [high - mean]], markeredgecolor="black", **look)
         axis.set_xticks(range(len(methods)), [LOOKS[m][0] for m in methods], rotation=35, ha="right")
         axis.set(title=NAMES[name], ylim=(0, 1.02))
-    axes[0, 0].set_ylabel("AUPRC")
+    for axis in axes[:, 0]:
+        axis.set_ylabel("AUPRC")
     return figure
 
 
