@@ -193,11 +193,11 @@ def test_with_networks_that_come_trained_a_seed_is_that_of_the_noise(study):
     config = ["seeds=[1]", "networks=trained"]
     done = study.run("--dry-run", "--quiet", "host", "--printshellcmds", config=config)
     assert "  1 seed(s) x 1 fold(s) x 2 network(s) that come trained: trained" in done.stdout
-    commands = re.findall(r"/notebooks/(02|03_b|03)_.*--parameters '(.*)'", done.stdout)
+    commands = re.findall(r"/notebooks/(\d\d_[a-z]+).*--parameters '(.*)'", done.stdout)
     found = [(step, json.loads(values)) for step, values in commands]
-    assert [values["training"]["seed"] for step, values in found if step == "02"] == [0, 0]
-    assert [values["autoencoder"]["seed"] for step, values in found if step == "03_b"] == [0, 0]
-    assert [values["seed"] for step, values in found if step == "03"] == [1] * 4
+    assert [values["training"]["seed"] for step, values in found if step == "02_train"] == [0, 0]
+    assert [values["autoencoder"]["seed"] for step, values in found if step == "03_baselines"] == [0, 0]
+    assert [values["seed"] for step, values in found if step in ("03_healthy", "03_reconstruct")] == [1] * 4
 
 
 @pytest.mark.parametrize("seeds", ["1", "[0,0]", "[-1]", "[a]", "[]"])
@@ -261,7 +261,7 @@ def test_kill_9_and_resume(study):
     assert not alive
     assert table.exists()  # there, but nobody knows whether it is whole
 
-    assert study.plan() == {"evaluate": 1, "figures": 1}
+    assert study.plan() == {"evaluate": 1, "across_sets": 1, "figures": 1}
     (study.folder / "slow_06_evaluate_stroke").unlink()
     done = study.run()
     assert done.returncode == 0, done.stdout
