@@ -39,4 +39,5 @@ class Study:
         return yaml.safe_load((self.folder / "workflow/config.yaml").read_text())
 
     def write_config(self, config):
-        (self.folder / "workflow/config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))  # another order is another text
+        text = yaml.safe_dump(config, sort_keys=False)  # parameters in another order would be others
+        (self.folder / "workflow/config.yaml").write_text(text)
