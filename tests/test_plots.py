@@ -1,11 +1,10 @@
 """Figures: what is drawn where. Slices stand upright, optima are marked, labels and legends are complete."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from figures import drawn
 from matplotlib.colors import to_hex
-from matplotlib.figure import Figure
 
 from essim import pictures, plots
 from essim.study import summarise
@@ -31,19 +30,6 @@ def scores():
                     key = {"dataset": name, "subject": f"{split}{subject}", "split": split, "method": method}
                     rows.append(key | {"sigma": sigma} | values)
     return pd.DataFrame(rows)
-
-
-@pytest.fixture(autouse=True)
-def nothing_stays_open():
-    yield
-    assert not plt.get_fignums()
-
-
-def drawn(figure):
-    """Draw it for real, so that a layout or a text that cannot be drawn fails here."""
-    assert isinstance(figure, Figure)
-    figure.canvas.draw()
-    return figure
 
 
 def stars(axis):

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.figure import Figure
+from figures import drawn
 
 from essim import plots_ablations
 from essim.choices import choice, means
@@ -19,12 +19,6 @@ def scores(values, methods=("l1", "adaptive")):
                         key = {"dataset": dataset, "subject": f"{split}{subject}", "split": split, "value": value}
                         rows.append(key | {"method": method, "auprc": rng.random(), "dice": rng.random()})
     return pd.DataFrame(rows)
-
-
-def drawn(figure):
-    assert isinstance(figure, Figure)
-    figure.canvas.draw()
-    return figure
 
 
 @pytest.mark.parametrize("log", [False, True])

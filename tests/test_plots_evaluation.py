@@ -1,11 +1,10 @@
 """Figures of the evaluation: what is drawn where, and that intervals, chance levels and frames are in them."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from figures import drawn
 from matplotlib.colors import to_hex
-from matplotlib.figure import Figure
 
 from essim import pictures, plots_evaluation
 from essim.stats import interval
@@ -13,18 +12,6 @@ from essim.stats import interval
 METHODS = ["l1", "adaptive"]
 SETS = ["tumour", "ms"]
 PATIENTS = [f"p{i}" for i in range(5)]
-
-
-@pytest.fixture(autouse=True)
-def nothing_stays_open():
-    yield
-    assert not plt.get_fignums()
-
-
-def drawn(figure):
-    assert isinstance(figure, Figure)
-    figure.canvas.draw()
-    return figure
 
 
 def patients(**columns):
