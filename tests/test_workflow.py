@@ -310,7 +310,7 @@ def test_on_a_cluster_it_is_the_same_graph(finished):
 def test_an_unknown_profile_is_one_sentence(finished):
     done = finished.run(config=["profile=lapptop"])
     assert done.returncode != 0
-    assert "unknown profile `lapptop`: known are gpu, laptop, paper, pretrained, smoke" in done.stdout
+    assert "unknown profile `lapptop`: known are smoke, laptop, pretrained, gpu, paper" in done.stdout
     assert "Traceback" not in done.stdout
 
 
