@@ -88,11 +88,11 @@ def evaluate(folder, healthy, scorer, shares):
     return Evaluation(pooled=pd.DataFrame(pooled), thresholds=thresholds, **tables)
 
 
-def pool(folder, scorer, split="test"):
-    """All voxels of a part together: ({method: `Pooled`}, {method: thresholds that mark SHARES_MARKED of them})."""
-    rows, together, lock = case_rows(folder, split), {}, threading.Lock()
+def pool(folder, scorer):
+    """All voxels of the test part together: ({method: `Pooled`}, {method: thresholds that mark SHARES_MARKED of them})."""
+    rows, together, lock = case_rows(folder, "test"), {}, threading.Lock()
     if not rows:
-        raise ValueError(f"{folder}: has no {split} cases; there is nothing to evaluate.")
+        raise ValueError(f"{folder}: has no test cases; there is nothing to evaluate.")
 
     def add(row):
         case = read_case(folder, row)
@@ -100,13 +100,13 @@ def pool(folder, scorer, split="test"):
             with lock:
                 together.setdefault(name, Pooled()).add(anomaly, case.seg, case.scored)
 
-    for_each(add, rows, f"pool {split}")
+    for_each(add, rows, "pool")
     names = list(clean_maps(read_case(folder, rows[0]), scorer))  # in the scorer's order, whoever came first
     return {name: together[name] for name in names}, {name: together[name].marking(SHARES_MARKED) for name in names}
 
 
-def decide(folder, scorer, thresholds, split="test"):
-    """Every scan of a part cut at every threshold, small components removed.
+def decide(folder, scorer, thresholds):
+    """Every scan of the test part cut at every threshold, small components removed.
 
     Args: thresholds: {method: {source: threshold}}; methods without an entry are left out.
 
@@ -115,7 +115,7 @@ def decide(folder, scorer, thresholds, split="test"):
         dice             1 where nothing is to be found and nothing is
         lesions, found, predicted, false_positives, sensitivity, precision, f1    of `essim.detection.detect`
         distance_mm, hausdorff95_mm    of `essim.detection.surface_distances`; at the source `validation` only, for
-                         they take longer than all the rest
+                         they take longer than all the rest of a decision
         false_ml         volume marked outside lesions
     """
 
@@ -124,7 +124,7 @@ def decide(folder, scorer, thresholds, split="test"):
         maps = {name: anomaly for name, anomaly in clean_maps(case, scorer).items() if name in thresholds}
         return [record for name in maps for record, _ in _decide(case, name, maps[name], thresholds[name])]
 
-    rows = for_each(judge, case_rows(folder, split), f"decide {split}")
+    rows = for_each(judge, case_rows(folder, "test"), "decide")
     return pd.DataFrame([record for case in rows for record in case])
 
 
