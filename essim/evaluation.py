@@ -89,7 +89,7 @@ def evaluate(folder, healthy, scorer, shares):
 
 
 def pool(folder, scorer):
-    """All voxels of the test part together: ({method: `Pooled`}, {method: thresholds that mark SHARES_MARKED of them})."""
+    """The test part as one: ({method: `Pooled`}, {method: thresholds that mark SHARES_MARKED of them})."""
     rows, together, lock = case_rows(folder, "test"), {}, threading.Lock()
     if not rows:
         raise ValueError(f"{folder}: has no test cases; there is nothing to evaluate.")
