@@ -19,6 +19,7 @@ _HOME = {
     "ensemble_map": "ensemble",
     "fit_threshold": "metrics",
     "l1_map": "ensemble",
+    "load_calibration": "calibration",
     "load_scans": "datasets",
     "simplex_noise": "noise",
     "ssim_map": "ssim",

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from torch.nn import functional
 
 from essim.cases import case_rows, noise_seed, read_case, reconstruct_volume
 from essim.ensemble import ensemble_map
+from essim.grids import grow, shrink
 from essim.metrics import average_precision, best_dice, dice, fit_threshold
 from essim.postprocess import postprocess, remove_small
 from essim.study import for_each
@@ -27,6 +27,7 @@ STEPS = {  # of post-processing, for the comparison without them
     "no median": {"median": False},
     "no erosion, no median": {"erode": False, "median": False},
 }
+SHRUNK = ("image", "reconstruction", "mask", "seg")
 SPECKS = "small components kept"  # the step that AUPRC doesn't see: it is taken on the binary map
 
 
@@ -153,24 +154,12 @@ def over_factors(scorer, factors):
 
     def variants(case):
         for factor in factors:
-            small = {name: shrink(getattr(case, name), factor) for name in ("image", "reconstruction", "mask", "seg")}
+            volumes = {name: torch.from_numpy(getattr(case, name)).float() for name in SHRUNK}
+            small = {name: shrink(volume, factor).numpy() for name, volume in volumes.items()}
             for method, anomaly in scorer(replace(case, **small | {"mask": small["mask"] > 0})).items():
                 yield factor, method, grow(anomaly, factor, case.image.shape)
 
     return variants
-
-
-def shrink(volume, factor):
-    """Means over cubes of factor^3 voxels: [H, W, D] -> float32, each side divided by it and rounded up."""
-    one = torch.from_numpy(volume.astype(np.float32))[None, None]
-    return functional.avg_pool3d(one, factor, ceil_mode=True, count_include_pad=False)[0, 0].numpy()
-
-
-def grow(anomaly, factor, shape):
-    """A map [1, 1, *spatial] on a grid finer by a factor, of [1, 1, *shape]: every voxel repeated."""
-    for axis, length in enumerate(shape, 2):
-        anomaly = anomaly.repeat_interleave(factor, axis).narrow(axis, 0, length)
-    return anomaly
 
 
 def post_processing(folders, scorer):

@@ -6,15 +6,19 @@ Paper: section 2 (adaptive ensembling).
 
     w_i = exp(-S_i / tau) / sum_j exp(-S_j / tau)        voxelwise: the less similar, the more weight; tau = 1
     A   = (1 - sum_i w_i S_i) * mask
+
+Beyond the paper: `strategy="calibrated"` measures the same differences by what healthy brains show (essim.calibration).
 """
 
 import functools
 
 import torch
 
-from essim.ssim import SIGMAS, as_float, check_pair, dissimilarity
+from essim.grids import grow
+from essim.ssim import SIGMAS, as_float, check_pair, dissimilarity, in_range, structure_difference
 
 STRATEGIES = ("adaptive", "mean", "min")
+CALIBRATED = "calibrated"  # the strategy that needs a calibration
 BACKENDS = ("auto", "torch", "cpu", "cuda")
 KERNELS = {"cpu": "numba", "cuda": "triton"}  # essim.kernels.<backend> and the library that it needs
 
@@ -32,41 +36,78 @@ def ensemble_weights(maps, temperature=1.0):
 
 
 def ensemble_map(
-    x, y, *, sigmas=SIGMAS, strategy="adaptive", temperature=1.0, mask=None, data_range=None, backend="auto"
-):
+    x, y, *, sigmas=SIGMAS, strategy="adaptive", temperature=1.0, calibration=None, mask=None, data_range=None,
+    backend="auto",
+):  # fmt: skip
     """The anomaly map of scan x against reconstruction y.
 
     Args:
         x, y: [N, C, *spatial], finite, any dtype and device; integers and halves are computed in float32.
-        sigmas: kernel sizes in voxels; a single one gives 1 - SSIM at that size with every strategy.
-        strategy: "adaptive" (the paper's weights), "mean" of the SSIM maps, or "min" (the least similar scale).
+        sigmas: kernel sizes in voxels; a single one gives 1 - SSIM at that size with the paper's strategies.
+        strategy: "adaptive" (the paper's weights), "mean" of the SSIM maps, or "min" (the least similar scale);
+            "calibrated" (ours, not the paper's) measures the differences by what healthy brains show.
         temperature: tau of the adaptive weights; towards 0 it becomes "min", towards infinity "mean".
+        calibration: for "calibrated", an `essim.calibration.Calibration` of these sigmas, on the grid of x.
         mask: bool or 0/1, broadcastable to x; the map is 0 outside. The data range comes from the whole volume.
         data_range: as in `essim.ssim_maps`.
         backend: "torch" is the readable reference, for any device, float64 and gradients; "cpu" (numba) and "cuda"
             (Triton) are fused kernels in float32 with the same map; "auto" takes the one for x where it can.
 
-    Returns: [N, C, *spatial] in [0, 2], on the device of x, in its dtype (float32 for integers).
+    Returns: [N, C, *spatial] in [0, 2] ("calibrated": 0 and above, in healthy standard deviations), on the device of x,
+    in its dtype (float32 for integers).
 
     Raises:
-        ValueError: as in `essim.ssim_maps`; an unknown strategy or backend, or a backend that cannot do this.
+        ValueError: as in `essim.ssim_maps`; an unknown strategy or backend, a backend that cannot do this, or a
+            calibration that is missing, not asked for, or of other sigmas or another grid.
     """
-    if strategy not in STRATEGIES:
-        raise ValueError(f"strategy must be one of {', '.join(STRATEGIES)}, got {strategy!r}.")
+    if strategy not in (*STRATEGIES, CALIBRATED):
+        raise ValueError(f"strategy must be one of {', '.join((*STRATEGIES, CALIBRATED))}, got {strategy!r}.")
     check_temperature(temperature)
     data_range = check_pair(x, y, sigmas, data_range)
+    check_calibration(calibration, strategy, sigmas, x)
     dtype = x.dtype if x.is_floating_point() else torch.float32
     x, y = as_float(x), as_float(y)
     kernel = pick_kernel(backend, x, y, temperature)
+    if kernel and strategy == CALIBRATED:
+        return kernel.calibrated_maps(x, y, mask=mask, data_range=data_range, calibration=calibration).to(dtype)
     if kernel:
         options = {"sigmas": sigmas, "strategy": strategy, "temperature": temperature}
         return kernel.anomaly_maps(x, y, mask=mask, data_range=data_range, **options).to(dtype)
+    if strategy == CALIBRATED:
+        return _inside(excess(x, y, calibration, data_range), mask).to(dtype)
     maps = torch.stack([1 - dissimilarity(x, y, sigma, data_range) for sigma in sigmas])
     if strategy == "adaptive":
         similarity = (ensemble_weights(maps, temperature) * maps).sum(0)
     else:
         similarity = maps.mean(0) if strategy == "mean" else maps.amin(0)
     return _inside(1 - similarity, mask).to(dtype)
+
+
+def differences(x, y, sigmas, data_range):
+    """What differs, undivided: |x - y|, then sqrt(D) at each sigma: [1 + K, N, C, *spatial], in units of the range."""
+    structure = [structure_difference(x, y, sigma, data_range) for sigma in sigmas]
+    return torch.stack([in_range(x - y, data_range).abs(), *structure])
+
+
+def excess(x, y, calibration, data_range):
+    """How much more differs than in a healthy brain: the calibrated map [N, C, H, W, D], see essim.calibration."""
+    gains, expected = (grow(maps.to(x), 2, x.shape[2:]) for maps in (calibration.gains, calibration.expected))
+    found = differences(x, y, calibration.sigmas, data_range)
+    return sum(gain * f for gain, f in zip(gains, found, strict=True)).sub(expected).clamp(min=0)
+
+
+def check_calibration(calibration, strategy, sigmas, x):
+    """Raise a sentence unless the calibration is there if it is needed, and of these sigmas and this grid."""
+    if strategy != CALIBRATED:
+        if calibration is not None:
+            raise ValueError(f"calibration is for strategy='calibrated', got strategy={strategy!r}; leave one out.")
+        return
+    if calibration is None:
+        raise ValueError("strategy='calibrated' needs a calibration; essim.load_calibration reads a model's.")
+    if tuple(sigmas) != tuple(calibration.sigmas):
+        raise ValueError(f"the calibration is for sigmas {list(calibration.sigmas)}, got {list(sigmas)}; pass its own.")
+    if tuple(x.shape[2:]) != tuple(calibration.shape):
+        raise ValueError(f"the calibration is for volumes of {list(calibration.shape)}, x has {list(x.shape[2:])}.")
 
 
 @functools.cache

@@ -14,6 +14,10 @@ numbers. With p = x + y and q = x - y, everything becomes a sum of non-negative 
     u = B / (A + B)      v = D / (C + D)                                        both in [0, 1]
     1 - SSIM = 2 (u (1 - v) + v (1 - u))
 
+B and D are what differs between x and y: in brightness and in structure. A and C are what this very scan shows there,
+and what SSIM divides by; `structure_difference` is sqrt(D) alone, for who divides by something else
+(essim.calibration).
+
 Only the variance E[p^2] - mu_p^2 still subtracts; x and y are shifted to the middle of their range first (a variance
 doesn't care), which keeps float32 exact enough far from zero too.
 """
@@ -78,6 +82,20 @@ def dissimilarity(x, y, sigma, data_range):
     c, d = (pp - mu_p.square()).clamp(min=0) + 2 * c2, (qq - mu_q.square()).clamp(min=0)
     u, v = share(b, a), share(d, c)
     return 2 * (u * (1 - v) + v * (1 - u))
+
+
+def structure_difference(x, y, sigma, data_range):
+    """sqrt(D): the local standard deviation of x - y, in units of the data range [N]: [N, C, *spatial], 0 and above."""
+    q = in_range(x - y, data_range)
+    q = q - sum(extremes(q)).reshape(-1, *(1,) * (x.ndim - 1)) / 2
+    stacked = torch.stack([q, q * q])
+    mu, qq = blur(stacked.flatten(0, 2), sigma).reshape(stacked.shape)
+    return (qq - mu.square()).clamp(min=0).sqrt()
+
+
+def in_range(q, data_range):
+    """Values [N, ...] in units of the data range [N]; 0 where there is none: nothing to measure in."""
+    return q * torch.where(data_range > 0, 1 / data_range, 0).reshape(-1, *(1,) * (q.ndim - 1))
 
 
 def share(part, rest):

@@ -12,7 +12,6 @@ from helpers import slab, write_cases
 from essim import ablations, choices
 from essim.ablations import (
     SPECKS,
-    grow,
     label,
     learned,
     measure,
@@ -20,7 +19,6 @@ from essim.ablations import (
     over_factors,
     over_steps,
     post_processing,
-    shrink,
     slicewise_map,
     window_sets,
 )
@@ -137,16 +135,6 @@ def test_flat_windows_score_slice_by_slice():
 
 
 # --- resolution
-
-
-def test_shrink_and_grow_by_hand():
-    volume = np.arange(4 * 4 * 5, dtype=float).reshape(4, 4, 5)
-    small = shrink(volume, 2)
-    assert small.shape == (2, 2, 3)
-    assert small[0, 1, 0] == volume[:2, 2:, :2].mean() and small[1, 0, 2] == volume[2:, :2, 4:].mean()
-    back = grow(torch.from_numpy(small)[None, None], 2, volume.shape)[0, 0]
-    assert back.shape == volume.shape
-    assert (back[:2, 2:, :2] == small[0, 1, 0]).all() and (back[2:, :2, 4] == small[1, 0, 2]).all()
 
 
 def test_a_factor_of_one_changes_nothing(case):

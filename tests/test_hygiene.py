@@ -22,15 +22,15 @@ CELL_LINES = 15
 
 # A module imports from the layers above it only.
 LAYERS = [
-    {"files", "kernels/median", "layouts", "metrics", "mni", "noise", "optim", "settings", "ssim", "stats", "unet"}
-    | {"augment", "workers"},
+    {"augment", "files", "grids", "kernels/median", "layouts", "metrics", "mni", "noise", "optim", "settings", "ssim"}
+    | {"stats", "unet", "workers"},
     {"align", "anatomy", "baselines", "diffusion", "kernels/cpu", "kernels/cuda", "pictures", "postprocess"}
     | {"provenance", "splits", "volumes"},
     {"brain", "checkpoints", "checks", "detection", "models", "slices", "viewer"},
     {"datasets", "registration"},
     {"autoencoder", "cases", "ensemble", "finding", "lesions", "qc", "scanner", "train"},
     {"cohort", "plots", "plots_lesions", "prepare", "score", "study"},
-    {"ablations", "evaluation", "params", "plots_ablations", "plots_evaluation"},
+    {"ablations", "calibration", "evaluation", "params", "plots_ablations", "plots_evaluation"},
     {"best_sigma", "choices"},
 ]
 COHORT = {"anatomy", "cohort", "lesions", "mni", "scanner"}  # the cohort knows nothing of the method

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from test_calibration import calibration
 from test_kernels import CLOSE, pair, reference, smooth_pair
 
 from essim.ensemble import STRATEGIES
@@ -74,3 +75,14 @@ def test_a_tile_outside_the_mask_is_zero():
     x, y, mask = pair((1, 1, 9, 40))
     mask[..., :20] = False
     assert (assert_like_the_reference(x, y, mask=mask)[..., :20] == 0).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 2, 5, 6, 18), (2, 1, 7, 19, 6)])
+def test_calibrated(shape):
+    x, y, mask = pair(shape)
+    made = calibration(shape[2:], FEW)
+    options = {"strategy": "calibrated", "calibration": made, "sigmas": FEW}
+    expected = reference(x, y, mask=mask, **options)
+    options = {"mask": mask.to(DEVICE), "data_range": check_pair(x, y, FEW, None).to(DEVICE), "calibration": made}
+    found = cuda.calibrated_maps(x.to(DEVICE), y.to(DEVICE), **options).cpu()
+    np.testing.assert_allclose(found.double().numpy(), expected.numpy(), atol=1e-3, rtol=1e-4)

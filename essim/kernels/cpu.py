@@ -9,6 +9,9 @@ In: two volumes, the sigmas, optionally a mask. Out: the anomaly map. What is co
     along c    weighted sums of that row, shifted
     combine    d = 1 - SSIM of this sigma, added to the running ensemble: sum d exp(d / tau) / sum exp(d / tau)
 
+The calibrated ensemble needs q alone: the sums are of q and q^2, and what is added is sqrt(D), the window's standard
+deviation of q, times the gain of this sigma and place.
+
 Everything but p and q stays in the processor's caches. All inner loops run along contiguous float32 rows, so that LLVM
 turns them into vector instructions; they have few arrays each, since it must check at run time that none overlap.
 Volumes are shifted to the middle of their range and divided by the data range: that keeps float32 exact.
@@ -31,7 +34,7 @@ ZERO, TWO = np.float32(0), np.float32(2)
 EXP = np.polynomial.Chebyshev.interpolate(np.exp, 8).convert(kind=np.polynomial.Polynomial).coef.astype(np.float32)
 E0, E1, E2, E3, E4, E5, E6, E7, E8 = EXP
 LOWEST_TEMPERATURE = 0.02  # below, exp overflows in float32
-ADAPTIVE, MEAN, MIN = 0, 1, 2
+ADAPTIVE, MEAN, MIN, CALIBRATED = 0, 1, 2, 3
 STRATEGIES = {"adaptive": ADAPTIVE, "mean": MEAN, "min": MIN}
 PLANES = 8  # of one piece of work
 
@@ -132,15 +135,29 @@ def add_weighted(d, scale, squarings, weight, total, weights):
 
 
 @compiled
-def planes(p, q, span, live, windows, wide, tall, centre_p, centre_q, strategy, scale, squarings, first, last, out):
+def add_structure(smooth, span, gain, total):
+    """total += gain sqrt(D) from the local mean and mean square of q, side by side in `smooth`."""
+    for i in range(len(total)):
+        mu = smooth[i]
+        total[i] += gain[i] * np.sqrt(max(smooth[span + i] - mu * mu, ZERO))
+
+
+@compiled
+def planes(
+    p, q, span, live, windows, wide, tall, centre_p, centre_q, strategy, scale, squarings, gains, first, last, out
+):
     """Planes first..last of the anomaly map.
 
-    p, q: [A, B, C + 2 R] flat, borders reflected along c; span: C + 2 R. live: [A, B], which rows are wanted. windows:
-    [K, R + 1], the half windows; wide: their lengths. tall: the same along a. out: [A, B, C].
+    p, q: [A, B, C + 2 R] flat, borders reflected along c; p is empty where only q counts. span: C + 2 R. live: [A, B],
+    which rows are wanted. windows: [K, R + 1], the half windows; wide: their lengths. tall: the same along a. gains:
+    [K, A / 2, B / 2, C] (rounded up) if CALIBRATED. out: [A, B, C].
     """
     size_a, size_b, size_c = out.shape
     sigmas, radius, high = len(windows), windows.shape[1] - 1, tall.shape[1]
-    rows, n = 2 * radius + 1, OFFSET(4) * span  # p, q, p^2 and q^2 side by side
+    # p, q, p^2 and q^2 side by side, or q and q^2
+    rows, n = 2 * radius + 1, OFFSET(4 if len(p) else 2) * span
+    half = n // OFFSET(2)
+    at_q = half - span
     c = OFFSET(size_c)
     sums = np.empty(high * n, np.float32)
     ring = np.zeros(sigmas * rows * n, np.float32)
@@ -160,8 +177,9 @@ def planes(p, q, span, live, windows, wide, tall, centre_p, centre_q, strategy, 
                     above = OFFSET(reflect(a - k, size_a) * size_b + entered) * span
                     below = OFFSET(reflect(a + k, size_a) * size_b + entered) * span
                     here = OFFSET(k) * n
-                    pair(p, above, below, sums, here, here + OFFSET(2) * span, span)
-                    pair(q, above, below, sums, here + span, here + OFFSET(3) * span, span)
+                    if len(p):
+                        pair(p, above, below, sums, here, here + half, span)
+                    pair(q, above, below, sums, here + at_q, here + at_q + half, span)
                 for s in range(sigmas):
                     weigh(ring, OFFSET(s * rows + entered % rows) * n, sums, tall[s, : min(wide[s], high)], n)
                 entered += 1
@@ -175,6 +193,9 @@ def planes(p, q, span, live, windows, wide, tall, centre_p, centre_q, strategy, 
                 w = windows[s, : wide[s]]
                 blur(row, ring, OFFSET(s * rows) * n, at, w, n)
                 blur(smooth, row, OFFSET(0), shifts, w, n)
+                if strategy == CALIBRATED:
+                    add_structure(smooth, span, gains[s, a // 2, b // 2], total)
+                    continue
                 dissimilarity(d, smooth, span, centre_p, centre_q, c)
                 if strategy == ADAPTIVE:
                     add_weighted(d, scale, squarings, weight, total, weights)
@@ -202,33 +223,48 @@ def announce_compilation():
 
 def anomaly_maps(x, y, *, mask, data_range, sigmas, strategy, temperature):
     """`essim.ensemble_map` of float tensors [N, C, *spatial] on the CPU, two or three spatial axes: float32 tensor."""
+    squarings = max(0, int(np.ceil(np.log2(1 / temperature))))
+    how = STRATEGIES[strategy], np.float32(1 / temperature / 2**squarings), squarings
+    return each_volume(x, y, mask, data_range, sigmas, how, None)
+
+
+def calibrated_maps(x, y, *, mask, data_range, calibration):
+    """The same with strategy="calibrated", in three spatial axes."""
+    maps = [maps.numpy() for maps in (calibration.gains, calibration.expected[None])]
+    return each_volume(x, y, mask, data_range, calibration.sigmas, (CALIBRATED, ZERO, 0), np.concatenate(maps))
+
+
+def each_volume(x, y, mask, data_range, sigmas, how, healthy):
+    """`anomaly_map` of every volume of a batch."""
     announce_compilation()
     mask = None if mask is None else mask.broadcast_to(x.shape).bool().numpy()
     x, y = (volume.detach().float().numpy() for volume in (x, y))
     result = np.empty(x.shape, np.float32)
     for n, c in np.ndindex(x.shape[:2]):
         inside = None if mask is None else mask[n, c]
-        result[n, c] = anomaly_map(x[n, c], y[n, c], inside, data_range[n].item(), sigmas, strategy, temperature)
+        result[n, c] = anomaly_map(x[n, c], y[n, c], inside, data_range[n].item(), sigmas, how, healthy)
     return torch.from_numpy(result)
 
 
-def anomaly_map(x, y, mask, data_range, sigmas, strategy, temperature):
+def anomaly_map(x, y, mask, data_range, sigmas, how, healthy):
     """The anomaly map of one volume [A, B, C] or image [B, C], float32, finite; mask: bool or None.
 
-    Rows without a voxel of the mask are left out; the map is 0 outside. Works in as many threads as torch does.
+    how: strategy, scale and squarings of `planes`. healthy: a calibration's gains and what it expects, one after the
+    other, [1 + K + 1, A / 2, B / 2, C / 2]; else None. Rows without a voxel of the mask are left out; the map is 0
+    outside. Works in as many threads as torch does.
     """
     if x.ndim == 2:
         mask = None if mask is None else mask[None]
-        return anomaly_map(x[None], y[None], mask, data_range, sigmas, strategy, temperature)[0]
+        return anomaly_map(x[None], y[None], mask, data_range, sigmas, how, healthy)[0]
     result = np.zeros(x.shape, np.float32)
     if mask is None:
         mask = np.ones(x.shape, bool)
     if not mask.any():
         return result
     centre_x, centre_y = (np.float32(v.min() / 2 + v.max() / 2) for v in (x, y))
-    if data_range == 0:  # two constants: no structure, only their luminance differs
+    if data_range == 0:  # two constants: no structure, only their luminance differs; calibrated, it has no unit
         p, q = float(centre_x) + float(centre_y), float(centre_x) - float(centre_y)
-        result[mask] = 2 * q**2 / (p**2 + q**2) if q else 0
+        result[mask] = 2 * q**2 / (p**2 + q**2) if q and healthy is None else 0
         return result
     windows, wide = (values.numpy() for values in half_windows(sigmas))
     windows, wide = np.pad(windows, ((0, 0), (0, 1))), np.maximum(wide, 2)  # a tiny sigma's window is one voxel
@@ -242,13 +278,18 @@ def anomaly_map(x, y, mask, data_range, sigmas, strategy, temperature):
     tall = windows * np.where(np.arange(radius + 1) == 0, 0.5, 1).astype(np.float32)  # row a is paired with itself
     if len(x) == 1:  # an image: nothing to blur along a
         tall = np.full((len(sigmas), 2), (0.5, 0), np.float32)
-    squarings = max(0, int(np.ceil(np.log2(1 / temperature))))
-    scale = np.float32(1 / temperature / 2**squarings)
     out, live = np.zeros(x.shape, np.float32), inside.any(2)
+    healthy = np.empty((2, 0, 0, 0), np.float32) if healthy is None else along_c(healthy, box, order)
+    gains, volumes = healthy[1:-1], [volume.ravel() for volume in (p if not len(healthy[0]) else p[:0], q)]
 
     def work(first):
-        how = (STRATEGIES[strategy], scale, squarings, first, min(first + PLANES, len(out)))
-        planes(p.ravel(), q.ravel(), OFFSET(p.shape[2]), live, windows, wide, tall, centre_p, centre_q, *how, out)
+        last = min(first + PLANES, len(out))
+        fixed = (OFFSET(p.shape[2]), live, windows, wide, tall, centre_p, centre_q)
+        planes(*volumes, *fixed, *how, gains, first, last, out)
+        for a in range(first, last) if len(healthy[0]) else ():
+            gain, expected = (maps[a // 2].repeat(2, axis=0)[: out.shape[1]] for maps in healthy[[0, -1]])
+            l1 = np.abs(q[a, :, radius : radius + out.shape[2]] + centre_q)
+            out[a] = np.maximum(out[a] + gain * l1 - expected, 0)
 
     pieces, threads = range(0, len(out), PLANES), torch.get_num_threads()
     if threads == 1:
@@ -261,12 +302,19 @@ def anomaly_map(x, y, mask, data_range, sigmas, strategy, temperature):
 
 
 def around(mask, radius):
-    """The box of a mask's voxels and what their windows reach: a slice for each axis."""
+    """The box of a mask's voxels and what their windows reach: a slice for each axis, from an even voxel on."""
     box = []
     for axis in range(mask.ndim):
         found = np.flatnonzero(mask.any(tuple(set(range(mask.ndim)) - {axis})))
-        box.append(slice(max(0, found[0] - radius), found[-1] + radius + 1))
+        box.append(slice(max(0, found[0] - radius) // 2 * 2, min(mask.shape[axis], found[-1] + radius + 1)))
     return tuple(box)
+
+
+def along_c(healthy, box, order):
+    """Maps [M, h, w, d] of the half grid as `planes` reads them: cut to the box, axes in order, the last one grown."""
+    cut = healthy[:, *(slice(side.start // 2, (side.stop + 1) // 2) for side in box)].transpose(0, *(order + 1))
+    sides = [box[axis].stop - box[axis].start for axis in order]
+    return np.ascontiguousarray(cut.repeat(2, axis=3)[..., : sides[2]])
 
 
 def sum_and_difference(x, y, centre_x, centre_y, data_range, radius):

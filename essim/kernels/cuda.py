@@ -8,6 +8,8 @@ and `essim.ensemble`; this is how. A program makes one tile of one plane, and fo
     along c    ... from the right: both products stay in registers and shared memory
     combine    adds d = 1 - SSIM to the running softmax: sum d exp(d / tau) / sum exp(d / tau)
 
+The calibrated ensemble needs q and q^2 alone, and adds sqrt(D) times the gain of this sigma and place.
+
 Products are in full float32 ("ieee"): TF32 would be wrong by up to 1. A tile without a voxel of the mask is left out.
 """
 
@@ -19,6 +21,7 @@ from essim.ssim import K1, K2, extremes, half_windows
 
 LOWEST_TEMPERATURE = 0  # the softmax is kept relative to the largest d so far
 STRATEGIES = {"adaptive": 0, "mean": 1, "min": 2}
+CALIBRATED = 3
 
 
 @triton.jit
@@ -31,13 +34,14 @@ def reflect(i, n):
 
 @triton.jit
 def tiles(
-    x, y, mask, out, windows, wide, centres, size_a, size_b, size_c, sigmas, span, inverse_tau, C1, C2,
+    x, y, mask, out, windows, wide, centres, healthy, size_a, size_b, size_c, sigmas, span, inverse_tau, C1, C2,
     STRATEGY: tl.constexpr, MASKED: tl.constexpr, FLAT: tl.constexpr, OUT: tl.constexpr, IN: tl.constexpr,
 ):  # fmt: skip
     """One tile [OUT, OUT] of plane program_id(2), which counts planes of all volumes.
 
     centres: [M, 3], the middles of x and of y, 1 / data range. windows: [sigmas, span]; wide: their lengths, at most
-    (IN - OUT) / 2 + 1. FLAT: images, nothing to add up along a.
+    (IN - OUT) / 2 + 1. healthy, if STRATEGY is 3: a calibration's gains and what it expects, [1 + sigmas + 1, a / 2, b / 2,
+    c / 2], rounded up. FLAT: images, nothing to add up along a.
     """
     plane = tl.program_id(2)
     item, a = plane // size_a, plane % size_a
@@ -61,6 +65,9 @@ def tiles(
         rows = reflect(tl.program_id(1) * OUT - halo + tl.arange(0, IN), size_b)
         columns = reflect(tl.program_id(0) * OUT - halo + tl.arange(0, IN), size_c)
         place = volume + rows[:, None] * size_c + columns[None, :]
+        half_b, half_c = (size_b + 1) // 2, (size_c + 1) // 2
+        half = half_b * half_c * ((size_a + 1) // 2)
+        here = (a // 2 * half_b + row_out[:, None] // 2) * half_c + column_out[None, :] // 2
         step = tl.arange(0, IN)[None, :] - tl.arange(0, OUT)[:, None] - halo  # [OUT, IN], from the window's middle
         distance = tl.abs(step)
         for s in range(sigmas):
@@ -83,15 +90,19 @@ def tiles(
                     sum_qq += w * q * q
             band = tl.load(windows + s * span + distance, mask=distance < length, other=0.0)  # [OUT, IN]
             turned = tl.trans(band)
-            mu_p = tl.dot(tl.dot(band, sum_p, input_precision="ieee"), turned, input_precision="ieee")
             mu_q = tl.dot(tl.dot(band, sum_q, input_precision="ieee"), turned, input_precision="ieee")
-            pp = tl.dot(tl.dot(band, sum_pp, input_precision="ieee"), turned, input_precision="ieee")
             qq = tl.dot(tl.dot(band, sum_qq, input_precision="ieee"), turned, input_precision="ieee")
-            mean_p, mean_q = mu_p + centre_p, mu_q + centre_q
-            i, j = mean_p * mean_p + 2 * C1, mean_q * mean_q
-            c, e = tl.maximum(pp - mu_p * mu_p, 0.0) + 2 * C2, tl.maximum(qq - mu_q * mu_q, 0.0)
-            d = 2 * (i * e + j * c) / ((i + j) * (c + e))
-            if STRATEGY == 0:
+            e = tl.maximum(qq - mu_q * mu_q, 0.0)
+            if STRATEGY != 3:
+                mu_p = tl.dot(tl.dot(band, sum_p, input_precision="ieee"), turned, input_precision="ieee")
+                pp = tl.dot(tl.dot(band, sum_pp, input_precision="ieee"), turned, input_precision="ieee")
+                mean_p, mean_q = mu_p + centre_p, mu_q + centre_q
+                i, j = mean_p * mean_p + 2 * C1, mean_q * mean_q
+                c = tl.maximum(pp - mu_p * mu_p, 0.0) + 2 * C2
+                d = 2 * (i * e + j * c) / ((i + j) * (c + e))
+            if STRATEGY == 3:
+                total += tl.load(healthy + (1 + s) * half + here, mask=inside, other=0.0) * tl.sqrt(e)
+            elif STRATEGY == 0:
                 higher = tl.maximum(largest, d)
                 fade, weight = tl.exp((largest - higher) * inverse_tau), tl.exp((d - higher) * inverse_tau)
                 total = total * fade + weight * d
@@ -103,12 +114,28 @@ def tiles(
             else:
                 total = tl.maximum(total, d)
                 weights = tl.full([OUT, OUT], 1.0, tl.float32)
+        if STRATEGY == 3:
+            q = tl.load(x + target, mask=inside, other=0.0) - tl.load(y + target, mask=inside, other=0.0)
+            total += tl.load(healthy + here, mask=inside, other=0.0) * tl.abs(q) * scale
+            total = tl.maximum(total - tl.load(healthy + (1 + sigmas) * half + here, mask=inside, other=0.0), 0.0)
+            weights = tl.full([OUT, OUT], 1.0, tl.float32)
         total = tl.where(wanted, total / weights, 0.0)
     tl.store(out + target, total, mask=inside)
 
 
 def anomaly_maps(x, y, *, mask, data_range, sigmas, strategy, temperature):
     """`essim.ensemble_map` of float tensors [N, C, *spatial] on a GPU, two or three spatial axes: float32 tensor."""
+    return launch(x, y, mask, data_range, sigmas, STRATEGIES[strategy], temperature, None)
+
+
+def calibrated_maps(x, y, *, mask, data_range, calibration):
+    """The same with strategy="calibrated", in three spatial axes."""
+    healthy = torch.cat([calibration.gains, calibration.expected[None]]).to(x.device).contiguous()
+    return launch(x, y, mask, data_range, calibration.sigmas, CALIBRATED, 1, healthy)
+
+
+def launch(x, y, mask, data_range, sigmas, strategy, temperature, healthy):
+    """Every tile of a batch: float32 tensor of its shape."""
     flat = x.ndim == 4
     shape = x.shape if not flat else (*x.shape[:2], 1, *x.shape[2:])
     mask = None if mask is None else mask.broadcast_to(x.shape).to(torch.int8).contiguous()
@@ -122,12 +149,12 @@ def anomaly_maps(x, y, *, mask, data_range, sigmas, strategy, temperature):
     size = 16 if windows.shape[1] <= 9 else 32 if windows.shape[1] <= 17 else 64
     grid = (triton.cdiv(shape[4], size), triton.cdiv(shape[3], size), shape[0] * shape[1] * shape[2])
     tiles[grid](
-        x, y, x if mask is None else mask, out, windows, wide, centres, *shape[2:], len(sigmas), windows.shape[1],
-        1 / temperature, K1**2, K2**2,
-        STRATEGY=STRATEGIES[strategy], MASKED=mask is not None, FLAT=flat, OUT=size, IN=2 * size,
+        x, y, x if mask is None else mask, out, windows, wide, centres, x if healthy is None else healthy,
+        *shape[2:], len(sigmas), windows.shape[1], 1 / temperature, K1**2, K2**2,
+        STRATEGY=strategy, MASKED=mask is not None, FLAT=flat, OUT=size, IN=2 * size,
     )  # fmt: skip
-    # Two constants: no structure, only their luminance differs.
+    # Two constants: no structure, only their luminance differs; calibrated, it has no unit.
     p, q = middle_x + middle_y, middle_x - middle_y
-    luminance = torch.where(q == 0, 0, 2 * q.square() / (p.square() + q.square()))
+    luminance = torch.where(q == 0, 0, 2 * q.square() / (p.square() + q.square())) * (healthy is None)
     constant, luminance = (v.reshape(*shape[:2], *(1,) * (x.ndim - 2)) for v in (constant, luminance))
     return torch.where(constant, luminance if mask is None else luminance * mask, out)
