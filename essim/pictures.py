@@ -12,7 +12,8 @@ from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch
 
 # seaborn's "colorblind" palette, written out: importing seaborn would cost every notebook half a second
-BLUE, ORANGE, GREEN, RED, PURPLE, BROWN, GREY = "#0173b2 #de8f05 #029e73 #d55e00 #cc78bc #ca9161 #949494".split()
+BLUE, ORANGE, GREEN, RED, PURPLE, BROWN = "#0173b2 #de8f05 #029e73 #d55e00 #cc78bc #ca9161".split()
+GREY, SKY = "#949494 #56b4e9".split()
 
 
 class _Names(dict):

@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.lines import Line2D
 
-from essim.pictures import BLUE, BROWN, GREEN, GREY, NAMES, ORANGE, PURPLE, RED, new_figure
+from essim.pictures import BLUE, BROWN, GREEN, GREY, NAMES, ORANGE, PURPLE, RED, SKY, new_figure
 from essim.stats import mean_with_interval
 
 SCORES = {"auprc": "AUPRC", "dice": "Dice"}
@@ -19,6 +19,7 @@ STYLES = {
     "ssim": ("SSIM", BLUE, "-", "o"),
     "l1": ("l1", RED, "--", "s"),
     "adaptive": ("ensemble", GREEN, "-.", "D"),
+    "calibrated": ("calibrated (ours)", SKY, (0, (6, 1, 1, 1)), "P"),
     "mean": ("mean", PURPLE, ":", "^"),
     "min": ("minimum", BROWN, (0, (5, 1)), "v"),
     "intensity": ("intensity", GREY, (0, (1, 1)), "x"),
@@ -156,7 +157,7 @@ def ablation(scores):
     return figure
 
 
-def score_over_sigma(scores, datasets, score="auprc", lines=("l1", "adaptive")):
+def score_over_sigma(scores, datasets, score="auprc", lines=("l1", "adaptive", "calibrated")):
     """The main figure: a panel a pathology, SSIM over sigma with its optimum, l1 and the ensemble as lines.
 
     `scores`: test rows of all methods. Bands and bars at the right end: 95 % intervals over subjects (essim.stats).

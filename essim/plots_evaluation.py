@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from essim.detection import froc, size_of
-from essim.pictures import BLUE, BROWN, GREEN, GREY, NAMES, ORANGE, RED, new_figure
+from essim.pictures import BLUE, BROWN, GREEN, GREY, NAMES, ORANGE, RED, SKY, new_figure
 from essim.stats import interval, mean_with_interval
 
 # method: its label, colour, line and marker
@@ -20,6 +20,7 @@ LOOKS = {
     "ssim default": ("SSIM, usual \u03c3", ORANGE, (0, (3, 1, 1, 1)), "^"),
     "ssim best": ("SSIM, best \u03c3", BLUE, "-", "o"),
     "adaptive": ("ensemble", GREEN, "-.", "D"),
+    "calibrated": ("calibrated (ours)", SKY, (0, (6, 1, 1, 1)), "P"),
 }
 
 
@@ -165,7 +166,7 @@ def _frame(axis, row, column):
     axis.add_patch(plt.Rectangle((column - 0.5, row - 0.5), **box))
 
 
-def false_alarms(table, methods=("l1", "adaptive")):
+def false_alarms(table, methods=("l1", "adaptive", "calibrated")):
     """What is marked in healthy scans (ml a scan), by site, sex and age: points are scans, bars their means.
 
     `table`: subject, contrast, site, sex, age, method, false_ml; one row a scan and method.

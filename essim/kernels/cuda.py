@@ -40,8 +40,8 @@ def tiles(
     """One tile [OUT, OUT] of plane program_id(2), which counts planes of all volumes.
 
     centres: [M, 3], the middles of x and of y, 1 / data range. windows: [sigmas, span]; wide: their lengths, at most
-    (IN - OUT) / 2 + 1. healthy, if STRATEGY is 3: a calibration's gains and what it expects, [1 + sigmas + 1, a / 2, b / 2,
-    c / 2], rounded up. FLAT: images, nothing to add up along a.
+    (IN - OUT) / 2 + 1. healthy, if STRATEGY is 3: a calibration's gains and what it expects, [1 + sigmas + 1, a / 2,
+    b / 2, c / 2], rounded up. FLAT: images, nothing to add up along a.
     """
     plane = tl.program_id(2)
     item, a = plane // size_a, plane % size_a
