@@ -94,31 +94,40 @@ def fit(folder, sigmas):
     A scan stands out less from a calibration that has seen it. Where something is learned from the same scans later, a
     threshold for instance, each is to be scored with the calibration that leaves it out.
 
-    Returns: (`Calibration`, {subject: `Calibration` without it}).
+    Returns: (`Calibration`, {subject: `Calibration` without it}). Errors are those of `measure`.
+    """
+    scans, shape = measure(folder, sigmas)
+    total, count = sum(scans.values()), len(scans)
+    without = {name: calibrate(total - own, count - 1, sigmas, shape) for name, own in scans.items()}
+    return calibrate(total, count, sigmas, shape), without
+
+
+def measure(folder, sigmas):
+    """The moments of every scan of the validation part of a folder, and their grid: ({subject: tensor}, [H, W, D]).
 
     Raises:
         ValueError: fewer than 2 scans, or not all on one grid.
         FileNotFoundError: as `read_case`.
     """
 
-    def measure(row):
+    def one(row):
         case = read_case(folder, row)
         x, y, _ = case.tensors()
-        return case.mask.shape, moments(differences(x, y, sigmas, check_pair(x, y, sigmas, None))[:, 0, 0], case.mask)
+        maps = differences(x, y, sigmas, check_pair(x, y, sigmas, None))
+        return case.mask.shape, moments(maps[:, 0, 0], case.mask)
 
     rows = case_rows(folder, "val")
     if len(rows) < 2:
         raise ValueError(f"{folder}: has {len(rows)} healthy validation scan(s); a calibration needs 2 or more.")
-    shapes, scans = zip(*for_each(measure, rows, "calibrate"), strict=True)
+    shapes, scans = zip(*for_each(one, rows, "calibrate"), strict=True)
     if len({*shapes}) > 1:
         raise ValueError(f"{folder}: has scans on grids of {sorted({*shapes})}; a calibration needs one grid for all.")
-    total = sum(scans)
+    return dict(zip((row["subject"] for row in rows), scans, strict=True)), shapes[0]
 
-    def made(sums, count):
-        return Calibration(tuple(sigmas), shapes[0], *distribution(sums), count)
 
-    without = {row["subject"]: made(total - own, len(rows) - 1) for row, own in zip(rows, scans, strict=True)}
-    return made(total, len(rows)), without
+def calibrate(sums, count, sigmas, shape, smoothing=SMOOTHING):
+    """The `Calibration` that follows from the added moments of `count` scans."""
+    return Calibration(tuple(sigmas), tuple(shape), *distribution(sums, smoothing), count)
 
 
 def moments(maps, mask):

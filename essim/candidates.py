@@ -1,8 +1,8 @@
 """What a calibrated ensemble could be made of, and what each way finds: the search behind `strategy="calibrated"`.
 
 In: reconstructed patients and healthy scans (essim.cases). Out: a table of AUPRC, one row a patient and candidate. A
-candidate is a choice of *channels*, each compared with healthy scans at its place, and of a *rule* that makes one map of
-them. 07_calibrated_ensemble chooses on validation parts only; essim.calibration has what was chosen. Not in the paper.
+candidate is a choice of *channels*, each compared with healthy scans at its place, and of a *rule* that makes one map
+of them. 07_calibrated_ensemble chooses on validation parts only; essim.calibration has what it chose. Not in the paper.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from essim.calibration import SMOOTHING, distribution, moments
+from essim.calibration import distribution, moments
 from essim.cases import case_rows, read_case
 from essim.ensemble import differences
 from essim.grids import grow
@@ -37,17 +37,18 @@ TAIL = np.geomspace(1, 1e-5, 61)  # upper tails whose z is kept
 @dataclass(frozen=True)
 class Healthy:
     """What healthy scans show of M maps: `mean`, `sd` float32 [M, h, w, d] on half their grid. Of scans that were each
-    left out of these: the `correlation` [M, M] of their z, and `tails` [M, len(TAIL)], the z that is exceeded so often."""
+    left out of these: the `correlation` [M, M] of their z, and `tails` [M, len(TAIL)], the z that is exceeded so often.
+    """
 
     mean: torch.Tensor
     sd: torch.Tensor
     correlation: np.ndarray
     tails: np.ndarray
 
-    def z(self, maps):
-        """Maps [M, H, W, D] in healthy standard deviations."""
-        mean, sd = (grow(half, 2, maps.shape[1:]) for half in (self.mean, self.sd))
-        return (maps - mean) / sd
+    def z(self, values, inside):
+        """The values [M, n] of the voxels inside a bool [H, W, D] in healthy standard deviations: float32 [M, n]."""
+        mean, sd = (grow(half, 2, inside.shape)[:, inside] for half in (self.mean, self.sd))
+        return ((values - mean) / sd).numpy()
 
 
 def parts(sigmas):
@@ -68,41 +69,42 @@ def all_maps(case, sigmas):
     return torch.stack([l1, *ssim, *luminance, *structure])[:, 0, 0]
 
 
-def look_at_healthy(folder, sigmas, count=None, smoothing=SMOOTHING):
-    """`Healthy` from the first `count` validation scans of a folder (None: all)."""
+def look_at_healthy(folder, sigmas):
+    """`Healthy` from the validation part of a folder of healthy scans."""
 
     def read(row):
         case = read_case(folder, row)
-        maps = all_maps(case, sigmas)
-        return maps[:, erode_slices(case.mask)], moments(maps, case.mask), case.mask
+        maps, some = all_maps(case, sigmas), erode_slices(case.mask) & every_fourth(case.mask.shape)
+        return maps[:, some], some, moments(maps, case.mask)
 
-    scans = for_each(read, case_rows(folder, "val")[:count], "healthy")
-    total = sum(own for _, own, _ in scans)
-    found = []
-    for values, own, mask in scans:
-        mean, sd = (grow(half, 2, mask.shape)[:, erode_slices(mask)] for half in distribution(total - own, smoothing))
-        found.append(((values - mean) / sd).numpy()[:, ::4])
-    z = np.concatenate(found, axis=1)
-    tails = np.quantile(z, 1 - TAIL, axis=1).T
-    return Healthy(*distribution(total, smoothing), np.corrcoef(z), tails)
+    scans = for_each(read, case_rows(folder, "val"), "healthy")
+    total = sum(own for *_, own in scans)
+    left_out = [Healthy(*distribution(total - own), None, None).z(*scan) for *scan, own in scans]
+    z = np.concatenate(left_out, axis=1)
+    return Healthy(*distribution(total), np.corrcoef(z), np.quantile(z, 1 - TAIL, axis=1).T)
+
+
+def every_fourth(shape):
+    """A quarter of the voxels of a grid [H, W, D], which tell as much: bool."""
+    return np.indices(shape).sum(0) % 4 == 0
 
 
 def combine(z, weights, rule, correlation, tails):
-    """One map [H, W, D] from the z of several [M, H, W, D], by one of RULES; `weights` [M] add up to 1."""
+    """One value [n] from the z of several maps [M, n], by one of RULES; `weights` [M] add up to 1."""
     if rule == "mean z":
-        return np.tensordot(weights, z, 1)
+        return weights @ z
     if rule == "max z":
         return z.max(0)
     if rule == "log-sum-exp z":
-        return np.log(np.tensordot(weights, np.exp(z.clip(max=60)), 1))
+        return np.log(weights @ np.exp(z.clip(max=60)))
     if rule in ("decorrelated z", "Mahalanobis z"):
         inverse = np.linalg.inv((1 - RIDGE) * correlation + RIDGE * np.eye(len(z))).astype(np.float32)
         if rule == "decorrelated z":  # the sharpest test of a shift that all maps share
-            return np.tensordot(inverse.sum(0), z, 1)
+            return inverse.sum(0) @ z
         above = z.clip(min=0)
-        return np.einsum("mhwd,mn,nhwd->hwd", above, inverse, above, optimize=True)
+        return (above * (inverse @ above)).sum(0)
     surprise = np.stack([minus_log_p(one, tail) for one, tail in zip(z, tails, strict=True)])
-    return np.tensordot(weights, surprise, 1) if rule.startswith("Fisher") else surprise.max(0)
+    return weights @ surprise if rule.startswith("Fisher") else surprise.max(0)
 
 
 def minus_log_p(z, tail):
@@ -112,20 +114,26 @@ def minus_log_p(z, tail):
     return np.interp(z, tail, level) + slope * (z - tail[-1]).clip(min=0)
 
 
+def best_of(table):
+    """The candidate (channels, rule) of highest AUPRC: its mean over patients, then over sets."""
+    return table.groupby(["channels", "rule", "dataset"]).auprc.mean().groupby(level=[0, 1]).mean().idxmax()
+
+
 def scores(folder, healthy, sigmas, candidates, split="val"):
     """AUPRC of candidates (pairs of CHANNELS and RULES): one row a patient, dataset, subject, channels, rule, auprc."""
     place = parts(sigmas)
 
     def judge(row):
         case = read_case(folder, row)
-        z = healthy.z(all_maps(case, sigmas)).numpy()
+        core, anomaly = erode_slices(case.mask), np.zeros_like(case.image)
+        z = healthy.z(all_maps(case, sigmas)[:, core], core)
         for channels, rule in candidates:
             chosen = [np.arange(len(z))[place[part]] for part in CHANNELS[channels]]
             weights = np.concatenate([np.full(len(c), 1 / len(c) / len(chosen), np.float32) for c in chosen])
             c = np.concatenate(chosen)
-            anomaly = combine(z[c], weights, rule, healthy.correlation[np.ix_(c, c)], healthy.tails[c])
-            clean = postprocess(anomaly, case.mask)
-            auprc = average_precision(clean, case.seg, case.scored)
+            found = combine(z[c], weights, rule, healthy.correlation[np.ix_(c, c)], healthy.tails[c])
+            anomaly[core] = found - found.min()  # the rim, which is cut off, has 0
+            auprc = average_precision(postprocess(anomaly, case.mask), case.seg, case.scored)
             yield {"dataset": case.dataset, "subject": case.subject, "channels": channels, "rule": rule, "auprc": auprc}
 
     records = for_each(lambda row: list(judge(row)), case_rows(folder, split), f"candidates, {split}")

@@ -128,6 +128,27 @@ def decide(folder, scorer, thresholds):
     return pd.DataFrame([record for case in rows for record in case])
 
 
+def marked_shares(folder, scorer, thresholds):
+    """How much of every scan of the test part lies above thresholds that promise a share; lesions are left out.
+
+    Args: thresholds: {method: {share: threshold}}, as from `essim.study.healthy_thresholds`.
+
+    Returns: a DataFrame, one row a scan, method and share, with the columns dataset, subject, site, sex, age, method,
+        promised and marked (shares of the brain's voxels, after post-processing).
+    """
+
+    def judge(row):
+        case = read_case(folder, row)
+        who = {name: row[name] for name in ("dataset", "subject", "site", "sex", "age")}
+        for method, anomaly in clean_maps(case, scorer).items():
+            values = anomaly[case.scored & ~case.seg]
+            for share, threshold in thresholds[method].items():
+                yield who | {"method": method, "promised": share, "marked": (values > threshold).mean()}
+
+    rows = for_each(lambda row: list(judge(row)), case_rows(folder, "test"), "marked")
+    return pd.DataFrame([record for several in rows for record in several])
+
+
 def _decide(case, method, anomaly, thresholds):
     """(one row of `decide`, what is marked) for each threshold."""
     name = {"dataset": case.dataset, "subject": case.subject, "method": method}

@@ -131,6 +131,12 @@ class AcrossSets(_Ensemble):
     datasets: Datasets
 
 
+class Calibrated(AcrossSets):
+    shares: Shares  # of healthy voxels that thresholds promise
+    scan_counts: Annotated[list[Annotated[int, Field(ge=2)]], Field(min_length=1)]
+    smoothings: Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=1)]
+
+
 class Run(_Parameters):
     seed: Count
     fold: Fold
@@ -195,6 +201,7 @@ MODELS = {
     "04_kernel_ablation": Ablation,
     "05_ensembling": Ensembling,
     "06_evaluate": Evaluate,
+    "07_calibrated_ensemble": Calibrated,
     "08_best_sigma": BestSigma,
     "09_across_sets": AcrossSets,
     "98_spread": Spread,

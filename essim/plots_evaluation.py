@@ -124,10 +124,10 @@ def transfer(table, method):
     wide = table.pivot(index="dataset", columns="source", values="dice")
     wide = wide.loc[table.dataset.unique(), table.source.unique()]
     figure, axes = new_figure(1, 1, 0.95 * wide.shape[1] + 1.6, 0.5 * len(wide) + 1.3)
-    drawn = _grid(axes[0, 0], wide.div(wide.max(axis=1), axis=0), wide)
+    drawn = coloured_cells(axes[0, 0], wide.div(wide.max(axis=1), axis=0), wide)
     for row, name in enumerate(wide.index):
         if name in wide.columns:
-            _frame(axes[0, 0], row, list(wide.columns).index(name))
+            frame(axes[0, 0], row, list(wide.columns).index(name))
     axes[0, 0].set(title=f"Dice of {LOOKS[method][0]} at a threshold from elsewhere", xlabel="threshold from")
     figure.colorbar(drawn, ax=axes, label="share of the row's best", pad=0.02)
     return figure
@@ -141,14 +141,14 @@ def grid(table):
         part = table[table.dataset == name]
         wide = part.pivot(index="reconstruction", columns="score", values="auprc")
         wide = wide.loc[table.reconstruction.unique(), table.score.unique()]
-        drawn = _grid(axis, wide / wide.max(axis=None), wide)
-        _frame(axis, *np.unravel_index(np.argmax(wide), wide.shape))
+        drawn = coloured_cells(axis, wide / wide.max(axis=None), wide)
+        frame(axis, *np.unravel_index(np.argmax(wide), wide.shape))
         axis.set_title(NAMES[name])
     figure.colorbar(drawn, ax=axes, label="share of the set's best", pad=0.01)
     return figure
 
 
-def _grid(axis, colours, numbers):
+def coloured_cells(axis, colours, numbers):
     """A table as coloured cells with their numbers."""
     drawn = axis.imshow(colours, cmap="cividis", vmin=0, vmax=1, aspect="auto")
     axis.set_xticks(range(numbers.shape[1]), [NAMES[name] for name in numbers.columns], rotation=35, ha="right")
@@ -161,7 +161,8 @@ def _grid(axis, colours, numbers):
     return drawn
 
 
-def _frame(axis, row, column):
+def frame(axis, row, column):
+    """A frame around one of `coloured_cells`."""
     box = {"width": 1, "height": 1, "fill": False, "edgecolor": RED, "linewidth": 2.5, "clip_on": False}
     axis.add_patch(plt.Rectangle((column - 0.5, row - 0.5), **box))
 

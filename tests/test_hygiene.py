@@ -31,11 +31,11 @@ LAYERS = [
     {"autoencoder", "cases", "ensemble", "finding", "lesions", "qc", "scanner", "train"},
     {"cohort", "plots", "plots_lesions", "prepare", "score", "study"},
     {"ablations", "calibration", "evaluation", "params", "plots_ablations", "plots_evaluation"},
-    {"best_sigma", "choices"},
+    {"best_sigma", "candidates", "choices", "plots_calibration"},
 ]
 COHORT = {"anatomy", "cohort", "lesions", "mni", "scanner"}  # the cohort knows nothing of the method
-QUIET = {"files", "params", "pictures", "plots", "plots_ablations", "plots_evaluation", "plots_lesions"}
-QUIET |= {"provenance", "settings"}
+QUIET = {"files", "params", "pictures", "plots", "plots_ablations", "plots_calibration", "plots_evaluation"}
+QUIET |= {"plots_lesions", "provenance", "settings"}
 
 
 def step(path):

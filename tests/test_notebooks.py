@@ -61,6 +61,7 @@ def test_the_defaults_are_a_profile(path):
     known |= profile["reconstruction"] | (profile["cohort"] if path.stem == "01_cohort" else {})
     known |= profile["ablations"] | {"ablations": [other.stem for other in ABLATIONS if other.stem[0] < "g"]}
     known |= {"cache": f"{profile['results']}/cache", "shares": profile["healthy_shares"]}
+    known |= profile["calibrated"] if path.stem == "07_calibrated_ensemble" else {}
     known |= {"runs": [{"seed": 0, "fold": 0, "results": profile["results"]}]}
     known["runs"] += [{"seed": s, "fold": 0, "results": f"{profile['results']}-seed{s}"} for s in (1, 2)]  # SEEDS=0,1,2
     values = literals(code_cells(nbformat.read(path, 4))[0])
