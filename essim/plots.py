@@ -160,8 +160,10 @@ def ablation(scores):
 def score_over_sigma(scores, datasets, score="auprc", lines=("l1", "adaptive", "calibrated")):
     """The main figure: a panel a pathology, SSIM over sigma with its optimum, l1 and the ensemble as lines.
 
-    `scores`: test rows of all methods. Bands and bars at the right end: 95 % intervals over subjects (essim.stats).
+    `scores`: test rows of all methods; of `lines` those that are there are drawn. Bands and bars at the right end: 95 %
+    intervals over subjects (essim.stats).
     """
+    lines = [method for method in lines if method in set(scores.method)]
     figure, axes = new_figure(1, len(datasets), 2.7 * len(datasets), 2.9)
     for axis, name in zip(axes[0], datasets, strict=True):
         part = scores[scores.dataset == name]
@@ -187,7 +189,7 @@ def score_over_sigma(scores, datasets, score="auprc", lines=("l1", "adaptive", "
         _sigma_axis(axis)
     axes[0, 0].set_ylabel(SCORES[score])
     looks = [dict(zip(("label", "color", "linestyle", "marker"), STYLES[m], strict=True)) for m in ("ssim", *lines)]
-    figure.legend(handles=[Line2D([], [], **look) for look in looks], loc="outside lower center", ncols=3)
+    figure.legend(handles=[Line2D([], [], **look) for look in looks], loc="outside lower center", ncols=len(looks))
     return figure
 
 

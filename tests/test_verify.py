@@ -94,7 +94,8 @@ def test_what_is_missing_is_named(reference, tmp_path, table, change, named):
 
 def test_release_halves_the_weights_and_takes_what_scoring_needs(tmp_path):
     networks = [f"{name}.safetensors" for name in ("weights", "ae", "vae")]
-    beside = ["config.json", "log.csv", "scoring.json", "ae.json", "ae.csv", "vae.json", "vae.csv"]
+    beside = ["config.json", "log.csv", "scoring.json", "calibration.safetensors"]
+    beside += ["ae.json", "ae.csv", "vae.json", "vae.csv"]
     for contrast, finished in (("t1", True), ("t2", False)):
         model = tmp_path / f"tiny/models/{contrast}"
         model.mkdir(parents=True)

@@ -20,10 +20,11 @@ import pandas as pd
 from essim.files import writing
 
 NETWORKS = ("weights.safetensors", "ae.safetensors", "vae.safetensors")
-BESIDE = ("config.json", "scoring.json", "log.csv", "ae.json", "ae.csv", "vae.json", "vae.csv")
+BESIDE = ("config.json", "scoring.json", "calibration.safetensors", "log.csv")
+BESIDE += ("ae.json", "ae.csv", "vae.json", "vae.csv")
 TABLES = ("main", "regret", "ablation")
 # kept to be read, but not compared: tests, counts and fits, which a small change of the scores moves far
-READ = ("tests", "transfer", "healthy", "best_sigma_fit", "grid_*")
+READ = ("tests", "transfer", "healthy", "best_sigma_fit", "grid_*", "calibrated", "calibrated_*")
 ABLATIONS = ("ablations/tables/*", "ablations/figures/*.png")
 PLACE = ["table", "row", "column"]
 WIDTH, FLOOR = 3.0, 0.01
