@@ -3,13 +3,14 @@
     python benchmarks/ssim.py [--sizes 96x96x50 ...] [--rounds 5] [--device cpu] [--out results/bench]
 
 Every contender makes the adaptive ensemble of the eight sigmas from the same two volumes (who has no ensemble: eight
-maps, then the softmax). Contenders take turns, round by round, on one thread, or one GPU without TF32; the time is the
-median of the rounds, the ratio is against torchmetrics. The error is the largest of the anomaly map against float64,
-away from the borders, where libraries differ on purpose; a second one on the same data shifted by +100. Peers that are
-not installed are left out: pip install -e ".[bench]".
+maps, then the softmax); `calibrated` is the one that healthy scans calibrate. Contenders take turns, round by round,
+on one thread, or one GPU without TF32; the time is the median of the rounds, the ratio is against torchmetrics. The
+error is the largest of the anomaly map against float64, away from the borders, where libraries differ on purpose; a
+second one on the same data shifted by +100. Peers that are not installed are left out: pip install -e ".[bench]".
 """
 
 import argparse
+import functools
 import statistics
 import time
 import tracemalloc
@@ -21,6 +22,7 @@ import torch
 from scipy import ndimage
 from tqdm import tqdm
 
+from essim.calibration import Calibration
 from essim.ensemble import ensemble_map, ensemble_weights
 from essim.plots import speed
 from essim.provenance import provenance, save_figure, write_table
@@ -95,19 +97,34 @@ def essim_inside(backend):
     return lambda x, y, mask: ensemble_map(x, y, mask=mask, backend=backend)
 
 
+def essim_calibrated(backend):
+    return lambda x, y, mask: ensemble_map(x, y, mask=mask, backend=backend, **calibrated(tuple(x.shape[2:])))
+
+
+@functools.cache
+def calibrated(shape):
+    """The options of a calibrated ensemble; what it costs doesn't depend on the numbers in it."""
+    half = [1 + len(SIGMAS), *((side + 1) // 2 for side in shape)]
+    made = Calibration(SIGMAS, shape, torch.full(half, 0.02), torch.full(half, 0.04), 1)
+    return {"strategy": "calibrated", "calibration": made}
+
+
 ANYWHERE = {"essim, torch": essim("torch"), "MONAI": by_monai, "torchmetrics": by_torchmetrics}
 CONTENDERS = {
     "cpu": {"essim, numba, mask": essim_inside("cpu"), "essim, numba": essim("cpu")}
-    | {"scikit-image": by_skimage}
+    | {"essim, numba, mask, calibrated": essim_calibrated("cpu"), "scikit-image": by_skimage}
     | ANYWHERE,
-    "cuda": {"essim, triton, mask": essim_inside("cuda"), "essim, triton": essim("cuda")} | ANYWHERE,
+    "cuda": {"essim, triton, mask": essim_inside("cuda"), "essim, triton": essim("cuda")}
+    | {"essim, triton, mask, calibrated": essim_calibrated("cuda")}
+    | ANYWHERE,
 }
-IN_NUMPY = ("essim, numba, mask", "essim, numba", "scikit-image")  # what tracemalloc sees
+IN_NUMPY = ("essim, numba, mask", "essim, numba", "essim, numba, mask, calibrated", "scikit-image")  # what tracemalloc sees
 
 
-def error(found, x, y, mask):
+def error(found, name, x, y, mask):
     """Largest difference from the float64 map, inside the mask and away from the borders; NaN where it has one."""
-    expected = ensemble_map(x.double(), y.double(), mask=mask, backend="torch")
+    options = calibrated(tuple(x.shape[2:])) if "calibrated" in name else {}
+    expected = ensemble_map(x.double(), y.double(), mask=mask, backend="torch", **options)
     inside = (..., *[slice(BORDER, -BORDER)] * 3)
     return ((found * mask - expected)[inside]).abs().max().item()
 
@@ -156,10 +173,11 @@ def race(shape, rounds, device):
             continue
         maps = []
         first = seconds(lambda make=make, maps=maps: maps.append(make(x, y, mask)), device)
-        rows[name] = {"size": size, "contender": name, "error": error(maps[0], x, y, mask)}
+        rows[name] = {"size": size, "contender": name, "error": error(maps[0], name, x, y, mask)}
         times[name] = [first] if first >= SLOW else []
         if first < SLOW:
-            rows[name]["error_at_100"] = error(make(x + 100, y + 100, mask), x + 100, y + 100, mask)
+            far = x + 100, y + 100, mask
+            rows[name]["error_at_100"] = error(make(*far), name, *far)
         if name in IN_NUMPY:
             rows[name]["peak_mb"] = peak_memory(lambda make=make: make(x, y, mask))
     for i in tqdm(range(rounds), desc=f"rounds at {size}"):

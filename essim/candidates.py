@@ -36,12 +36,14 @@ TAIL = np.geomspace(1, 1e-5, 61)  # upper tails whose z is kept
 
 @dataclass(frozen=True)
 class Healthy:
-    """What healthy scans show of M maps: `mean`, `sd` float32 [M, h, w, d] on half their grid. Of scans that were each
-    left out of these: the `correlation` [M, M] of their z, and `tails` [M, len(TAIL)], the z that is exceeded so often.
+    """What healthy scans show of M maps: `mean`, `sd` float32 [M, h, w, d] on half their grid; `brain` bool [h, w, d],
+    where most have any. Of scans that were each left out of these: the `correlation` [M, M] of their z, and `tails`
+    [M, len(TAIL)], the z that is exceeded so often.
     """
 
     mean: torch.Tensor
     sd: torch.Tensor
+    brain: torch.Tensor
     correlation: np.ndarray
     tails: np.ndarray
 
@@ -79,9 +81,9 @@ def look_at_healthy(folder, sigmas):
 
     scans = for_each(read, case_rows(folder, "val"), "healthy")
     total = sum(own for *_, own in scans)
-    left_out = [Healthy(*distribution(total - own), None, None).z(*scan) for *scan, own in scans]
-    z = np.concatenate(left_out, axis=1)
-    return Healthy(*distribution(total), np.corrcoef(z), np.quantile(z, 1 - TAIL, axis=1).T)
+    left_out = [Healthy(*distribution(total - own), None, None, None).z(*scan) for *scan, own in scans]
+    z, brain = np.concatenate(left_out, axis=1), total[0] > len(scans) / 2
+    return Healthy(*distribution(total), brain, np.corrcoef(z), np.quantile(z, 1 - TAIL, axis=1).T)
 
 
 def every_fourth(shape):
