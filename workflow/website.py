@@ -123,7 +123,8 @@ def gallery(results, site):
                 f'<a href="tables/{before}{path.name}">all of them</a></p>\n<div class="wide">{rows}</div></details>\n'
             )
     sections = (f'<section id="{kind}"><h2>All {kind}</h2>\n{html}</section>' for kind, html in shown.items())
-    return f"<main><h1>All figures and tables</h1>\n{''.join(sections)}</main>"
+    links = '<p><a href="#figures">Figures</a> · <a href="#tables">Tables</a></p>'
+    return f"<main><h1>All figures and tables</h1>\n{links}\n{''.join(sections)}</main>"
 
 
 def pictures_beside(html, folder, name):
@@ -182,14 +183,8 @@ def card(runs, images):
 
 
 def thumbnail(paths):
-    """Make a small copy of the picture that fills a card best; returns its name."""
-
-    def filled(path):
-        with Image.open(path) as image:
-            shape = image.width / image.height * CARD[1] / CARD[0]
-        return min(shape, 1 / shape)
-
-    best = max(paths, key=filled)
+    """Make a small copy of the picture that has the most in it; returns its name."""
+    best = max(paths, key=lambda path: path.stat().st_size)
     with Image.open(best) as image:
         small = image.convert("RGB")
     small.thumbnail(CARD, Image.Resampling.LANCZOS)
