@@ -16,7 +16,7 @@ SNAKEMAKE = $(BIN)/snakemake --profile $(WHERE) $(DRY)
 SETTINGS = profile=$(PROFILE) $(if $(SEEDS),seeds="[$(SEEDS)]") $(if $(DATA),source="$(DATA)")
 NOTEBOOKS = $(wildcard notebooks/*.ipynb notebooks/*/*.ipynb)
 
-.PHONY: help env reproduce smoke figures ablations report site test bench verify tolerances reference networks lab lint \
+.PHONY: help env reproduce smoke figures ablations report site test bench verify tolerances reference networks method lab lint \
   strip lock clean
 
 help: ## Say what there is (this list)
@@ -86,6 +86,9 @@ reference: .venv/stamp ## Make the present results the reference
 networks: .venv/stamp ## Train the networks of models/ anew (an hour and more), for PROFILE=pretrained
 	+@$(SNAKEMAKE) --until healthy baselines --config profile=pretrained networks= results=results/trained
 	@$(BIN)/python workflow/verify.py release results/trained models/laptop
+
+method: .venv/stamp ## Draw the picture at the top of the README anew, from a run with a network of models/
+	@$(BIN)/python workflow/method.py results/reference/method
 
 lab: .venv/stamp ## Open JupyterLab on the notebooks
 	@$(BIN)/jupyter lab --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/notebooks
