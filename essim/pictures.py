@@ -141,7 +141,7 @@ def ensemble_weights(similarity, weights, sigmas, outline):
 
 
 def method(parts, size=1.2):
-    """The steps of a method in one row: a picture is (title, Panel), a text between two of them is put over an arrow."""
+    """The steps of a method in one row: a picture is (title, Panel), a text between two stands over an arrow."""
     pictures = [part for part in parts if not isinstance(part, str)]
     widths = [0.5 if isinstance(part, str) else 1 for part in parts]
     shape = pictures[0][1].image.shape
