@@ -169,7 +169,7 @@ def test_a_walkthrough_that_has_not_run_is_named(results, tmp_path, monkeypatch)
     shutil.copytree(results, tmp_path / "copy")
     (tmp_path / "copy/notebooks/walkthrough" / LESSONS[0].name).unlink()
     shutil.rmtree(tmp_path / "copy/site", ignore_errors=True)
-    assert re.search(f"{LESSONS[0].name}: no such file; `make site` runs", build(tmp_path / "copy", monkeypatch))
+    assert re.search(f"{LESSONS[0].name}: no such file; `make site` runs it", build(tmp_path / "copy", monkeypatch))
     assert not (tmp_path / "copy/site").exists() and not list((tmp_path / "copy").glob(".*"))
 
 

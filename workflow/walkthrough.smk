@@ -1,4 +1,4 @@
-"""The walkthrough as it runs, for the site (`make site`): each notebook by itself, whatever the profile.
+"""The walkthrough as it runs, for the site (`make site`): each notebook by itself, the same whatever the profile.
 
 A reader's page holds prose too, so here any change of a notebook runs it again, as does one of the package or a network.
 """

@@ -83,7 +83,7 @@ def executed(results, study):
     for lesson in sorted((ROOT / "notebooks/walkthrough").glob("*.ipynb")):
         path = results / "notebooks/walkthrough" / lesson.name
         if not path.is_file():
-            raise ValueError(f"{path}: no such file; `make site` runs the walkthrough first.")
+            raise ValueError(f"{path}: no such file; `make site` runs it, where {path.stem}.ran beside it is deleted.")
         yield "walkthrough", f"walkthrough-{path.stem}", read_executed(path)
     yield from (("study", name, notebook) for name, notebook in study.items())
     for path in sorted((results / "ablations/notebooks").glob("[!.]*.ipynb")):
