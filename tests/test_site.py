@@ -139,7 +139,7 @@ def test_a_card_says_what_one_will_see(site, pages):
     cards = re.findall(r'<article class="card">.*?</article>', html, re.DOTALL)
     assert len(cards) == len(LESSONS) + 2 + 1 + 2, "the runs of a notebook share one"
     for path, card in zip(LESSONS, cards, strict=False):
-        assert "<img" in card and "12 s" in card and len(Page(card).text) > 80, path.name
+        assert "<img" in card and "12 s" in card and re.search(r"<p>\w.*[.?!]", card, re.DOTALL), path.name
     assert len(re.findall(r'href="06_evaluate_(ms|wmh)\.html">\1<', html)) == 2
 
 
@@ -147,7 +147,7 @@ def test_what_cannot_move_is_said_and_what_can_stays(site):
     html = (site / f"walkthrough-{LESSONS[0].stem}.html").read_text(encoding="utf-8")
     assert "needs a running Jupyter" in html and "interactive(slider)" not in html
     assert len(re.findall(r"<iframe [^>]*srcdoc=", html)) == 1
-    solution = re.search(r'<details class="solution">.*?</details>', html, re.DOTALL)[0]
+    solution = re.findall(r'<details class="solution">.*?</details>', html, re.DOTALL)[-1]
     assert "42" in solution and "the answer" in solution
     assert '<a href="06_evaluate_ms.html">evaluate</a>, code, top' in html
 
