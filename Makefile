@@ -16,8 +16,8 @@ SNAKEMAKE = $(BIN)/snakemake --profile $(WHERE) $(DRY)
 SETTINGS = profile=$(PROFILE) $(if $(SEEDS),seeds="[$(SEEDS)]") $(if $(DATA),source="$(DATA)")
 NOTEBOOKS = $(wildcard notebooks/*.ipynb notebooks/*/*.ipynb)
 
-.PHONY: help env reproduce smoke figures ablations report test bench verify tolerances reference networks lab lint strip \
-  lock clean
+.PHONY: help env reproduce smoke figures ablations report site test bench verify tolerances reference networks method lab lint \
+  strip lock clean
 
 help: ## Say what there is (this list)
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -49,8 +49,13 @@ ablations: .venv/stamp ## What each choice of the study does, one figure each, n
 	+@$(SNAKEMAKE) ablations --config $(SETTINGS)
 
 # Scans of one's own have their results in a folder of their name.
+OWN = $(RESULTS)$(addprefix -,$(basename $(notdir $(realpath $(DATA)))))
 report: .venv/stamp ## Put the finished study on one page to read offline: results/<profile>/report.html
-	@$(BIN)/python workflow/report.py $(PROFILE) $(RESULTS)$(addprefix -,$(basename $(notdir $(realpath $(DATA)))))
+	@$(BIN)/python workflow/report.py $(PROFILE) $(OWN)
+
+site: .venv/stamp ## Run the walkthrough, and put it and the finished study on a site: results/<profile>/site/index.html
+	+@$(SNAKEMAKE) walkthrough --config $(SETTINGS)
+	@$(BIN)/python workflow/website.py $(PROFILE) $(OWN)
 
 # Without a GPU, Triton's kernels are tested in its interpreter. It is no part of the environment, which a CUDA build of
 # torch brings its own version to, and which is smaller by a gigabyte without.
@@ -81,6 +86,9 @@ reference: .venv/stamp ## Make the present results the reference
 networks: .venv/stamp ## Train the networks of models/ anew (an hour and more), for PROFILE=pretrained
 	+@$(SNAKEMAKE) --until healthy baselines --config profile=pretrained networks= results=results/trained
 	@$(BIN)/python workflow/verify.py release results/trained models/laptop
+
+method: .venv/stamp ## Draw the picture at the top of the README anew, from a run with a network of models/
+	@$(BIN)/python workflow/method.py results/reference/method
 
 lab: .venv/stamp ## Open JupyterLab on the notebooks
 	@$(BIN)/jupyter lab --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/notebooks

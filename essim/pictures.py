@@ -141,6 +141,27 @@ def ensemble_weights(similarity, weights, sigmas, outline):
     return figure
 
 
+def method(parts, size=1.2):
+    """The steps of a method in one row: a picture is (title, Panel), a text between two stands over an arrow."""
+    pictures = [part for part in parts if not isinstance(part, str)]
+    widths = [0.5 if isinstance(part, str) else 1 for part in parts]
+    shape = pictures[0][1].image.shape
+    height = size * shape[1] / shape[0] + 0.3
+    figure, axes = new_figure(1, len(parts), size * sum(widths), height, width_ratios=widths)
+    figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.01, hspace=0.01)
+    for axis, part in zip(axes[0], parts, strict=True):
+        axis.set(xticks=[], yticks=[])
+        axis.spines[:].set_visible(False)
+        if isinstance(part, str):
+            axis.text(0.5, 0.56, part, ha="center", va="bottom", transform=axis.transAxes)
+            arrow = {"arrowstyle": "-|>", "color": "black"}
+            axis.annotate("", (0.95, 0.5), (0.05, 0.5), "axes fraction", "axes fraction", arrowprops=arrow)
+        else:
+            axis.set_title(part[0])
+            part[1].draw(axis)
+    return figure
+
+
 def qualitative(examples, columns):
     """One patient of every set: {dataset: slices, one for each of `columns`}; a title `truth` is shown as a mask."""
 

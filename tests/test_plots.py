@@ -80,6 +80,14 @@ def test_an_empty_outline_and_an_empty_image_are_drawn():
     drawn(pictures.kernel_maps({"a": nothing, "b": nothing}, nothing > 0))
 
 
+def test_an_arrow_leads_from_step_to_step():
+    panel = pictures.Panel(np.eye(4))
+    figure = drawn(pictures.method([("scan", panel), "noise", ("noised", panel), ("truth", panel)]))
+    assert [axis.get_title() for axis in figure.axes] == ["scan", "", "noised", "truth"]
+    assert [bool(axis.images) for axis in figure.axes] == [True, False, True, True]
+    assert "noise" in [text.get_text() for text in figure.axes[1].texts]
+
+
 def test_a_crop_keeps_the_lesion_and_its_margin():
     seg = np.zeros((20, 30), bool)
     seg[5:8, 27:29] = True

@@ -1,7 +1,8 @@
 """One executed notebook as a piece of HTML that loads nothing, for any page of the study.
 
 In: a notebook as nbformat reads it, every cell run. Out: HTML whose pictures are PNG within it, whose formulas are
-MathML, whose headings have ids, with code folded away. `page.css` has its style, `HIGHLIGHTING` the code's colours.
+MathML, whose headings have ids, with code folded away or shown, and solutions of exercises always folded away.
+`page.css` has its style, `HIGHLIGHTING` the code's colours.
 """
 
 import copy
@@ -24,6 +25,8 @@ from traitlets.config import Config
 HIGHLIGHTING = HtmlFormatter().get_style_defs(".highlight")
 KINDS = ["text/html", "text/markdown", "image/png", "text/plain"]  # of an output, the first that there is
 LIVE = re.compile(r"<(script|iframe|object|embed)\b", re.IGNORECASE)
+FRAME = re.compile(r'<iframe srcdoc="([^"]*)"[^>]*></iframe>')
+LEFT_OUT = '<p class="left-out">What moves here needs a running Jupyter: <code>make lab</code> opens the notebook.</p>'
 SUMMARIES = {"parameters": "Parameters, as the notebook has them", "injected-parameters": "Parameters of this run"}
 
 # LaTeX that latex2mathml doesn't know, in words that it does. The rest stands there as text (see `mathml`).
@@ -38,13 +41,27 @@ REWRITES = {
 
 CELLS = """
 {%- extends "base/display_priority.j2" -%}
+{%- block any_cell scoped -%}
+{%- if "solution" in cell.metadata.tags -%}
+<details class="solution"><summary>Solution</summary>
+{{ super() }}
+</details>
+{%- else -%}
+{{ super() }}
+{%- endif -%}
+{%- endblock -%}
 {%- block markdowncell -%}
 {{ cell.source | markdown2html }}
 {%- endblock -%}
 {%- block input -%}
+{%- set code = cell.source | highlight_code(metadata=cell.metadata) -%}
+{%- if cell.metadata.summary -%}
 <details class="code"><summary>{{ cell.metadata.summary }}</summary>
-{{ cell.source | highlight_code(metadata=cell.metadata) }}
+{{ code }}
 </details>
+{%- else -%}
+<div class="code">{{ code }}</div>
+{%- endif -%}
 {%- endblock -%}
 {%- block stream -%}<pre class="output">{{ output.text | ansi2html }}</pre>{%- endblock -%}
 {%- block data_html -%}<div class="output wide">{{ output.data["text/html"] }}</div>{%- endblock -%}
@@ -59,12 +76,13 @@ CELLS = """
 class Prose(IPythonRenderer):
     """nbconvert's markdown with formulas as MathML, headings with ids that start with `name`, tables that scroll.
 
-    Headings are a level lower than in the notebook, whose title is not the page's. `headings`: [(level, id, HTML)].
+    Headings are `below` levels lower than in the notebook, whose title may not be the page's. `headings` collects
+    [(level in the notebook, id, HTML)].
     """
 
-    def __init__(self, name):
+    def __init__(self, name, below=1):
         super().__init__(escape=False)
-        self.name, self.headings = escape(name), []
+        self.name, self.below, self.headings = escape(name), below, []
 
     def heading(self, text, level, **attributes):
         anchor = self.name + "." + "-".join(re.findall(r"\w+", plain(text).lower()))
@@ -72,7 +90,8 @@ class Prose(IPythonRenderer):
         number = next(n for n in range(1, len(taken) + 2) if (f"{anchor}-{n}" if n > 1 else anchor) not in taken)
         anchor += f"-{number}" if number > 1 else ""
         self.headings.append((level, anchor, text))
-        return f'<h{level + 1} id="{anchor}">{text}</h{level + 1}>\n'
+        tag = f"h{level + self.below}"
+        return f'<{tag} id="{anchor}">{text}</{tag}>\n'
 
     def inline_math(self, body):
         return mathml(body, "inline")
@@ -113,20 +132,21 @@ def read_executed(path):
     return notebook
 
 
-def fragment(notebook, name):
-    """One executed notebook as HTML, code folded away, without progress bars and without what needs a running Jupyter.
+def fragment(notebook, name, *, folded=True, below=1):
+    """One executed notebook as HTML, without progress bars and without what needs a running Jupyter.
 
     Args:
         notebook: nbformat's, version 4. name: of its run (`06_evaluate_ms`), unique on the page: all ids start with it.
+        folded: whether code is folded away. below: levels that its headings are put below those of the notebook.
 
     Returns:
         A `<section id=name>` that loads nothing from elsewhere, and its headings [(level, id, HTML)], the title first.
 
     Raises ValueError, naming the run and the address, where a cell would load something.
     """
-    markdown = MarkdownWithMath(renderer=Prose(name))
+    markdown = MarkdownWithMath(renderer=Prose(name, below))
     _exporter().register_filter("markdown2html", markdown.render)
-    html, _ = _exporter().from_notebook_node(_tidy(notebook))
+    html, _ = _exporter().from_notebook_node(_tidy(notebook, folded))
     for address in loads(html):
         raise ValueError(f"{name}: a cell loads {address}, and the page must open without a network; embed it instead.")
     return f'<section class="notebook" id="{escape(name)}">\n{html}\n</section>\n', markdown.renderer.headings
@@ -154,34 +174,48 @@ def loads(html):
     return [address for address in found if not str(address).startswith("data:")]
 
 
-def _tidy(notebook):
+def _tidy(notebook, folded):
     """A copy with what a reader has no use for left out, and what the template says of a cell in its metadata."""
     notebook, heading = copy.deepcopy(notebook), ""
     notebook.cells = [cell for cell in notebook.cells if cell.source.strip()]
     for cell in notebook.cells:
+        cell.metadata.setdefault("tags", [])
         if cell.cell_type == "markdown":
             heading = [heading, *re.findall(r"^#+ +(.+)", cell.source, re.MULTILINE)][-1]
         if cell.cell_type == "code":
             CoalesceStreamsPreprocessor().preprocess_cell(cell, {}, 0)
             cell.outputs = [output for output in cell.outputs if _shows(output)]
-            tags = [SUMMARIES[tag] for tag in cell.metadata.get("tags", []) if tag in SUMMARIES]
-            cell.metadata["summary"] = (tags or [f"Code ({len(cell.source.splitlines())} lines)"])[0]
+            tags = [SUMMARIES[tag] for tag in cell.metadata.tags if tag in SUMMARIES]
+            summary = (tags or [f"Code ({len(cell.source.splitlines())} lines)"])[0]
+            cell.metadata["summary"] = summary if folded and "solution" not in cell.metadata.tags else ""
             cell.metadata["alt"] = f"Figure: {heading}"
     return notebook
 
 
 def _shows(output):
-    """Whether there is something to see; takes progress bars out of a stream, and pandas' style out of its tables."""
+    """Whether there is something to see; takes progress bars out of a stream, and pandas' style out of its tables.
+
+    In the place of what only a running Jupyter can show stands a sentence.
+    """
     if output.output_type == "stream":
         bar = re.compile(r"\d+%\|")
         output.text = "\n".join(line for line in output.text.splitlines() if not bar.search(line)).strip("\n")
         return bool(output.text.strip())
     output.output_type = "display_data"  # the result of a cell looks no different
-    live = {"application/vnd.jupyter.widget-view+json", "application/javascript"}
     html = output.data.get("text/html", "")
     if "text/html" in output.data:
         output.data["text/html"] = re.sub(r"<style scoped>.*?</style>", "", html, flags=re.DOTALL)
-    return not live & output.data.keys() and not LIVE.search(html) and bool(set(KINDS) & output.data.keys())
+    if _is_live(output.data):
+        output.data = {"text/html": LEFT_OUT}
+    return bool(set(KINDS) & output.data.keys())
+
+
+def _is_live(data):
+    """Whether an output needs more than a page: a widget, a script, a frame that doesn't carry all it shows."""
+    html = data.get("text/html", "")
+    carried = not any(loads(unescape(page)) for page in FRAME.findall(html))
+    widget = {"application/vnd.jupyter.widget-view+json", "application/javascript"} & data.keys()
+    return bool(widget or LIVE.search(FRAME.sub("", html) if carried else html))
 
 
 def prose(text, name):

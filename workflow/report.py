@@ -35,13 +35,7 @@ PAGE = """<!DOCTYPE html>
 <p><a href="#results">Results</a> · <a href="#data">The data</a> · <a href="#provenance">Provenance</a> ·
 <a href="#contents">The notebooks</a></p></header>
 <main>
-<section id="results"><h2>Results</h2>
-{table}
-{figures}</section>
-<section id="data"><h2>The data: what they are and are not</h2>
-{statement}</section>
-<section id="provenance"><h2>Provenance</h2>
-{provenance}</section>
+{overview}
 <nav id="contents"><h2>The notebooks</h2>
 <p>As they ran, in reading order; the code is folded away.</p>
 <ol>
@@ -49,6 +43,13 @@ PAGE = """<!DOCTYPE html>
 {notebooks}
 </main></body></html>
 """
+OVERVIEW = """<section id="results"><h2>Results</h2>
+{table}
+{figures}</section>
+<section id="data"><h2>The data: what they are and are not</h2>
+{statement}</section>
+<section id="provenance"><h2>Provenance</h2>
+{provenance}</section>"""
 
 
 def report(profile, results):
@@ -59,19 +60,8 @@ def report(profile, results):
 
     Raises ValueError, in one sentence, where the profile is unknown, or results are missing or unfinished.
     """
-    profiles = yaml.safe_load((ROOT / "workflow/config.yaml").read_text(encoding="utf-8"))["profiles"]
-    if profile not in profiles:
-        raise ValueError(f"unknown profile `{profile}`: known are {', '.join(profiles)}.")
-    paths = sorted((results / "notebooks").glob("[!.]*.ipynb"))
-    needed = [results / f"tables/{name}" for name in ("main.md", "main.csv.json")]
-    needed += [results / f"figures/{name}.png" for name in FIGURES]
-    missing = [str(path) for path in needed if not path.is_file()]
-    missing += [] if paths else [str(results / "notebooks/*.ipynb")]
-    if missing:
-        raise ValueError(f"{missing[0]}: no such file, so the study hasn't finished; run `make reproduce` first.")
-    notebooks = {path.stem: read_executed(path) for path in paths}
-    table, record = needed[0].read_text(encoding="utf-8"), json.loads(needed[1].read_text(encoding="utf-8"))
-
+    notebooks = read_study(results)
+    main = overview(profile, results, notebooks)
     contents, sections = "", ""
     for name, notebook in notebooks.items():
         html, headings = fragment(notebook, name)
@@ -81,29 +71,56 @@ def report(profile, results):
         title=f"essim: the study, profile {profile}",
         summary=escape(metadata.metadata("essim")["Summary"]),
         style=(ROOT / "workflow/page.css").read_text(encoding="utf-8") + HIGHLIGHTING,
-        table=prose(table, "table"),
-        figures="".join(_figure(results / f"figures/{name}.png", words) for name, words in FIGURES.items()),
-        statement=_statement(notebooks, profiles[profile]["data"]),
-        provenance=_provenance(record, notebooks),
+        overview=main,
         contents=contents,
         notebooks=sections,
     )
 
 
-def _entry(name, notebook, headings):
-    """A notebook's line in the contents, with its own headings folded away."""
+def read_study(results):
+    """The executed notebooks, {name: notebook} in reading order; ValueError where the study hasn't finished."""
+    paths = sorted((results / "notebooks").glob("[!.]*.ipynb"))
+    needed = [results / f"tables/{name}" for name in ("main.md", "main.csv.json")]
+    needed += [results / f"figures/{name}.png" for name in FIGURES]
+    missing = [str(path) for path in needed if not path.is_file()]
+    missing += [] if paths else [str(results / "notebooks/*.ipynb")]
+    if missing:
+        raise ValueError(f"{missing[0]}: no such file, so the study hasn't finished; run `make reproduce` first.")
+    return {path.stem: read_executed(path) for path in paths}
+
+
+def overview(profile, results, notebooks):
+    """What the study found, on what and from what: sections of HTML. ValueError where the profile is unknown."""
+    profiles = yaml.safe_load((ROOT / "workflow/config.yaml").read_text(encoding="utf-8"))["profiles"]
+    if profile not in profiles:
+        raise ValueError(f"unknown profile `{profile}`: known are {', '.join(profiles)}.")
+    record = json.loads((results / "tables/main.csv.json").read_text(encoding="utf-8"))
+    return OVERVIEW.format(
+        table=prose((results / "tables/main.md").read_text(encoding="utf-8"), "table"),
+        figures="".join(figure(results / f"figures/{name}.png", words) for name, words in FIGURES.items()),
+        statement=_statement(notebooks, profiles[profile]["data"]),
+        provenance=_provenance(record, notebooks),
+    )
+
+
+def run_of(name, notebook):
+    """What tells this run from others of its notebook (`ms`), and how long it took in words; empty where unknown."""
     run = notebook.metadata.get("papermill", {})
     of = name.removeprefix(Path(run.get("input_path") or name).stem).strip("_")
     seconds = run.get("duration") or 0
-    time = f"{seconds / 60:.0f} min" if seconds > 90 else f"{seconds:.0f} s" if seconds else ""
+    return of, f"{seconds / 60:.0f} min" if seconds > 90 else f"{seconds:.0f} s" if seconds else ""
+
+
+def _entry(name, notebook, headings):
+    """A notebook's line in the contents, with its own headings folded away."""
     title = plain(headings[0][2]) if headings else name
-    said = " · ".join(part for part in (of, time) if part)
+    said = " · ".join(part for part in run_of(name, notebook) if part)
     line = f'<a href="#{escape(name)}">{escape(title)}</a> <small>{escape(said)}</small>'
     below = "".join(f'<li><a href="#{i}">{escape(plain(text))}</a></li>' for level, i, text in headings if level == 2)
     return f"<li><details><summary>{line}</summary><ul>{below}</ul></details></li>\n"
 
 
-def _figure(path, words):
+def figure(path, words):
     data = path.read_bytes()
     width = int.from_bytes(data[16:20]) * 96 // 200  # as large as it was drawn; `save_figure` writes 200 dots an inch
     source = f"data:image/png;base64,{base64.b64encode(data).decode()}"

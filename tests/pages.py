@@ -1,0 +1,91 @@
+"""Executed notebooks and results to make pages of, and what a browser makes of a page: for report and site."""
+
+import base64
+import json
+from html.parser import HTMLParser
+
+import nbformat
+from nbformat import v4
+
+PIXEL = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="  # a PNG of one
+)
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+class Page(HTMLParser):
+    """What a browser makes of a page: ids, links, whatever it loads, and the text but for code, formulas and style."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.ids, self.links, self.loaded, self.tags, self.text, self.inside = [], [], [], [], "", []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attributes):
+        values = dict(attributes)
+        self.tags.append(tag)
+        self.ids += [values["id"]] if "id" in values else []
+        self.links += [values["href"]] if tag == "a" else []
+        self.loaded += [values[name] for name in ("src", "srcset", "data", "poster") if name in values]
+        self.loaded += [values["href"]] if tag == "link" else []
+        self.inside += [tag] if tag in ("style", "math", "code") else []
+
+    def handle_endtag(self, tag):
+        if self.inside and tag == self.inside[-1]:
+            self.inside.pop()
+
+    def handle_data(self, data):
+        self.text += "" if self.inside else data
+
+
+def executed(*cells, stem="06_evaluate", **parameters):
+    """A notebook as papermill leaves it."""
+    record = {"parameters": parameters, "input_path": f"notebooks/{stem}.ipynb", "duration": 12.3}
+    return v4.new_notebook(cells=list(cells), metadata={"papermill": record, "language_info": {"name": "python"}})
+
+
+def ran(source, *outputs, **metadata):
+    return v4.new_code_cell(source, outputs=list(outputs), execution_count=1, metadata=metadata)
+
+
+def shown(**data):
+    kinds = {"html": "text/html", "png": "image/png", "plain": "text/plain", "widget": WIDGET}
+    return v4.new_output("display_data", {kinds[kind]: value for kind, value in data.items()})
+
+
+def evaluation(name="ms", **parameters):
+    text = "# 06 · Who finds it?\n\nThe mean $\\bar x$ and `$not maths$`.\n\n$$w_i = \\frac{1}{K}$$"
+    return executed(
+        v4.new_markdown_cell(text),
+        ran(f'dataset = "{name}"', tags=["injected-parameters"]),
+        v4.new_markdown_cell("## The table\n\nAs it is.\n\n## The table\n\n| a | b |\n| - | - |\n| 1 | 2 |"),
+        ran(
+            "table(a < b)",
+            v4.new_output("stream", name="stderr", text="\rscore:  50%|##   | 1/2 [00:01<00:01]"),
+            v4.new_output("stream", name="stderr", text="\rscore: 100%|#####| 2/2 [00:02<00:00]\na warning <1>\n"),
+            shown(html="<table><tr><td>0.5</td></tr></table>", plain="0.5"),
+            shown(png=PIXEL + "\n", plain="<Figure>"),
+            shown(widget={"model_id": "1"}, plain="interactive(slider)"),
+            shown(html="<script src='https://example.org/x.js'></script>", plain="a viewer"),
+        ),
+        dataset=name,
+        **parameters,
+    )
+
+
+def write_results(folder):
+    """A finished study of two sets on the built-in cohort, as far as pages are concerned."""
+    for name in ("notebooks", "tables", "figures"):
+        (folder / name).mkdir(parents=True)
+    cohort = executed(v4.new_markdown_cell("# 01 · The cohort"), stem="01_cohort", data="data/laptop", voxel_mm=2)
+    nbformat.write(cohort, folder / "notebooks/01_cohort.ipynb")
+    for name in ("ms", "wmh"):
+        nbformat.write(evaluation(name), folder / f"notebooks/06_evaluate_{name}.ipynb")
+    for name in ("qualitative", "score_over_sigma", "regret"):
+        (folder / f"figures/{name}.png").write_bytes(base64.b64decode(PIXEL))
+        (folder / f"figures/{name}.pdf").write_bytes(b"%PDF")
+    (folder / "tables/main.csv").write_text("method,auprc\nl1,0.287\n")
+    (folder / "tables/main.md").write_text("| method | AUPRC |\n|:--|:--|\n| l1 | 0.287 ± 0.034 |\n")
+    record = {"revision": "0123abcd", "dirty": True, "versions": {"torch": "2.9", "old": None}, "device": "cpu: Test"}
+    (folder / "tables/main.csv.json").write_text(json.dumps(record | {"time": "2026-01-02T03:04:05+00:00"}))
+    return folder

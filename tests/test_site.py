@@ -1,0 +1,196 @@
+"""`make site`: every page has what its notebook has, leads where it says, and loads nothing from elsewhere."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from html import escape
+from pathlib import Path
+from urllib.parse import unquote
+
+import nbformat
+import numpy as np
+import pytest
+from nbformat import v4
+from pages import PIXEL, Page, executed, ran, shown, write_results
+
+from essim import viewer
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "workflow"))  # scripts, no package
+from fragments import fragment  # noqa: E402
+from website import main  # noqa: E402
+
+LESSONS = sorted((ROOT / "notebooks/walkthrough").glob("*.ipynb"))
+NAMES = ("chromium", "chromium-browser", "chromium-headless-shell", "google-chrome", "google-chrome-stable", "chrome")
+FRAMES = """<!DOCTYPE html><meta charset="utf-8"><body>{frames}<pre id="seen"></pre><script>
+onload = () => {{ document.getElementById("seen").textContent = JSON.stringify([...document.querySelectorAll("iframe")]
+  .map(({{ contentDocument: page }}) => [page.title, [...page.images].filter(image => !image.naturalWidth).length,
+    page.documentElement.scrollWidth, [...page.querySelectorAll("math")].filter(m => !m.getBoundingClientRect().width &&
+    !m.closest("details")).length])) }}
+</script></body>"""
+
+
+def lesson(path, *cells):
+    """A notebook of the walkthrough as if it had run: every code cell has drawn a picture."""
+    notebook = nbformat.read(path, 4)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.update(execution_count=1, outputs=[shown(png=PIXEL)])
+    return executed(*notebook.cells, *cells, stem=f"walkthrough/{path.stem}")
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """A finished study with the real walkthrough, a viewer, a slider, a solution, links, and one ablation."""
+    folder = write_results(tmp_path_factory.mktemp("site") / "results/laptop")
+    image = np.random.default_rng(0).random((12, 14, 10), np.float32)
+    view = viewer.viewer(image, image, np.ones(image.shape, bool), np.diag([4.0, 4, 4, 1]), threshold=0.5)
+    more = [
+        ran("view", shown(html=f'<div><iframe srcdoc="{escape(view.html)}" width="920" height="420"></iframe></div>')),
+        ran("slider", shown(widget={"model_id": "1"}, plain="interactive(slider)")),
+        ran("print(42)", v4.new_output("stream", name="stdout", text="the answer"), tags=["solution"]),
+        v4.new_markdown_cell("[evaluate](../06_evaluate.ipynb), [code](../../essim/ssim.py), [top](#nowhere)"),
+    ]
+    (folder / "notebooks/walkthrough").mkdir()
+    for path in LESSONS:
+        notebook = lesson(path, *(more if path == LESSONS[0] else []))
+        nbformat.write(notebook, folder / "notebooks/walkthrough" / path.name)
+    (folder / "ablations/notebooks").mkdir(parents=True)
+    ablation = executed(v4.new_markdown_cell("# Ablation a"), stem="ablations/a_noising_steps")
+    nbformat.write(ablation, folder / "ablations/notebooks/a_noising_steps.ipynb")
+    return folder
+
+
+def build(results, monkeypatch):
+    """Runs the script; gives its complaint, if any."""
+    monkeypatch.setattr(sys, "argv", ["website.py", "laptop", str(results)])
+    try:
+        main()
+    except SystemExit as error:
+        return str(error)
+
+
+@pytest.fixture(scope="module")
+def site(results):
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        assert build(results, monkeypatch) is None
+    return results / "site"
+
+
+@pytest.fixture(scope="module")
+def pages(site):
+    return {path.name: Page(path.read_text(encoding="utf-8")) for path in sorted(site.glob("*.html"))}
+
+
+def test_every_notebook_has_its_page(pages):
+    lessons = {f"walkthrough-{path.stem}.html" for path in LESSONS}
+    others = {"01_cohort.html", "06_evaluate_ms.html", "06_evaluate_wmh.html", "ablations-a_noising_steps.html"}
+    assert pages.keys() == lessons | others | {"index.html", "report.html", "figures.html"}
+
+
+def test_every_link_and_picture_is_there(site, pages):
+    for name, page in pages.items():
+        assert len(set(page.ids)) == len(page.ids), name
+        for address in page.links + page.loaded:
+            if re.match("https?:", address):
+                assert address in page.links, f"{name} loads {address}"
+                continue
+            file, _, anchor = unquote(address).partition("#")
+            assert not file or (site / file).is_file(), f"{name}: {address}"
+            target = pages[file or name] if anchor else None
+            assert not anchor or anchor in target.ids, f"{name}: {address}"
+    assert not re.search(r"url\(|@import", (site / "style.css").read_text())
+
+
+def test_a_page_shows_what_its_notebook_shows(site, pages):
+    for path in LESSONS:
+        page, cells = pages[f"walkthrough-{path.stem}.html"], nbformat.read(path, 4).cells
+        html = (site / f"walkthrough-{path.stem}.html").read_text(encoding="utf-8")
+        assert len([a for a in page.loaded if a.startswith("images/")]) == sum(c.cell_type == "code" for c in cells)
+        prose = "".join(cell.source for cell in cells if cell.cell_type == "markdown")
+        prose = re.sub(r"```.*?```|`[^`]*`", "", prose, flags=re.DOTALL)
+        assert html.count("<math") == len(re.findall(r"\$\$.+?\$\$|\$.+?\$", prose, re.DOTALL))
+        assert '<div class="code">' in html, "code is there to be read"
+    evaluate = (site / "06_evaluate_ms.html").read_text(encoding="utf-8")
+    assert '<details class="code">' in evaluate and '<div class="code">' not in evaluate
+
+
+def test_one_reads_from_page_to_page(site, pages):
+    """From the first page `next` leads to all others, and `prev` back; the index leads to all."""
+    order, name = [], f"walkthrough-{LESSONS[0].stem}.html"
+    while name:
+        order.append(name)
+        found = re.search(r'rel="next" href="([^"]+)"', (site / name).read_text(encoding="utf-8"))
+        name = found and found[1]
+    assert {*order} == pages.keys() - {"index.html"}
+    first = len(LESSONS)
+    assert order[first : first + 3] == ["01_cohort.html", "06_evaluate_ms.html", "06_evaluate_wmh.html"]
+    assert order[first + 3 :] == ["ablations-a_noising_steps.html", "report.html", "figures.html"]
+    for name, before in zip(order[1:], order, strict=False):
+        assert f'rel="prev" href="{before}"' in (site / name).read_text(encoding="utf-8")
+    assert {*order} <= {*pages["index.html"].links}
+
+
+def test_a_card_says_what_one_will_see(site, pages):
+    html = (site / "index.html").read_text(encoding="utf-8")
+    cards = re.findall(r'<article class="card">.*?</article>', html, re.DOTALL)
+    assert len(cards) == len(LESSONS) + 2 + 1 + 2, "the runs of a notebook share one"
+    for path, card in zip(LESSONS, cards, strict=False):
+        assert "<img" in card and "12 s" in card and re.search(r"<p>\w.*[.?!]", card, re.DOTALL), path.name
+    assert len(re.findall(r'href="06_evaluate_(ms|wmh)\.html">\1<', html)) == 2
+
+
+def test_what_cannot_move_is_said_and_what_can_stays(site):
+    html = (site / f"walkthrough-{LESSONS[0].stem}.html").read_text(encoding="utf-8")
+    assert "needs a running Jupyter" in html and "interactive(slider)" not in html
+    assert len(re.findall(r"<iframe [^>]*srcdoc=", html)) == 1
+    solution = re.findall(r'<details class="solution">.*?</details>', html, re.DOTALL)[-1]
+    assert "42" in solution and "the answer" in solution
+    assert '<a href="06_evaluate_ms.html">evaluate</a>, code, top' in html
+
+
+@pytest.mark.parametrize("inside", ['<script src="https://example.org/x.js">', '<img src="x.png">'])
+def test_a_frame_that_loads_something_is_left_out(inside):
+    cell = ran("1", shown(html=f'<iframe srcdoc="{escape(inside)}" width="9"></iframe>'))
+    html, _ = fragment(executed(cell), "x")
+    assert "<iframe" not in html and "example.org" not in html and "needs a running Jupyter" in html
+
+
+def test_the_same_bytes_again(results, site, monkeypatch):
+    before = {path: path.read_bytes() for path in site.rglob("*") if path.is_file()}
+    assert build(results, monkeypatch) is None
+    assert {path: path.read_bytes() for path in site.rglob("*") if path.is_file()} == before
+
+
+def test_a_walkthrough_that_has_not_run_is_named(results, tmp_path, monkeypatch):
+    shutil.copytree(results, tmp_path / "copy")
+    (tmp_path / "copy/notebooks/walkthrough" / LESSONS[0].name).unlink()
+    shutil.rmtree(tmp_path / "copy/site", ignore_errors=True)
+    assert re.search(f"{LESSONS[0].name}: no such file; `make site` runs it", build(tmp_path / "copy", monkeypatch))
+    assert not (tmp_path / "copy/site").exists() and not list((tmp_path / "copy").glob(".*"))
+
+
+def test_a_browser_opens_every_page_without_a_complaint(site, pages, tmp_path):
+    """From disk: nothing on the console, nothing asked of a network, every picture there, no formula without a size."""
+    browser = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+    if not browser:
+        pytest.skip("no Chromium on this machine: install one, or set CHROMIUM to where it is.")
+    names = sorted(pages)
+    frames = "\n".join(f'<iframe width="400" height="900" src="{(site / name).as_uri()}"></iframe>' for name in names)
+    (tmp_path / "all.html").write_text(FRAMES.format(frames=frames), encoding="utf-8")
+    options = ["--headless", "--disable-gpu", "--no-first-run", "--allow-file-access-from-files", "--dump-dom"]
+    options += ["--no-sandbox"] if os.geteuid() == 0 else []
+    options += [f"--user-data-dir={tmp_path / 'user'}", f"--log-net-log={tmp_path / 'net.json'}"]
+    options += ["--enable-logging=stderr", "--virtual-time-budget=10000", (tmp_path / "all.html").as_uri()]
+    done = subprocess.run([browser, *options], capture_output=True, text=True, timeout=120, check=False)
+    said = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+    assert done.returncode == 0 and not said, said or done.stderr
+    assert not re.findall(r'"url":"((?:https?|wss?):[^"]+)"', (tmp_path / "net.json").read_text())
+    seen = json.loads(re.search(r'<pre id="seen">(.*?)</pre>', done.stdout, re.DOTALL)[1])
+    assert len(seen) == len(names)
+    for name, (title, broken, width, flat) in zip(names, seen, strict=True):
+        assert title and not broken and not flat, name
+        assert width <= 400, f"{name} is {width} wide, too wide for a phone"

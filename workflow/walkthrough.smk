@@ -1,0 +1,26 @@
+"""The walkthrough as it runs, for the site (`make site`): each notebook by itself, the same whatever the profile.
+
+A reader's page holds prose too, so here any change of a notebook runs it again, as does one of the package or a network.
+"""
+
+PACKAGE = sorted(path.as_posix() for path in Path("essim").rglob("*.py"))
+WEIGHTS = sorted(path.as_posix() for path in Path("models").rglob("weights.safetensors"))
+
+
+rule lesson:
+    input:
+        "notebooks/walkthrough/{lesson}.ipynb",
+        PACKAGE,
+        WEIGHTS,
+    output:
+        touch(f"{HOME}/notebooks/walkthrough/{{lesson}}.ran"),
+    log:
+        f"{HOME}/notebooks/walkthrough/{{lesson}}.ipynb",
+    threads: 1
+    shell:
+        f"exec {shlex.quote(sys.executable)} workflow/run_notebook.py {{input[0]:q}} {{log:q}} --threads {{threads}}"
+
+
+rule walkthrough:
+    input:
+        expand(rules.lesson.output, lesson=[path.stem for path in sorted(Path("notebooks/walkthrough").glob("*.ipynb"))]),
