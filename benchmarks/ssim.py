@@ -118,7 +118,8 @@ CONTENDERS = {
     | {"essim, triton, mask, calibrated": essim_calibrated("cuda")}
     | ANYWHERE,
 }
-IN_NUMPY = ("essim, numba, mask", "essim, numba", "essim, numba, mask, calibrated", "scikit-image")  # what tracemalloc sees
+# what tracemalloc sees
+IN_NUMPY = ("essim, numba, mask", "essim, numba", "essim, numba, mask, calibrated", "scikit-image")
 
 
 def error(found, name, x, y, mask):
