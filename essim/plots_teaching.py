@@ -1,4 +1,4 @@
-"""Pictures of the teaching notebooks: strips that follow a slider, and what a threshold marks.
+"""Pictures of the teaching notebooks: strips that follow a slider, what a threshold marks, and their curves.
 
 In: slices [H, W] and panels (essim.pictures). Out: a matplotlib Figure; a widget; strips are drawn in milliseconds.
 """
@@ -13,7 +13,7 @@ from matplotlib.patches import Patch
 from PIL import Image as Pixels
 from scipy.ndimage import binary_erosion
 
-from essim.pictures import BLUE, GREEN, MARKS, ORANGE, RED, slice_grid
+from essim.pictures import BLUE, GREEN, GREY, MARKS, ORANGE, RED, new_figure, slice_grid
 
 STYLES = [{"color": c, "marker": m, "markevery": 5} for c, m in zip((ORANGE, GREEN, RED, BLUE), "s^Dv", strict=True)]
 ZOOM = 4  # pixels a voxel
@@ -75,4 +75,93 @@ def marks_grid(rows, columns, names, size=1.8):
     figure, _ = slice_grid(rows, columns, names, size)
     handles = [Patch(color=colour, label=word) for word, colour in MARKS.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    return figure
+
+
+def curves(panels, *, level=None, **settings):
+    """Lines, one panel a title: {title: {label: (x, y, format, colour)}}, a label's format and colour as in matplotlib.
+
+    `level` is a horizontal line in every panel; `settings` are those of every axis (xlabel, yscale, ylim ...).
+    """
+    figure, axes = new_figure(1, len(panels), 2.7 * len(panels) + 1.6, 2.5, sharey=True)
+    labels = {}
+    for axis, (title, lines) in zip(axes[0], panels.items(), strict=True):
+        for label, (x, y, look, colour) in lines.items():
+            labels[label] = axis.plot(x, y, look, color=colour)[0]
+        if level is not None:
+            axis.axhline(level, color="black", linewidth=0.8)
+        axis.set(title=title, **settings)
+        if "xticks" in settings:
+            axis.set_xticks([], minor=True)
+        axis.label_outer()
+    figure.legend(labels.values(), labels, loc="outside right center")
+    return figure
+
+
+def bars(panels, **settings):
+    """Bars side by side, one panel a title: {title: {group: {label: height}}}; groups stand along the axis."""
+    figure, axes = new_figure(1, len(panels), 3.2 * len(panels), 2.4, sharey=True)
+    for axis, (title, groups) in zip(axes[0], panels.items(), strict=True):
+        labels = list(next(iter(groups.values())))
+        for place, (label, colour) in enumerate(zip(labels, (ORANGE, GREY, BLUE), strict=False)):
+            heights = [group[label] for group in groups.values()]
+            axis.bar(np.arange(len(groups)) + 0.4 * place - 0.2, heights, 0.36, color=colour, label=label)
+        axis.set(title=title, xticks=range(len(groups)), xticklabels=list(groups), **settings)
+    axes[0, 0].legend()
+    return figure
+
+
+def bootstrap_means(values, counts, intervals):
+    """What other patients would give: the means of 2000 resamples of the first n `values`, a panel each of `counts`.
+
+    Lines are `intervals`, one (low, high) a count; ticks below are the patients.
+    """
+    figure, axes = new_figure(1, len(counts), 3.4 * len(counts), 2.3, sharex=True, sharey=True)
+    for axis, count, ends in zip(axes[0], counts, intervals, strict=True):
+        few = values[:count]
+        axis.hist(np.random.default_rng(0).choice(few, (2000, count)).mean(1), 40, color=GREY)
+        for end in ends:
+            axis.axvline(end, color=BLUE, linestyle="--")
+        axis.plot(few, np.full(count, -12), "|", color=ORANGE, markersize=9)
+        title = f"{count} patients: {few.mean():.2f} ({ends[0]:.2f} to {ends[1]:.2f})"
+        axis.set(title=title, xlabel="mean AUPRC", yticks=[])
+    return figure
+
+
+def tuning(rounds, means):
+    """Gains where an idea was chosen and on fresh patients: `rounds` [n, 2] as histograms, means {ideas tried: (2)}."""
+    figure, axes = new_figure(1, 2, 7, 2.5)
+    looks = (("where it was tuned", ORANGE, "o-"), ("fresh patients", BLUE, "s--"))
+    for column, (label, colour, look) in enumerate(looks):
+        axes[0, 0].hist(rounds[:, column], 30, color=colour, alpha=0.6, label=label)
+        axes[0, 1].plot(list(means), [mean[column] for mean in means.values()], look, color=colour)
+    axes[0, 0].axvline(0, color="black", linewidth=0.8)
+    axes[0, 1].axhline(0, color="black", linewidth=0.8)
+    axes[0, 0].set(xlabel="gain in AUPRC", ylabel="random halves")
+    axes[0, 1].set(xscale="log", xlabel="ideas tried", ylabel="mean gain in AUPRC")
+    axes[0, 0].legend()
+    return figure
+
+
+def dice_curves(thresholds, dices):
+    """Dice over the threshold: [thresholds, patients], a thin line each, its best a star; thick: their mean."""
+    figure, axes = new_figure(1, 1, 4.6, 2.8)
+    axes[0, 0].plot(thresholds, dices, color=BLUE, linewidth=0.6, alpha=0.6)
+    axes[0, 0].plot(thresholds, dices.mean(1), color="black", linewidth=2.5)
+    axes[0, 0].plot(thresholds[dices.argmax(0)], dices.max(0), "*", color=ORANGE, markersize=8)
+    axes[0, 0].set(xlabel="threshold", ylabel="Dice", ylim=(0, 1))
+    return figure
+
+
+def strips_of_patients(values, table):
+    """One thin line a patient over the columns of `values` {name: array}; black: means, from `low` to `high`.
+
+    `table` is indexed by those names and has `Dice`, `low`, `high`.
+    """
+    figure, axes = new_figure(1, 1, 4.2, 2.6)
+    axes[0, 0].plot(np.array(list(values.values())), "o-", color=BLUE, linewidth=0.6, alpha=0.5)
+    error = (table.Dice - table.low, table.high - table.Dice)
+    axes[0, 0].errorbar(range(len(table)), table.Dice, error, fmt="D", color="black", capsize=4, zorder=3)
+    axes[0, 0].set(xticks=range(len(table)), xticklabels=list(values), ylabel="Dice", ylim=(0, 1))
+    axes[0, 0].margins(x=0.15)
     return figure

@@ -8,10 +8,23 @@ import torch
 from figures import drawn
 from ipywidgets import IntSlider
 from PIL import Image
+from torch import nn
 
 from essim import plots_teaching, ssim, teaching
 from essim.noise import gaussian_noise, simplex_noise
 from essim.pictures import ORANGE, Panel
+
+
+class Knows(nn.Module):
+    """A network that knows the answer, and keeps what it is shown: {t: x_t}."""
+
+    def __init__(self, x):
+        super().__init__()
+        self.x, self.seen = x, {}
+
+    def forward(self, x_t, t):
+        self.seen[int(t[0])] = x_t
+        return 2 * self.x - 1
 
 
 def test_a_patient_is_the_same_every_time_and_none_that_the_networks_learned_from(diffusion):
@@ -29,21 +42,13 @@ def test_a_walk_of_one_step_is_the_reconstruction(diffusion):
     assert torch.allclose(once, diffusion.reconstruct(x, t=500, seed=3), atol=1e-6)
 
 
-def test_a_walk_with_a_network_that_knows_the_answer_finds_it(diffusion):
-    x = torch.rand(1, 1, 16, 16)
-    diffusion.model = lambda x_t, t: 2 * x - 1
-    assert torch.allclose(teaching.walk_back(diffusion, x, range(900, 0, -100), seed=0), x, atol=1e-6)
-
-
-def test_a_walk_keeps_the_noise_that_a_step_has(diffusion):
-    """With the true x_0, x_s after the walk is q_sample's: seen through a last prediction that gives x_t back."""
-    x, seen = torch.zeros(1, 1, 200, 200), []
-    diffusion.noise = "gaussian"
-    diffusion.model = lambda x_t, t: seen.append((int(t[0]), x_t)) or 2 * x - 1
-    teaching.walk_back(diffusion, x, range(800, 0, -200), seed=0)
-    for t, x_t in seen:
-        abar = diffusion.alphas_cumprod[t - 1]
-        assert abs((x_t + abar.sqrt()).std() / (1 - abar).sqrt() - 1) < 0.02
+def test_a_walk_with_a_network_that_knows_the_answer_finds_it_and_has_each_steps_noise_on_the_way(diffusion):
+    x = torch.full((1, 1, 200, 200), 0.5)
+    diffusion.noise, diffusion.model = "gaussian", Knows(x)
+    assert torch.allclose(teaching.walk_back(diffusion, x, range(800, 0, -200), seed=0), x, atol=1e-6)
+    assert list(diffusion.model.seen) == [800, 600, 400, 200]
+    for t, x_t in diffusion.model.seen.items():
+        assert abs(x_t.std() / (1 - diffusion.alphas_cumprod[t - 1]).sqrt() - 1) < 0.02
 
 
 def test_luminance_contrast_and_structure_make_ssim():
@@ -55,7 +60,7 @@ def test_luminance_contrast_and_structure_make_ssim():
 def test_the_spectrum_of_gaussian_noise_is_flat_and_that_of_simplex_noise_falls():
     shape = (100, 1, 80, 96)
     wavelengths, power = teaching.spectrum(gaussian_noise(shape, seed=0)[:, 0].numpy())
-    assert (np.diff(wavelengths) < 0).all() and np.allclose(power[1:], 1, atol=0.1)
+    assert (np.diff(wavelengths) < 0).all() and np.allclose(power, 1, atol=0.15)
     _, power = teaching.spectrum(simplex_noise(shape, seed=0)[:, 0].numpy())
     assert power[0] > 100 * power[-1]
 
@@ -63,7 +68,7 @@ def test_the_spectrum_of_gaussian_noise_is_flat_and_that_of_simplex_noise_falls(
 def test_tuning_gains_where_it_was_tuned_and_nothing_elsewhere():
     chance = np.random.default_rng(0).normal(size=(200, 16, 50))
     found = np.concatenate([teaching.tune_and_check(gains, 50, rounds=5) for gains in chance])
-    assert (found[:, 0] > 0).all() and abs(found[:, 1].mean()) < 0.03 < found[:, 0].mean()
+    assert (found[:, 0] > 0).all() and abs(found[:, 1].mean()) < 0.1 < found[:, 0].mean() / 5
     useful = np.ones((16, 50))
     assert np.allclose(teaching.tune_and_check(useful, 10), 1)
     assert not teaching.tune_and_check(-useful, 10).any(), "nothing at all is tried as well"
