@@ -90,7 +90,9 @@ def curves(panels, *, level=None, **settings):
             labels[label] = axis.plot(x, y, look, color=colour)[0]
         if level is not None:
             axis.axhline(level, color="black", linewidth=0.8)
-        axis.set(title=title, **settings)
+        axis.set(title=title)
+    for axis in axes[0]:  # once all is drawn: their limits are shared
+        axis.set(**settings)
         if "xticks" in settings:
             axis.set_xticks([], minor=True)
         axis.label_outer()
