@@ -19,7 +19,7 @@ if not torch.cuda.is_available():
 
 def pytest_collection_modifyitems(items):
     """The longest files first, or the other worker would wait for them at the end."""
-    long = ("test_paper.py", "test_smoke.py", "test_workflow.py", "test_notebooks.py", "test_score.py")
+    long = ("test_paper.py", "test_smoke.py", "test_workflow.py", "test_walkthrough.py", "test_score.py")
     items.sort(key=lambda item: item.path.name not in long)
 
 

@@ -29,8 +29,8 @@ LAYERS = [
     {"brain", "checkpoints", "checks", "detection", "models", "slices", "viewer"},
     {"datasets", "registration"},
     {"autoencoder", "cases", "ensemble", "finding", "lesions", "qc", "scanner", "train"},
-    {"cohort", "plots", "plots_lesions", "prepare", "score", "study"},
-    {"ablations", "calibration", "evaluation", "params", "plots_ablations", "plots_evaluation"},
+    {"cohort", "plots", "plots_lesions", "plots_teaching", "prepare", "score", "study"},
+    {"ablations", "calibration", "evaluation", "params", "plots_ablations", "plots_evaluation", "teaching"},
     {"best_sigma", "candidates", "choices", "plots_calibration"},
 ]
 COHORT = {"anatomy", "cohort", "lesions", "mni", "scanner"}  # the cohort knows nothing of the method

@@ -1,6 +1,7 @@
-"""The walkthrough runs by itself; the notebooks' defaults are a profile's; their figures can be drawn.
+"""The notebooks' defaults are a profile's; each reads like a lesson.
 
-That every notebook of the study runs is shown by the smoke run of the graph (test_workflow.py, test_smoke.py).
+That every notebook of the study runs is shown by the smoke run of the graph (test_workflow.py, test_smoke.py), and by
+test_walkthrough.py for the teaching path.
 """
 
 import ast
@@ -8,7 +9,6 @@ import re
 import statistics
 from pathlib import Path
 
-import nbclient
 import nbformat
 import pytest
 import yaml
@@ -17,7 +17,6 @@ ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").rglob("*.ipynb"))
 STEPS = [path for path in NOTEBOOKS if path.parent.name != "walkthrough"]
 ABLATIONS = [path for path in STEPS if path.parent.name == "ablations"]
-WALKTHROUGH = ROOT / "notebooks/walkthrough/the_method_in_ten_cells.ipynb"
 
 
 def code_cells(notebook):
@@ -27,23 +26,6 @@ def code_cells(notebook):
 def literals(cell):
     """{name: value} of a cell of plain assignments."""
     return {line.targets[0].id: ast.literal_eval(line.value) for line in ast.parse(cell.source).body}
-
-
-@pytest.mark.parametrize("model", ["", "models/laptop_t2"], ids=["trains", "trained"])
-def test_the_walkthrough_runs(tmp_path, monkeypatch, model):
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "1")
-    notebook = nbformat.read(WALKTHROUGH, 4)
-    parameters, *cells = code_cells(notebook)
-    assert set(literals(parameters)) == {"model", "subjects", "epochs"}
-    assert len(cells) == 10, "it promises ten cells"
-    parameters.source = f"model, subjects, epochs = {model!r}, 2, 4"
-    nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
-    drawn = [any("image/png" in output.get("data", {}) for output in cell.outputs) for cell in cells]
-    assert sum(drawn) == 7, "a picture after every step"
-    widget = "application/vnd.jupyter.widget-view+json"
-    assert any(widget in output.get("data", {}) for cell in cells for output in cell.outputs), "the slider"
-    assert not list(tmp_path.iterdir()), "nothing is left behind"
 
 
 @pytest.mark.parametrize("path", STEPS, ids=[path.stem for path in STEPS])

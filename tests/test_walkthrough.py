@@ -1,0 +1,123 @@
+"""The teaching path runs by itself: pictures, sliders and solutions are there, and what its first cells claim is so."""
+
+import ast
+from pathlib import Path
+
+import nbclient
+import nbformat
+import pytest
+
+FOLDER = Path(__file__).resolve().parents[1] / "notebooks/walkthrough"
+PNG, WIDGET = "image/png", "application/vnd.jupyter.widget-view+json"
+# notebook: its smoke parameters, how many pictures and sliders, and what must hold for the claims of its first cell
+LESSONS = {
+    "1_healthy_and_ill": (
+        {"healthy": 2, "index": 0}, 8, 2,
+        """
+        assert best["tumour"][0] > 0.4 and best["stroke"][0] > 0.4, "found in part"
+        assert best["ms"][0] < 0.3 and best["wmh"][0] < 0.05, "hardly, and not at all"
+        assert (in_both.T2 > in_both.T1).all()
+        """,
+    ),
+    "2_noise_and_denoising": (
+        {"model": "models/laptop_t2", "draws": 4, "every": 400}, 9, 2,
+        """
+        assert np.allclose(walked["mean, walked"], walked["mean, formula"], atol=0.03)
+        assert np.allclose(walked["std, walked"], walked["std, formula"], atol=0.03)
+        for name in cuts:
+            assert visible[name, "gaussian"][499] > 3 > 2.5 > visible[name, "simplex"][499]
+            assert outside[name][0] < outside[name][-1], "with more noise the healthy brain goes"
+            one, long, mean = (walks.loc[(name, way)] for way in ("one prediction", "a walk of 41", "the mean of 9"))
+            assert one.healthy < long.healthy and mean.AUPRC > long.AUPRC and one.seconds < long.seconds
+        assert inside["MS"][0] < 0.5 * inside["MS"][-1], "small lesions come back"
+        assert by_draws["healthy brain"][-1] < by_draws["healthy brain"][0]
+        assert abs(halfway["cosine"] - 500) < 10 and halfway["linear"] < 300
+        assert blocks.gaussian[16] < 0.1 < 0.4 < blocks.simplex[16]
+        """,
+    ),
+    "3_what_ssim_sees": (
+        {"model": "models/laptop_t2", "draws": 1}, 8, 1,
+        """
+        assert np.allclose(blind.l1, 0.1) and blind.SSIM.max() - blind.SSIM.min() > 0.5
+        assert apart < 1e-3
+        for factor in where.values():
+            luminance, _, structure = (level["lesion"] / level["healthy brain"] for level in factor.values())
+            assert luminance > structure, "luminance tells, structure differs everywhere"
+        assert ratio["tumour"][4.0] > ratio["tumour"][0.7], "larger windows forget the noise"
+        assert all(auprc[name]["l1"] > max(auprc[name][sigma] for sigma in sigmas) for name in patients)
+        assert max(wrong["textbook"]) > 1 > 0.01 > max(wrong["ours"])
+        assert max(wrong["textbook", "far"]) > 1 > 0.01 > max(wrong["ours", "far"])
+        assert seen[0] > 10 * seen[-1] and inverse.max() > 1.5
+        """,
+    ),
+    "5_reading_the_numbers": (
+        {"model": "models/laptop_t1", "validation": 1, "test": 6, "healthy": 1, "tries": 10}, 7, 1,
+        """
+        assert np.allclose(guess, prevalence, rtol=0.2) and (auprc > prevalence).all()
+        assert table.Dice["healthy"] < table.Dice["oracle"]
+        assert tuned >= 0 and tuned >= fresh
+        assert all(low < high for low, high in intervals)
+        assert thinned["AUPRC, a tenth"] > thinned["AUPRC, whole"]
+        assert abs(thinned["AUROC, a tenth"] - thinned["AUROC, whole"]) < 0.02
+        assert abs(halved.share[2] - 0.5) < 0.05
+        """,
+    ),
+}
+
+
+def code_cells(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def run(notebook, folder, monkeypatch):
+    """Execute it in an empty folder, which must stay empty."""
+    monkeypatch.setenv("PYTHONPATH", str(FOLDER.parents[1]))
+    monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "1")
+    nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(folder)}}).execute()
+    assert not list(folder.iterdir()), "nothing is left behind"
+
+
+def shows(cell, kind):
+    return any(kind in output.get("data", {}) for output in cell.outputs)
+
+
+def parameters(cell):
+    """The names that a cell of plain literals assigns."""
+    assert cell.metadata.tags == ["parameters"]
+    return {line.targets[0].id: ast.literal_eval(line.value) for line in ast.parse(cell.source).body}
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_a_lesson_runs_and_keeps_its_promise(name, tmp_path, monkeypatch):
+    smoke, pictures, sliders, claims = LESSONS[name]
+    notebook = nbformat.read(FOLDER / f"{name}.ipynb", 4)
+    first, *cells = code_cells(notebook)
+    assert set(parameters(first)) == set(smoke)
+    first.source = "\n".join(f"{key} = {value!r}" for key, value in smoke.items())
+    notebook.cells.append(nbformat.v4.new_code_cell("if True:" + claims))
+    run(notebook, tmp_path, monkeypatch)
+    assert sum(shows(cell, PNG) for cell in cells) == pictures
+    assert sum(shows(cell, WIDGET) for cell in cells) == sliders
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_a_lesson_opens_with_its_aim_and_ends_with_two_exercises(name):
+    notebook = nbformat.read(FOLDER / f"{name}.ipynb", 4)
+    assert "**Afterwards you can say**" in notebook.cells[0].source
+    solved = [i for i, cell in enumerate(notebook.cells) if "solution" in cell.metadata.get("tags", [])]
+    assert len(solved) == 2 and solved[-1] == len(notebook.cells) - 1
+    for number, i in enumerate(solved, 1):
+        assert f"**{number}.**" in notebook.cells[i - 1].source, "the exercise stands before its solution"
+        assert notebook.cells[i].metadata.jupyter == {"source_hidden": True, "outputs_hidden": True}, "folded away"
+
+
+@pytest.mark.parametrize("model", ["", "models/laptop_t2"], ids=["trains", "trained"])
+def test_ten_cells_run(tmp_path, monkeypatch, model):
+    notebook = nbformat.read(FOLDER / "the_method_in_ten_cells.ipynb", 4)
+    first, *cells = code_cells(notebook)
+    assert set(parameters(first)) == {"model", "subjects", "epochs"}
+    assert len(cells) == 10, "it promises ten cells"
+    first.source = f"model, subjects, epochs = {model!r}, 2, 4"
+    run(notebook, tmp_path, monkeypatch)
+    assert sum(shows(cell, PNG) for cell in cells) == 7, "a picture after every step"
+    assert any(shows(cell, WIDGET) for cell in cells), "the slider"
