@@ -43,8 +43,8 @@ def authors(tmp_path_factory):
         else:
             line["seg_path"] = ""
         lines.append(line)
-    parts = {"IXI_train_fold0": [0, 1, 2, 3], "IXI_train_fold1": [1, 2, 3, 4]}
-    parts |= {"IXI_val_fold0": [4], "IXI_val_fold1": [0], "IXI_test": [5], "WMH_val": [6], "WMH_test": [7]}
+    parts = {"IXI_train_fold0": [0, 1, 2], "IXI_train_fold1": [2, 3, 4]}
+    parts |= {"IXI_val_fold0": [3, 4], "IXI_val_fold1": [0, 1], "IXI_test": [5], "WMH_val": [6], "WMH_test": [7]}
     for name, members in parts.items():
         (root / "splits").mkdir(exist_ok=True)
         pd.DataFrame([lines[i] for i in members]).to_csv(root / f"splits/{name}.csv")
@@ -97,7 +97,7 @@ def test_the_plan_counts_before_hours_are_spent(study, authors):
     assert done.returncode == 0, done.stdout
     for line in (
         "authors data, prepared already",
-        "  healthy t1: 4 train, 1 val, 1 test",
+        "  healthy t1: 3 train, 2 val, 1 test",
         "  wmh t1: 1 val, 1 test",
         "  1 seed(s) x 2 fold(s) x 1 training(s) of 2 epochs in batches of 4",
     ):
@@ -105,6 +105,7 @@ def test_the_plan_counts_before_hours_are_spent(study, authors):
     assert study.plan(config=[f"source={authors}"]) == {
         **{"train": 2, "baselines": 2, "healthy": 2, "reconstruct": 2},
         **{"ablation": 2, "ensembling": 2, "evaluate": 2, "across_sets": 2, "best_sigma": 2, "figures": 2},
+        "calibrated_ensemble": 2,
         "spread": 1,
     }
 

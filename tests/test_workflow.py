@@ -19,7 +19,8 @@ from study_folder import ROOT, Study
 
 NOTEBOOKS = [
     *("01_cohort", "02_train", "03_baselines", "03_healthy", "03_reconstruct", "04_kernel_ablation"),
-    *("05_ensembling", "06_evaluate", "08_best_sigma", "09_across_sets", "98_spread", "99_figures"),
+    *("05_ensembling", "06_evaluate", "07_calibrated_ensemble", "08_best_sigma", "09_across_sets", "98_spread"),
+    "99_figures",
 ]
 
 # Writes the outputs of its step; then waits or fails, if a file of that name says so.
@@ -92,7 +93,8 @@ def test_a_second_run_does_nothing(finished):
 
 
 JUDGED = {"evaluate": 2, "across_sets": 1, "figures": 1}
-LATER = {"ablation": 2, "ensembling": 1, "best_sigma": 1} | JUDGED
+CALIBRATED = {"ensembling": 1, "calibrated_ensemble": 1} | JUDGED
+LATER = {"ablation": 2, "best_sigma": 1} | CALIBRATED
 NETWORK = {"train": 2, "healthy": 2, "reconstruct": 2} | LATER
 EVERY = {"baselines": 2} | NETWORK  # of one seed and fold
 
@@ -101,8 +103,9 @@ EVERY = {"baselines": 2} | NETWORK  # of one seed and fold
     ("place", "value", "expected"),
     [
         (("ablation_sigmas",), [0.3, 4.0], LATER),
-        (("healthy_shares",), [0.1], {"healthy": 2} | JUDGED),
-        (("temperature",), 2.0, {"healthy": 2, "ensembling": 1} | JUDGED),
+        (("healthy_shares",), [0.1], {"healthy": 2} | CALIBRATED),
+        (("calibrated", "smoothings"), [3.0], {"calibrated_ensemble": 1}),
+        (("temperature",), 2.0, {"healthy": 2} | CALIBRATED),
         (("reconstruction", "draws"), 3, {"healthy": 2, "reconstruct": 2} | LATER),
         (("training", "lr"), 0.01, NETWORK),
         (("autoencoder", "lr"), 0.01, {"baselines": 2} | JUDGED),
@@ -266,7 +269,7 @@ def test_kill_9_and_resume(study):
     done = study.run()
     assert done.returncode == 0, done.stdout
     assert study.plan() == {}
-    assert before == {path: path.stat().st_mtime_ns for path in before} and len(before) == 24
+    assert before == {path: path.stat().st_mtime_ns for path in before} and len(before) == 26
 
 
 def test_ctrl_c_ends_everything(study):
