@@ -36,7 +36,7 @@ LESSONS = {
         """,
     ),
     "3_what_ssim_sees": (
-        {"model": "models/laptop_t2", "draws": 1}, 8, 1,
+        {"model": "models/laptop_t2", "draws": 1}, 9, 1,
         """
         assert np.allclose(blind.l1, 0.1) and blind.SSIM.max() - blind.SSIM.min() > 0.5
         assert apart < 1e-3
