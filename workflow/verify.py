@@ -26,6 +26,7 @@ TABLES = ("main", "regret", "ablation")
 # kept to be read, but not compared: tests, counts and fits, which a small change of the scores moves far
 READ = ("tests", "transfer", "healthy", "best_sigma_fit", "grid_*", "calibrated", "calibrated_*")
 ABLATIONS = ("ablations/tables/*", "ablations/figures/*.png")
+CARDS = ("site/images/card-walkthrough-*.png",)  # the README's pictures of the teaching path
 PLACE = ["table", "row", "column"]
 WIDTH, FLOOR = 3.0, 0.01
 
@@ -94,9 +95,9 @@ def fit(reference, results):
 
 
 def keep(results, reference):
-    """Copy the summary tables with their provenance, and the pictures; those of the ablations too, if there are any."""
+    """Copy the summary tables with their provenance, and the pictures; of ablations and site too, if there are any."""
     read_numbers(results)  # nothing is copied unless all is there
-    for pattern in [*(f"tables/{name}.*" for name in TABLES + READ), "figures/*.png", *ABLATIONS]:
+    for pattern in [*(f"tables/{name}.*" for name in TABLES + READ), "figures/*.png", *ABLATIONS, *CARDS]:
         for path in sorted(Path(results).glob(pattern)):
             target = Path(reference) / path.relative_to(results)
             target.parent.mkdir(parents=True, exist_ok=True)

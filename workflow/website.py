@@ -171,7 +171,7 @@ def card(runs, images):
     home, picture = f"{first.name}.html", ""
     found = [images / name for name in re.findall(rf'src="{images.name}/([^"]*)"', first.main)]
     if found:
-        picture = f'<a class="picture" href="{home}"><img src="{images.name}/{thumbnail(found)}" alt=""></a>\n'
+        picture = f'<a class="picture" href="{home}"><img src="{images.name}/{thumbnail(found, first.name)}" alt=""></a>\n'
     if len(runs) > 1:
         said = " · ".join(f'<a href="{run.name}.html">{escape(run.of)}</a>' for run in runs)
     else:
@@ -182,14 +182,14 @@ def card(runs, images):
     )
 
 
-def thumbnail(paths):
-    """Make a small copy of the picture that has the most in it; returns its name."""
+def thumbnail(paths, name):
+    """Make a small copy of the picture that has the most in it, for the card of a page; returns its name."""
     best = max(paths, key=lambda path: path.stat().st_size)
     with Image.open(best) as image:
         small = image.convert("RGB")
     small.thumbnail(CARD, Image.Resampling.LANCZOS)
-    small.save(best.with_name(f"card-{best.name}"), optimize=True)
-    return f"card-{best.name}"
+    small.save(best.with_name(f"card-{name}.png"), optimize=True)
+    return f"card-{name}.png"
 
 
 def bar(before, after):
