@@ -171,7 +171,8 @@ def card(runs, images):
     home, picture = f"{first.name}.html", ""
     found = [images / name for name in re.findall(rf'src="{images.name}/([^"]*)"', first.main)]
     if found:
-        picture = f'<a class="picture" href="{home}"><img src="{images.name}/{thumbnail(found, first.name)}" alt=""></a>\n'
+        small = f"{images.name}/{thumbnail(found, first.name)}"
+        picture = f'<a class="picture" href="{home}"><img src="{small}" alt=""></a>\n'
     if len(runs) > 1:
         said = " · ".join(f'<a href="{run.name}.html">{escape(run.of)}</a>' for run in runs)
     else:
