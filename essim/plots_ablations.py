@@ -102,7 +102,8 @@ def over_values(table, study, axis_label, *, log=False, score="auprc", dots=None
                 axis.errorbar(alone.x, alone[score], yerr=_bars(alone, score), color=colour, linestyle="", capsize=2)
         for point in () if dots is None else dots[dots.dataset == name].itertuples():
             axis.plot(place[point.value], getattr(point, score), ".", color=looks[point.method][1], alpha=0.5)
-        axis.set(title=NAMES[name], xlabel=axis_label, ylim=(0, None), xscale="log" if log else "linear")
+        axis.set(title=NAMES[name], xlabel=axis_label, xscale="log" if log else "linear")
+        axis.set_ylim(0, 1.06 * axis.get_ylim()[1])  # no marker is cut at the top
         axis.set_xticks(list(place.values()), list(place), rotation=90 if len(place) > 6 else 0, fontsize=8)
         axis.set_xticks([], minor=True)
     axes[0, 0].set_ylabel(SCORES[score])
