@@ -51,7 +51,7 @@ LESSONS = {
         """,
     ),
     "4_one_kernel_does_not_fit_all": (
-        {"t1": "models/laptop_t1", "t2": "models/laptop_t2", "people": [4], "draws": 4}, 9, 3,
+        {"t1": "models/laptop_t1", "t2": "models/laptop_t2", "people": [3, 4], "draws": 4}, 9, 3,
         """
         assert best.max() > 5 * best.min(), "no window suits all"
         assert (ratio > 2).mean() < 0.1 and ratio.max() < np.exp(2), "hardly any weight is twice another"
