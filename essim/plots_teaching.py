@@ -155,6 +155,26 @@ def dice_curves(thresholds, dices):
     return figure
 
 
+def weights(values, ratio):
+    """Histograms of adaptive weights [K, n], and of the largest over the smallest of each voxel, [n].
+
+    Black: the least and the most possible, as an SSIM lies in [-1, 1]; dashed: all alike.
+    """
+    figure, axes = new_figure(1, 2, 7, 2.4, sharey=True)
+    most, others = np.exp(2), len(values) - 1
+    panels = ((values.ravel(), "weight", 1 / len(values), (1 / (1 + others * most), most / (most + others))),)
+    panels += ((ratio, "largest / smallest weight", 1, (1, most)),)
+    for axis, (numbers, label, alike, ends) in zip(axes[0], panels, strict=True):
+        share = np.full(numbers.size, 1 / numbers.size)
+        axis.hist(numbers, np.linspace(*ends, 60), weights=share, color=BLUE)
+        axis.axvline(alike, color="black", linestyle="--", linewidth=1)
+        for end in ends:
+            axis.axvline(end, color="black", linewidth=1.5)
+        axis.set(xlabel=label, yscale="log")
+    axes[0, 0].set_ylabel("share")
+    return figure
+
+
 def strips_of_patients(values, table):
     """One thin line a patient over the columns of `values` {name: array}; black: means, from `low` to `high`.
 

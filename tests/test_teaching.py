@@ -11,6 +11,7 @@ from PIL import Image
 from torch import nn
 
 from essim import plots_teaching, ssim, teaching
+from essim.ensemble import ensemble_weights
 from essim.noise import gaussian_noise, simplex_noise
 from essim.pictures import ORANGE, Panel
 
@@ -103,3 +104,13 @@ def test_marks_are_explained():
     seg = np.eye(12, dtype=bool)
     figure = plots_teaching.marks_grid([[Panel(seg * 1.0, marks=plots_teaching.marked(seg, seg))]], ["a"], ["b"])
     assert [text.get_text() for text in drawn(figure).legends[0].get_texts()] == ["found", "missed", "false"]
+
+
+def test_weights_are_shown_between_what_is_possible():
+    similarity = torch.rand(8, 500, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    weights = ensemble_weights(similarity).numpy()
+    figure = drawn(plots_teaching.weights(weights, weights.max(0) / weights.min(0)))
+    for axis in figure.axes:
+        assert np.isclose(sum(patch.get_height() for patch in axis.patches), 1), "none lies outside"
+    extreme = ensemble_weights(torch.tensor([-1.0] + [1.0] * 7)[:, None])[0].item()
+    assert np.isclose(figure.axes[0].lines[-1].get_xdata()[0], extreme)

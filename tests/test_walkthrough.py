@@ -50,6 +50,23 @@ LESSONS = {
         assert seen[0] > 10 * seen[-1] and inverse.max() > 1.5
         """,
     ),
+    "4_one_kernel_does_not_fit_all": (
+        {"t1": "models/laptop_t1", "t2": "models/laptop_t2", "people": [3, 4], "draws": 4}, 9, 3,
+        """
+        assert best.max() > 5 * best.min(), "no window suits all"
+        assert (ratio > 2).mean() < 0.1 and ratio.max() < np.exp(2), "hardly any weight is twice another"
+        assert gap.mean() < 0.2 * mean.std(), "the map is nearly the mean's"
+        assert apart < 1e-3
+        window = means[singles].max(axis=1)
+        assert (means.calibrated > window).all() and (means.calibrated > means.adaptive).all()
+        assert (means.l1 > window).all()
+        given = lost.set_index("method").regret
+        assert given.calibrated < 0 < given[singles].min() < given.adaptive < given[singles].max()
+        assert sharper["largest weight"].is_monotonic_increasing and sharper.AUPRC.iloc[-1] < sharper.AUPRC[1]
+        gain = (places.calibrated - places.adaptive).mean()
+        assert abs((places.calibrated - places.flat).mean()) < 0.5 * gain
+        """,
+    ),
     "5_reading_the_numbers": (
         {"model": "models/laptop_t1", "validation": 1, "test": 6, "healthy": 1, "tries": 10}, 7, 1,
         """
