@@ -164,7 +164,7 @@ def score_over_sigma(scores, datasets, score="auprc", lines=("l1", "adaptive", "
     intervals over subjects (essim.stats).
     """
     lines = [method for method in lines if method in set(scores.method)]
-    figure, axes = new_figure(1, len(datasets), 2.7 * len(datasets), 2.9)
+    figure, axes = new_figure(1, len(datasets), 3.3 * len(datasets), 2.9)
     for axis, name in zip(axes[0], datasets, strict=True):
         part = scores[scores.dataset == name]
         mean = _curve(axis, part, score)
