@@ -216,7 +216,7 @@ def regret(table):
     """Regret bars, the best method on top; `table` has `method` (l1, `ssim <sigma>`, strategies) and `regret`."""
     figure, axes = new_figure(1, 1, 5.5, 0.24 * len(table) + 0.8)
     axis, table = axes[0, 0], table.sort_values("regret", ascending=False)
-    looks = {"ssim": (BLUE, "", "SSIM, \u03c3 = "), "l1": (RED, "//", "")}
+    looks = {"ssim": (BLUE, "", "SSIM, \u03c3 = "), "l1": (RED, "//", ""), "calibrated": (SKY, "xx", "ours, ")}
     looks = [looks.get(method.split()[0], (GREEN, "..", "ensemble, ")) for method in table.method]
     colours, hatches, words = zip(*looks, strict=True)
     texts = [word + method.removeprefix("ssim ") for word, method in zip(words, table.method, strict=True)]

@@ -193,5 +193,5 @@ def false_alarms(table, methods=("l1", "adaptive", "calibrated")):
         axis.set_xticks(range(len(there)), there)
         axis.set(title=f"by {title}", xlim=(-0.6, len(there) - 0.4))
     axes[0, 0].set(ylabel="marked in healthy scans (ml)", ylim=(0, None))
-    axes[0, -1].legend()
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right upper")
     return figure
