@@ -177,6 +177,19 @@ def qualitative(examples, columns):
     return slice_grid(rows, columns, [NAMES[name] for name in examples], 1.3)[0]
 
 
+def told_apart(prediction, seg):
+    """What a threshold did, voxel by voxel, as the `marks` of a panel: 1 found, 2 missed, 3 marked for nothing."""
+    return np.select([prediction & seg, seg, prediction], [1, 2, 3])
+
+
+def marks_grid(rows, columns, names, size=1.8):
+    """`slice_grid` of panels with marks, and what their colours mean."""
+    figure, _ = slice_grid(rows, columns, names, size)
+    handles = [Patch(color=colour, label=word) for word, colour in MARKS.items()]
+    figure.legend(handles=handles, loc="outside lower right", ncols=len(handles))
+    return figure
+
+
 def gallery(rows, names):
     """Cases and what was made of them: one (image, reconstruction, {title: map}, marked, seg) a row, slices [H, W].
 
@@ -184,15 +197,12 @@ def gallery(rows, names):
     """
     panels = []
     for image, reconstruction, maps, marked, seg in rows:
-        marks = np.select([marked & seg, seg, marked], [1, 2, 3])
+        marks = told_apart(marked, seg)
         scans = [Panel(image, limits=(0, 1)), Panel(reconstruction, limits=(0, 1))]
         scored = [Panel(m, seg, "map") for m in maps.values()]
         panels.append([*scans, *scored, Panel(image, limits=(0, 1), marks=marks)])
     titles = ["input", "reconstruction", *rows[0][2], "marked"]
-    figure, _ = slice_grid(panels, titles, names, 1.5)
-    handles = [Patch(color=colour, label=word) for word, colour in MARKS.items()]
-    figure.legend(handles=handles, loc="outside lower right", ncols=len(handles))
-    return figure
+    return marks_grid(panels, titles, names, 1.5)
 
 
 def around(seg, margin):

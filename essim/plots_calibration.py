@@ -11,12 +11,12 @@ from essim.plots_evaluation import LOOKS, coloured_cells, frame
 from essim.stats import mean_with_interval
 
 
-def levels(rows, sigmas, label="healthy mean"):
+def levels(rows, sigmas):
     """Healthy maps over the brain, {title: slices [K, H, W]}, one column a sigma; each row has a scale of its own."""
     panels = [[Panel(m, kind="map", limits=(0, np.quantile(maps, 0.995))) for m in maps] for maps in rows.values()]
     figure, axes = slice_grid(panels, [f"\u03c3 = {sigma:g}" for sigma in sigmas], list(rows))
     for line in axes:
-        figure.colorbar(line[-1].drawn, ax=line, shrink=0.9, aspect=12, pad=0.01).set_label(label)
+        figure.colorbar(line[-1].drawn, ax=line, shrink=0.9, aspect=12, pad=0.01).set_label("healthy mean")
     return figure
 
 

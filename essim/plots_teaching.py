@@ -1,4 +1,4 @@
-"""Pictures of the teaching notebooks: strips that follow a slider, what a threshold marks, and their curves.
+"""Pictures of the teaching notebooks: strips that follow a slider, and their curves.
 
 In: slices [H, W] and panels (essim.pictures). Out: a matplotlib Figure; a widget; strips are drawn in milliseconds.
 """
@@ -9,11 +9,10 @@ import ipywidgets
 import matplotlib
 import numpy as np
 from matplotlib.colors import to_rgb
-from matplotlib.patches import Patch
 from PIL import Image as Pixels
 from scipy.ndimage import binary_erosion
 
-from essim.pictures import BLUE, GREEN, GREY, MARKS, ORANGE, RED, new_figure, slice_grid
+from essim.pictures import BLUE, GREEN, GREY, MARKS, ORANGE, RED, new_figure
 
 STYLES = [{"color": c, "marker": m, "markevery": 5} for c, m in zip((ORANGE, GREEN, RED, BLUE), "s^Dv", strict=True)]
 ZOOM = 4  # pixels a voxel
@@ -63,19 +62,6 @@ def _colours(panel):
         large = panel.outline.repeat(ZOOM, 0).repeat(ZOOM, 1)
         picture[large & ~binary_erosion(large)] = to_rgb("white" if panel.kind == "map" else ORANGE)
     return picture.transpose(1, 0, 2)[::-1]
-
-
-def marked(prediction, seg):
-    """What a threshold did, voxel by voxel, as the `marks` of a panel: 1 found, 2 missed, 3 marked for nothing."""
-    return np.select([prediction & seg, seg, prediction], [1, 2, 3])
-
-
-def marks_grid(rows, columns, names, size=1.8):
-    """`pictures.slice_grid` of panels with marks, and what their colours mean."""
-    figure, _ = slice_grid(rows, columns, names, size)
-    handles = [Patch(color=colour, label=word) for word, colour in MARKS.items()]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
-    return figure
 
 
 def curves(panels, *, level=None, **settings):

@@ -10,7 +10,7 @@ from ipywidgets import IntSlider
 from PIL import Image
 from torch import nn
 
-from essim import plots_teaching, ssim, teaching
+from essim import pictures, plots_teaching, ssim, teaching
 from essim.ensemble import ensemble_weights
 from essim.noise import gaussian_noise, simplex_noise
 from essim.pictures import ORANGE, Panel
@@ -78,7 +78,7 @@ def test_tuning_gains_where_it_was_tuned_and_nothing_elsewhere():
 def test_a_strip_has_the_panels_colours():
     image, seg = np.zeros((6, 4)), np.zeros((6, 4), bool)
     image[0, 3], seg[3:5, 1:3] = 1, True  # left, in front
-    marks = plots_teaching.marked(seg, np.roll(seg, 1, 0))
+    marks = pictures.told_apart(seg, np.roll(seg, 1, 0))
     panels = (Panel(image, limits=(0, 1)), Panel(image, seg, limits=(0, 1)), Panel(image, limits=(0, 1), marks=marks))
     picture = np.array(Image.open(BytesIO(plots_teaching.strip(*panels))))
     zoom, gap = plots_teaching.ZOOM, plots_teaching.GAP
@@ -102,7 +102,7 @@ def test_a_picture_follows_its_slider_without_delay():
 
 def test_marks_are_explained():
     seg = np.eye(12, dtype=bool)
-    figure = plots_teaching.marks_grid([[Panel(seg * 1.0, marks=plots_teaching.marked(seg, seg))]], ["a"], ["b"])
+    figure = pictures.marks_grid([[Panel(seg * 1.0, marks=pictures.told_apart(seg, seg))]], ["a"], ["b"])
     assert [text.get_text() for text in drawn(figure).legends[0].get_texts()] == ["found", "missed", "false"]
 
 
