@@ -32,7 +32,7 @@ from essim.study import for_each
 
 FILE = "calibration.safetensors"  # in a model folder
 PRIOR = 2  # scans of the whole brain's distribution that are added at every place
-SMOOTHING = 1  # voxels of the half grid: neighbours lend each other what few scans can't tell
+SMOOTHING = 0.5  # voxels of the half grid: neighbours lend each other what few scans can't tell
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ from pathlib import Path
 
 # What the writers' own libraries say of a disk without room; the last is torch.save's
 NO_ROOM = ("No space left on device", "File too large", "Disk quota exceeded", "unexpected pos")
+UMASK = os.umask(0o077)  # can only be read by setting it
+os.umask(UMASK)
 
 
 def remove(path: str | Path) -> None:
@@ -53,6 +55,8 @@ def writing(path: str | Path) -> Iterator[Path]:
         yield temporary
         if not temporary.exists():
             raise FileNotFoundError(f"{path}: nothing was written to the temporary path that `writing` gave")
+        if temporary.is_file():
+            temporary.chmod(0o666 & ~UMASK)  # safetensors keeps its files to the owner
         if path.is_dir() and not path.is_symlink():
             _swap(temporary, path, path.with_name(f".{unique}.old.{path.name}"))
         else:

@@ -1,6 +1,7 @@
 """Your own scan -> where it departs from a healthy brain, in the scan's own grid (python -m essim.score).
 
-In: one scan, any orientation and voxel size, and a model folder (weights.safetensors, config.json, scoring.json).
+In: one scan, any orientation and voxel size, and a model folder (weights.safetensors, config.json, scoring.json;
+calibration.safetensors for the calibrated strategy).
 Out: a folder, whole or not at all, with
 
     anomaly.nii.gz         float32, the post-processed anomaly map, 0 where nothing was scored
@@ -26,7 +27,7 @@ import torch
 from tqdm import tqdm
 
 import essim
-from essim import postprocess, registration, viewer
+from essim import calibration, postprocess, registration, viewer
 from essim.cases import reconstruct_volume
 from essim.files import write_json, writing
 from essim.finding import Back, describe, doubts, measure, save_like, without_specks
@@ -37,6 +38,7 @@ from essim.volumes import preprocess, read_nifti
 
 MAPS = ("anomaly", "segmentation", "reconstruction")
 FILES = {*(f"{name}.nii.gz" for name in MAPS), "overview.png", "viewer.html", "finding.json"}
+STRATEGIES = ("adaptive", "calibrated")  # the paper's, and ours (essim.calibration)
 
 
 @dataclass(frozen=True)
@@ -50,16 +52,19 @@ class Recipe:
     draws: int
     sigmas: tuple
     temperature: float
-    thresholds: dict  # {share of healthy voxels above: threshold}
+    thresholds: dict  # {strategy: {share of healthy voxels above: threshold}}
 
 
-def score_scan(scan, model, out, *, mask="", contrast=None, threshold=None, share=0.01, template=None, seed=0):
+def score_scan(
+    scan, model, out, *, mask="", contrast=None, strategy="adaptive", threshold=None, share=0.01, template=None, seed=0
+):
     """Score one scan and write the folder `out`; an earlier result of this function there is replaced.
 
     Args:
         scan: path of a 3-D NIfTI file. model: the model folder.
         mask: path of the brain mask, "nonzero" for a scan that is stripped already, "" to strip it with HD-BET.
         contrast: None for the model's; another one is refused.
+        strategy: "adaptive", or "calibrated" with what the model's healthy scans show (`essim.ensemble_map`).
         threshold: of the segmentation; None for the model's, above which `share` of the voxels of healthy brains lie.
         template: path of the template that the model's scans were placed on; None for MNI152.
         seed: of the noise.
@@ -79,13 +84,18 @@ def score_scan(scan, model, out, *, mask="", contrast=None, threshold=None, shar
     recipe = read_recipe(model)
     if contrast not in (None, recipe.contrast):
         raise ValueError(f"{model}: was trained on {recipe.contrast} scans and can't score {contrast}; take another.")
-    threshold, share = pick_threshold(recipe, model, threshold, share)
+    threshold, share = pick_threshold(recipe, model, strategy, threshold, share)
     source = open_scan(scan)
     check_out(out, [scan, mask])
-    diffusion = load_model(model)
-    settings = {"scan": scan, "model": model, "mask": mask, "contrast": recipe.contrast, "threshold": threshold}
-    settings |= {"template": template or "MNI152", "seed": seed}
+    diffusion, how = load_model(model), {"sigmas": recipe.sigmas, "strategy": strategy}
     inputs = [scan, *(model / name for name in ("weights.safetensors", "config.json", "scoring.json"))]
+    if strategy == "calibrated":
+        how |= {"calibration": calibration.load_calibration(model)}
+        inputs += [model / calibration.FILE]
+    else:
+        how |= {"temperature": recipe.temperature}
+    settings = {"scan": scan, "model": model, "mask": mask, "contrast": recipe.contrast}
+    settings |= {"strategy": strategy, "threshold": threshold, "template": template or "MNI152", "seed": seed}
     inputs += [path for path in (mask, template) if path and path != "nonzero"]
 
     line = {"desc": "register", "bar_format": "{desc} ({n_fmt} of {total_fmt} steps done, {elapsed})"}
@@ -98,7 +108,7 @@ def score_scan(scan, model, out, *, mask="", contrast=None, threshold=None, shar
         study = preprocess(*arrays, recipe.preprocessing, scan)
         bar.update()
         bar.set_description_str("reconstruct and compare")
-        healthy, clean = compare(study, diffusion, recipe, seed)
+        healthy, clean = compare(study, diffusion, recipe, how, seed)
         bar.update()
         bar.set_description_str("write")
         image, affine = read_nifti(scan, finite=False)
@@ -114,7 +124,7 @@ def score_scan(scan, model, out, *, mask="", contrast=None, threshold=None, shar
         reconstruction = np.where(seen, low + (high - low) * back.bring(healthy, study.affine), 0).astype(np.float32)
 
         finding = measure(segmentation, anomaly, brain, scored, affine)
-        finding |= {"contrast": recipe.contrast, "threshold": threshold, "share": share}
+        finding |= {"contrast": recipe.contrast, "strategy": strategy, "threshold": threshold, "share": share}
         finding["template_overlap"] = round(placed.dice, 3)
         finding |= {"doubts": doubts(finding), "provenance": provenance(settings, inputs)}
         for name, array in zip(MAPS, (anomaly, segmentation, reconstruction), strict=True):
@@ -138,7 +148,14 @@ def read_recipe(model):
     ):
         if lacking := [key for key in keys if key not in found]:
             raise ValueError(f"{model / name}: lacks {', '.join(lacking)}; train the model again with this version.")
-    thresholds = {float(key): float(value) for key, value in scoring["thresholds"].items()}
+    try:
+        thresholds = {
+            strategy: {float(key): float(value) for key, value in scoring["thresholds"][strategy].items()}
+            for strategy in STRATEGIES
+        }
+    except (KeyError, TypeError) as error:
+        both = ", ".join(STRATEGIES)
+        raise ValueError(f"{model / 'scoring.json'}: lacks thresholds of {both}; run notebook 03_healthy.") from error
     return Recipe(
         config["contrast"], round(config["voxel_mm"], 3), Preprocessing(**config["preprocessing"]),
         scoring["t"], scoring["draws"], tuple(scoring["sigmas"]), scoring["temperature"], thresholds,
@@ -157,16 +174,19 @@ def _read_json(path, way_out):
     return found
 
 
-def pick_threshold(recipe, model, threshold, share):
-    """(threshold, None) if one is given, else (the model's for this share of healthy voxels, share)."""
+def pick_threshold(recipe, model, strategy, threshold, share):
+    """(threshold, None) if one is given, else (the model's for this strategy and share of healthy voxels, share)."""
+    if strategy not in STRATEGIES:
+        raise ValueError(f"strategy must be {' or '.join(STRATEGIES)}, got {strategy!r}.")
     if threshold is not None:
         if not (math.isfinite(threshold) and threshold > 0):
             raise ValueError(f"threshold must be a number above 0, got {threshold}.")
         return float(threshold), None
-    if share not in recipe.thresholds:
-        known = ", ".join(f"{key:g}" for key in recipe.thresholds) or "none"
+    known = recipe.thresholds[strategy]
+    if share not in known:
+        known = ", ".join(f"{key:g}" for key in known) or "none"
         raise ValueError(f"{model}: has no threshold for share {share:g}, only for {known}; or give a threshold.")
-    return recipe.thresholds[share], share
+    return known[share], share
 
 
 def open_scan(scan):
@@ -195,12 +215,15 @@ def check_out(out, inputs):
         raise PermissionError(f"{out}: cannot be written, {nearest} is read-only; give another folder.")
 
 
-def compare(study, diffusion, recipe, seed):
-    """A preprocessed scan as if healthy, in [0, 1], and its post-processed anomaly map: both float32 [H, W, D]."""
-    how = {"t": recipe.t, "draws": recipe.draws, "seed": [seed]}
-    healthy = reconstruct_volume(diffusion, study.image, study.mask, **how)
+def compare(study, diffusion, recipe, how, seed):
+    """A preprocessed scan as if healthy, in [0, 1], and its post-processed anomaly map: both float32 [H, W, D].
+
+    how: options of `essim.ensemble_map`.
+    """
+    noise = {"t": recipe.t, "draws": recipe.draws, "seed": [seed]}
+    healthy = reconstruct_volume(diffusion, study.image, study.mask, **noise)
     x, y, inside = (torch.from_numpy(a)[None, None] for a in (study.image, healthy, study.mask))
-    anomaly = essim.ensemble_map(x, y, sigmas=recipe.sigmas, temperature=recipe.temperature, mask=inside)
+    anomaly = essim.ensemble_map(x, y, mask=inside, **how)
     return healthy, postprocess.postprocess(anomaly[0, 0].numpy(), study.mask)
 
 
@@ -212,6 +235,8 @@ def main(arguments=None):
     parser.add_argument("--out", required=True, help="folder to write; an earlier result there is replaced")
     parser.add_argument("--mask", default="", help='brain mask, or "nonzero" if stripped already; default: HD-BET')
     parser.add_argument("--contrast", choices=("t1", "t2"), help="of the scan; default: the model's")
+    ours = "the paper's ensemble (default), or ours, calibrated on healthy scans"
+    parser.add_argument("--strategy", choices=STRATEGIES, default="adaptive", help=ours)
     parser.add_argument("--share", type=float, default=0.01, help="of healthy voxels above the threshold (0.01)")
     parser.add_argument("--threshold", type=float, help="a threshold of your own, instead")
     parser.add_argument("--template", help="template that the model's scans lie on, if it isn't MNI152")

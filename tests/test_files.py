@@ -30,6 +30,14 @@ def test_writes_a_file_and_makes_its_folders(tmp_path):
     assert everything(path.parent) == ["table.csv"]
 
 
+def test_others_may_read_what_is_written(tmp_path):
+    """Whatever the library that wrote it thinks; the umask decides."""
+    (tmp_path / "plain").touch()
+    with writing(tmp_path / "weights.safetensors") as temporary:
+        save_file({"a": torch.zeros(1)}, temporary)
+    assert (tmp_path / "weights.safetensors").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
 @pytest.mark.parametrize("name", ["scan.nii.gz", "weights.safetensors", "log.csv"])
 def test_temporary_name_keeps_the_endings(tmp_path, name):
     with writing(tmp_path / name) as temporary:

@@ -29,9 +29,9 @@ LAYERS = [
     {"brain", "checkpoints", "checks", "detection", "models", "slices", "viewer"},
     {"datasets", "registration"},
     {"autoencoder", "cases", "ensemble", "finding", "lesions", "qc", "scanner", "train"},
-    {"cohort", "plots", "plots_lesions", "plots_teaching", "prepare", "score", "study"},
+    {"cohort", "plots", "plots_lesions", "plots_teaching", "prepare", "study"},
     {"ablations", "calibration", "evaluation", "params", "plots_ablations", "plots_evaluation", "teaching"},
-    {"best_sigma", "candidates", "choices", "plots_calibration"},
+    {"best_sigma", "candidates", "choices", "plots_calibration", "score"},
 ]
 COHORT = {"anatomy", "cohort", "lesions", "mni", "scanner"}  # the cohort knows nothing of the method
 QUIET = {"files", "params", "pictures", "plots", "plots_ablations", "plots_calibration", "plots_evaluation"}

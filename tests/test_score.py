@@ -18,7 +18,8 @@ from nilearn.image import resample_img
 from safetensors.torch import save_file
 from scipy.spatial.transform import Rotation
 
-from essim import align, finding, mni, registration, score, train, viewer, volumes
+from essim import align, calibration, finding, mni, registration, score, train, viewer, volumes
+from essim.calibration import Calibration
 from essim.cohort import CohortConfig, subject
 from essim.pictures import new_figure
 
@@ -65,7 +66,9 @@ def model(tmp_path_factory):
     preprocessing = {"smooth": False, "shape": [40, 48, 40], "factor": 1}
     description = {"contrast": "t1", "voxel_mm": 4, "training": config.model_dump(), "preprocessing": preprocessing}
     scoring = {"t": [50], "draws": 1, "sigmas": [0.3, 0.5], "temperature": 1.0, "healthy_scans": 2}
-    scoring["thresholds"] = {"0.01": THRESHOLD, "0.05": 0.1}
+    scoring["thresholds"] = {"adaptive": {"0.01": THRESHOLD, "0.05": 0.1}, "calibrated": {"0.01": 2}}
+    maps = torch.full((3, 20, 24, 20), 0.05)
+    Calibration((0.3, 0.5), (40, 48, 40), maps, maps, 2).save(folder / calibration.FILE)
     for name, content in (("config", description), ("scoring", scoring)):
         (folder / f"{name}.json").write_text(json.dumps(content))
     return folder
@@ -288,6 +291,17 @@ def test_the_threshold_is_the_models_or_ones_own(scan, model, tmp_path, healer, 
     assert capsys.readouterr().out.count("nothing above the threshold of 5.") == 1
 
 
+def test_calibrated_on_healthy_scans(scan, model, tmp_path, healer, known_place, no_pictures):
+    """The other strategy has a threshold, a map and an input of its own, and still finds the lesion."""
+    out = tmp_path / "out"
+    assert run(scan, model, out, "--strategy", "calibrated") == 0
+    result = json.loads((out / "finding.json").read_text("utf-8"))
+    assert (result["strategy"], result["threshold"]) == ("calibrated", 2)
+    assert str(model / calibration.FILE) in result["provenance"]["inputs"]
+    assert dice(read(out, "segmentation") > 0, read(scan, "seg") > 0) > 0.7
+    assert read(out, "anomaly").max() > 3, "in standard deviations; 1 - SSIM ends at 2"
+
+
 def test_the_same_scan_gives_the_same_map(scan, model, tmp_path, known_place, no_pictures):
     """With a real network and its noise."""
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
@@ -447,6 +461,17 @@ def case_no_scoring(words, folder):
 def case_damaged_scoring(words, folder):
     (words["--model"] / "scoring.json").write_text("{")
     return "cannot be read as JSON"
+
+
+def case_old_scoring(words, folder):
+    spoil(words["--model"] / "scoring.json", thresholds={"0.01": 0.3})
+    return "lacks thresholds of adaptive, calibrated; run notebook 03_healthy"
+
+
+def case_no_calibration(words, folder):
+    words["--strategy"] = "calibrated"
+    (words["--model"] / calibration.FILE).unlink()
+    return "no such file; notebook 03_healthy writes it"
 
 
 def case_old_model(words, folder):
