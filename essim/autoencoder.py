@@ -142,7 +142,7 @@ def train_autoencoder(config, variational, scans, contrast, preprocessing, out, 
     model = build_autoencoder(config, variational).to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=config.lr, fused=True)
 
-    every = max(1, config.steps // VALIDATIONS)
+    stops = {-(-config.steps * i // VALIDATIONS) for i in range(1, VALIDATIONS + 1)}  # evenly, the last at the end
     log, losses, began = [], [], time.monotonic()
     best_loss, best = math.inf, None
     bar = tqdm(range(config.steps), desc=f"train {kind} {contrast}", unit="step")
@@ -158,7 +158,7 @@ def train_autoencoder(config, variational, scans, contrast, preprocessing, out, 
         loss.backward()
         optimizer.step()
         losses.append(error.item())
-        if (step + 1) % every and step + 1 < config.steps:
+        if step + 1 not in stops:
             continue
         val_loss, val_kl = validation_losses(model.eval(), fixed)
         model.train()

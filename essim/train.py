@@ -108,7 +108,7 @@ def train(config, scans, contrast, preprocessing, out, cache=None):
         for part, saved in zip([network, average.model, *optimizers], found["parts"], strict=True):
             part.load_state_dict(saved)
 
-    every = max(1, steps // VALIDATIONS)
+    stops = {-(-steps * i // VALIDATIONS) for i in range(1, VALIDATIONS + 1)}  # evenly, the last at the end
     losses, began, saved = [], time.monotonic() - state["seconds"], time.monotonic()
     length = {"total": steps * config.batch, "initial": state["step"] * config.batch, "unit": "slice"}
     bar = tqdm(**length, desc=f"train {contrast}", disable=quiet())
@@ -142,7 +142,7 @@ def train(config, scans, contrast, preprocessing, out, cache=None):
         bar.update(config.batch)
 
         state["step"], state["seconds"] = step + 1, time.monotonic() - began
-        if (step + 1) % every == 0 or step + 1 == steps:
+        if step + 1 in stops:
             with accelerator.autocast():
                 val_loss = validation_loss(average, fixed, t_range)
             if not math.isfinite(val_loss):
