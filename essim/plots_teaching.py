@@ -10,6 +10,7 @@ import matplotlib
 import numpy as np
 from matplotlib.colors import to_rgb
 from PIL import Image as Pixels
+from PIL import ImageDraw
 from scipy.ndimage import binary_erosion
 
 from essim.pictures import BLUE, GREEN, GREY, MARKS, ORANGE, RED, new_figure
@@ -17,18 +18,24 @@ from essim.pictures import BLUE, GREEN, GREY, MARKS, ORANGE, RED, new_figure
 STYLES = [{"color": c, "marker": m, "markevery": 5} for c, m in zip((ORANGE, GREEN, RED, BLUE), "s^Dv", strict=True)]
 ZOOM = 4  # pixels a voxel
 GAP = 2  # voxels between two panels
+LINE = 22  # pixels of a line of titles
 
 
-def strip(*panels):
-    """Panels of one height side by side, in their colours: the bytes of a PNG, for `follow`.
+def strip(*panels, titles=()):
+    """Panels of one height side by side, in their colours, titles above them: the bytes of a PNG, for `follow`.
 
     matplotlib takes a tenth of a second and more for the same: too slow behind a slider.
     """
     pictures = [_colours(panel) for panel in panels]
     gap = np.ones((len(pictures[0]), GAP * ZOOM, 3))
     joined = np.concatenate([part for picture in pictures for part in (picture, gap)][:-1], axis=1)
+    image = Pixels.new("RGB", (joined.shape[1], joined.shape[0] + (LINE if titles else 0)), "white")
+    image.paste(Pixels.fromarray((255 * joined).astype(np.uint8)), (0, image.height - len(joined)))
+    for i, (title, picture) in enumerate(zip(titles, pictures, strict=bool(titles))):
+        centre = (i + 0.5) * picture.shape[1] + i * GAP * ZOOM
+        ImageDraw.Draw(image).text((centre, LINE / 2), title, "black", anchor="mm", font_size=15)
     stream = BytesIO()
-    Pixels.fromarray((255 * joined).astype(np.uint8)).save(stream, "png", compress_level=1)
+    image.save(stream, "png", compress_level=1)
     return stream.getvalue()
 
 
