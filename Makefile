@@ -91,7 +91,8 @@ method: .venv/stamp ## Draw the picture at the top of the README anew, from a ru
 	@$(BIN)/python workflow/method.py results/reference/method
 
 lab: .venv/stamp ## Open JupyterLab on the notebooks
-	@$(BIN)/jupyter lab --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/notebooks
+	@$(BIN)/jupyter lab --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/notebooks \
+		$(if $(filter 0,$(shell id -u)),--allow-root)
 
 lint: .venv/stamp ## Check the code's style and that notebooks are stored without outputs
 	@$(BIN)/ruff check .

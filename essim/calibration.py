@@ -14,7 +14,7 @@ Beyond the paper: 07_calibrated_ensemble shows what else was tried, and how this
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -45,8 +45,8 @@ class Calibration:
 
     sigmas: tuple
     shape: tuple
-    mean: torch.Tensor
-    sd: torch.Tensor
+    mean: torch.Tensor = field(repr=False)
+    sd: torch.Tensor = field(repr=False)
     scans: int
 
     @cached_property

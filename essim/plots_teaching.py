@@ -71,12 +71,13 @@ def _colours(panel):
     return picture.transpose(1, 0, 2)[::-1]
 
 
-def curves(panels, *, level=None, **settings):
+def curves(panels, *, level=None, sharey=True, **settings):
     """Lines, one panel a title: {title: {label: (x, y, format, colour)}}, a label's format and colour as in matplotlib.
 
-    `level` is a horizontal line in every panel; `settings` are those of every axis (xlabel, yscale, ylim ...).
+    `level` is a horizontal line in every panel, `sharey` whether they have one vertical scale; `settings` are those of
+    every axis (xlabel, yscale, ylim ...).
     """
-    figure, axes = new_figure(1, len(panels), 2.7 * len(panels) + 1.6, 2.5, sharey=True)
+    figure, axes = new_figure(1, len(panels), 2.7 * len(panels) + 1.6, 2.5, sharey=sharey)
     labels = {}
     for axis, (title, lines) in zip(axes[0], panels.items(), strict=True):
         for label, (x, y, look, colour) in lines.items():
@@ -88,7 +89,8 @@ def curves(panels, *, level=None, **settings):
         axis.set(**settings)
         if "xticks" in settings:
             axis.set_xticks([], minor=True)
-        axis.label_outer()
+        if sharey:
+            axis.label_outer()
     figure.legend(labels.values(), labels, loc="outside right center")
     return figure
 

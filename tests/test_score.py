@@ -406,7 +406,7 @@ def case_truncated(words, folder):
     content = words["scan"].read_bytes()
     words["scan"] = folder / "half.nii.gz"
     words["scan"].write_bytes(content[: len(content) // 2])
-    return "the file is damaged"
+    return "to be converted first, or damaged"
 
 
 def case_series(words, folder):

@@ -24,6 +24,7 @@ from fragments import fragment  # noqa: E402
 from website import main  # noqa: E402
 
 LESSONS = sorted((ROOT / "notebooks/walkthrough").glob("*.ipynb"))
+LESSONS.sort(key=lambda path: path.stem != "the_method_in_ten_cells")  # the whole first, then its parts
 NAMES = ("chromium", "chromium-browser", "chromium-headless-shell", "google-chrome", "google-chrome-stable", "chrome")
 FRAMES = """<!DOCTYPE html><meta charset="utf-8"><body>{frames}<pre id="seen"></pre><script>
 onload = () => {{ document.getElementById("seen").textContent = JSON.stringify([...document.querySelectorAll("iframe")]

@@ -24,6 +24,7 @@ from report import figure, overview, read_study, run_of
 from essim.files import writing
 
 ROOT = Path(__file__).resolve().parents[1]
+OVERVIEW = "the_method_in_ten_cells"  # the whole method; opens the path
 PARTS = {"walkthrough": "Walkthrough", "study": "The study", "ablations": "Ablations", "results": "Results"}
 CLAIM = re.compile(r"\*\*What you will see[.:]\*\*\s+(.+?[.?!])(?=\s+[A-Z*]|\s*$)", re.DOTALL)  # its first sentence
 CARD = 520, 300  # pixels of a card's picture, at most
@@ -80,7 +81,8 @@ def website(profile, results, site):
 
 def executed(results, study):
     """(part, page's name, notebook) of every run in reading order; `study` is from `read_study`."""
-    for lesson in sorted((ROOT / "notebooks/walkthrough").glob("*.ipynb")):
+    lessons = (ROOT / "notebooks/walkthrough").glob("*.ipynb")
+    for lesson in sorted(lessons, key=lambda path: (path.stem != OVERVIEW, path.stem)):
         path = results / "notebooks/walkthrough" / lesson.name
         if not path.is_file():
             raise ValueError(f"{path}: no such file; `make site` runs it, where {path.stem}.ran beside it is deleted.")
