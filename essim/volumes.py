@@ -50,7 +50,7 @@ def read_nifti(path, *, finite=True):
     except Exception as error:  # whatever a damaged file makes the reader raise; some say it in several lines
         reason = " ".join(f"{type(error).__name__} {error}".split())
         raise ValueError(
-            f"{path}: cannot be read as NIfTI ({reason}); it is another kind of file, to be converted first, or damaged."
+            f"{path}: cannot be read as NIfTI ({reason}); it is damaged, or of another kind: convert it."
         ) from error
     if data.ndim != 3:
         raise ValueError(f"{path}: has {data.ndim} dimensions {list(data.shape)}, a scan must have 3; pick one volume.")

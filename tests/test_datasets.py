@@ -208,7 +208,7 @@ def test_a_truncated_lesion_mask(root):
     path = root / "Test/ms/seg/p_test_seg.nii.gz"
     save(path, np.random.default_rng(0).integers(0, 2, (20, 20, 20)).astype(np.uint8))
     path.write_bytes(path.read_bytes()[:-400])
-    with pytest.raises(ValueError, match="p_test_seg.nii.gz: cannot be read as NIfTI .* to be converted first, or damaged"):
+    with pytest.raises(ValueError, match="p_test_seg.nii.gz: cannot be read as NIfTI .* the file is damaged"):
         load_scans(root)
 
 

@@ -406,7 +406,7 @@ def case_truncated(words, folder):
     content = words["scan"].read_bytes()
     words["scan"] = folder / "half.nii.gz"
     words["scan"].write_bytes(content[: len(content) // 2])
-    return "to be converted first, or damaged"
+    return "it is damaged, or of another kind"
 
 
 def case_series(words, folder):
