@@ -9,8 +9,9 @@ import ipywidgets
 import matplotlib
 import numpy as np
 from matplotlib.colors import to_rgb
+from matplotlib.font_manager import findfont
 from PIL import Image as Pixels
-from PIL import ImageDraw
+from PIL import ImageDraw, ImageFont
 from scipy.ndimage import binary_erosion
 
 from essim.pictures import BLUE, GREEN, GREY, MARKS, ORANGE, RED, new_figure
@@ -19,6 +20,7 @@ STYLES = [{"color": c, "marker": m, "markevery": 5} for c, m in zip((ORANGE, GRE
 ZOOM = 4  # pixels a voxel
 GAP = 2  # voxels between two panels
 LINE = 22  # pixels of a line of titles
+FONT = ImageFont.truetype(findfont("DejaVu Sans"), 14)  # matplotlib brings it; it has Greek
 
 
 def strip(*panels, titles=()):
@@ -33,7 +35,7 @@ def strip(*panels, titles=()):
     image.paste(Pixels.fromarray((255 * joined).astype(np.uint8)), (0, image.height - len(joined)))
     for i, (title, picture) in enumerate(zip(titles, pictures, strict=bool(titles))):
         centre = (i + 0.5) * picture.shape[1] + i * GAP * ZOOM
-        ImageDraw.Draw(image).text((centre, LINE / 2), title, "black", anchor="mm", font_size=15)
+        ImageDraw.Draw(image).text((centre, LINE / 2), title, "black", FONT, "mm")
     stream = BytesIO()
     image.save(stream, "png", compress_level=1)
     return stream.getvalue()
