@@ -48,9 +48,14 @@ class Healthy:
     tails: np.ndarray
 
     def z(self, values, inside):
-        """The values [M, n] of the voxels inside a bool [H, W, D] in healthy standard deviations: float32 [M, n]."""
-        mean, sd = (grow(half, 2, inside.shape)[:, inside] for half in (self.mean, self.sd))
-        return ((values - mean) / sd).numpy()
+        """As `standardise`, by these."""
+        return standardise(values, inside, self.mean, self.sd)
+
+
+def standardise(values, inside, mean, sd):
+    """The values [M, n] of the voxels inside a bool [H, W, D], in standard deviations from the mean: float32 [M, n]."""
+    mean, sd = (grow(half, 2, inside.shape)[:, inside] for half in (mean, sd))
+    return ((values - mean) / sd).numpy()
 
 
 def parts(sigmas):
@@ -81,7 +86,7 @@ def look_at_healthy(folder, sigmas):
 
     scans = for_each(read, case_rows(folder, "val"), "healthy")
     total = sum(own for *_, own in scans)
-    left_out = [Healthy(*distribution(total - own), None, None, None).z(*scan) for *scan, own in scans]
+    left_out = [standardise(*scan, *distribution(total - own)) for *scan, own in scans]
     z, brain = np.concatenate(left_out, axis=1), total[0] > len(scans) / 2
     return Healthy(*distribution(total), brain, np.corrcoef(z), np.quantile(z, 1 - TAIL, axis=1).T)
 

@@ -46,7 +46,8 @@ def ensemble_map(
         sigmas: kernel sizes in voxels; a single one gives 1 - SSIM at that size with the paper's strategies.
         strategy: "adaptive" (the paper's weights), "mean" of the SSIM maps, or "min" (the least similar scale);
             "calibrated" (ours, not the paper's) measures the differences by what healthy brains show.
-        temperature: tau of the adaptive weights; towards 0 it becomes "min", towards infinity "mean".
+        temperature: tau of the adaptive weights (no other strategy has one); towards 0 it becomes "min", towards
+            infinity "mean".
         calibration: for "calibrated", an `essim.calibration.Calibration` of these sigmas, on the grid of x.
         mask: bool or 0/1, broadcastable to x; the map is 0 outside. The data range comes from the whole volume.
         data_range: as in `essim.ssim_maps`.
@@ -67,7 +68,7 @@ def ensemble_map(
     check_calibration(calibration, strategy, sigmas, x)
     dtype = x.dtype if x.is_floating_point() else torch.float32
     x, y = as_float(x), as_float(y)
-    kernel = pick_kernel(backend, x, y, temperature)
+    kernel = pick_kernel(backend, x, y, sigmas, temperature)
     if kernel and strategy == CALIBRATED:
         return kernel.calibrated_maps(x, y, mask=mask, data_range=data_range, calibration=calibration).to(dtype)
     if kernel:
@@ -107,7 +108,8 @@ def check_calibration(calibration, strategy, sigmas, x):
     if tuple(sigmas) != tuple(calibration.sigmas):
         raise ValueError(f"the calibration is for sigmas {list(calibration.sigmas)}, got {list(sigmas)}; pass its own.")
     if tuple(x.shape[2:]) != tuple(calibration.shape):
-        raise ValueError(f"the calibration is for volumes of {list(calibration.shape)}, x has {list(x.shape[2:])}.")
+        shape = list(calibration.shape)
+        raise ValueError(f"the calibration is for volumes of {shape}, x has {list(x.shape[2:])}; bring x to that grid.")
 
 
 @functools.cache
@@ -123,7 +125,7 @@ def load_kernel(name):
     return kernel
 
 
-def obstacle(name, x, y, temperature):
+def obstacle(name, x, y, sigmas, temperature):
     """Why the kernel `name` cannot do this, as the end of a sentence; "" if it can."""
     if x.device.type != name:
         return f"works on {name} tensors, x is on {x.device.type}"
@@ -133,22 +135,21 @@ def obstacle(name, x, y, temperature):
         return f"works in two or three dimensions, x has {x.ndim - 2}"
     if torch.is_grad_enabled() and (x.requires_grad or y.requires_grad):
         return "has no gradient"
-    lowest = load_kernel(name).LOWEST_TEMPERATURE
-    return f"needs a temperature of {lowest} or more, got {temperature}" if temperature < lowest else ""
+    return load_kernel(name).obstacle(sigmas, temperature)
 
 
-def pick_kernel(backend, x, y, temperature):
+def pick_kernel(backend, x, y, sigmas, temperature):
     """The kernel's module; None for the reference in torch."""
     if backend not in BACKENDS:
         raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}.")
     if backend in KERNELS:
-        if why := obstacle(backend, x, y, temperature):
+        if why := obstacle(backend, x, y, sigmas, temperature):
             raise ValueError(f"backend={backend!r} {why}; use backend='torch'.")
         return load_kernel(backend)
     device = x.device.type
     if backend == "torch" or device not in KERNELS or torch.float64 in (x.dtype, y.dtype):
         return None  # who brings float64 wants its precision
-    return None if obstacle(device, x, y, temperature) else load_kernel(device)
+    return None if obstacle(device, x, y, sigmas, temperature) else load_kernel(device)
 
 
 def l1_map(x, y, mask=None):

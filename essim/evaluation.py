@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
+from scipy import ndimage
 
 from essim.cases import case_rows, read_case
 from essim.detection import detect, lesions, operating_points, surface_distances
@@ -128,10 +129,12 @@ def decide(folder, scorer, thresholds):
     return pd.DataFrame([record for case in rows for record in case])
 
 
-def marked_shares(folder, scorer, thresholds):
+def marked_shares(folder, scorer, thresholds, margin=0):
     """How much of every scan of the test part lies above thresholds that promise a share; lesions are left out.
 
-    Args: thresholds: {method: {share: threshold}}, as from `essim.study.healthy_thresholds`.
+    Args:
+        thresholds: {method: {share: threshold}}, as from `essim.study.healthy_thresholds`.
+        margin: mm; what lies up to so far from a lesion is left out as well.
 
     Returns: a DataFrame, one row a scan, method and share, with the columns dataset, subject, site, sex, age, method,
         promised and marked (shares of the brain's voxels, after post-processing).
@@ -140,8 +143,11 @@ def marked_shares(folder, scorer, thresholds):
     def judge(row):
         case = read_case(folder, row)
         who = {name: row[name] for name in ("dataset", "subject", "site", "sex", "age")}
+        tissue = case.scored & ~case.seg
+        if case.seg.any():
+            tissue &= ndimage.distance_transform_edt(~case.seg, sampling=case.spacing) > margin
         for method, anomaly in clean_maps(case, scorer).items():
-            values = anomaly[case.scored & ~case.seg]
+            values = anomaly[tissue]
             for share, threshold in thresholds[method].items():
                 yield who | {"method": method, "promised": share, "marked": (values > threshold).mean()}
 

@@ -135,7 +135,7 @@ class Calibrated(AcrossSets):
     shares: Shares  # of healthy voxels that thresholds promise
     scan_counts: Annotated[list[Annotated[int, Field(ge=2)]], Field(min_length=1)]
     smoothings: Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=1)]
-    shifts: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+    shifts: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)]
 
 
 class Run(_Parameters):

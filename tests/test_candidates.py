@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 from helpers import slab, write_cases
+from scipy import ndimage
 from test_calibration import SIGMAS, healthy
 
 from essim import candidates, ensemble_map, ssim_maps
@@ -108,3 +109,16 @@ def test_marked_shares_by_hand(folders):
     found = marked_shares(scans, scorer, thresholds)
     assert list(found.subject.unique()) == ["h4"] and list(found.site) == ["a", "a"]
     assert found.marked.tolist() == pytest.approx(found.promised.tolist(), abs=0.02)
+
+
+def test_marked_far_from_lesions_by_hand(folders):
+    """A map that is high on the lesion and up to 3 mm around it marks that rim, and nothing further away."""
+
+    def scorer(case):
+        near = ndimage.binary_dilation(case.seg, np.ones((7, 7, 7)))
+        return {"near": torch.from_numpy(near)[None, None].float()}
+
+    patients, _ = folders
+    pd.read_csv(patients / "scans.csv").assign(site="a", sex="f", age=40).to_csv(patients / "scans.csv", index=False)
+    shares = [marked_shares(patients, scorer, {"near": {0.1: 0.5}}, margin).marked.item() for margin in (0, 2, 6)]
+    assert shares[0] > shares[1] > shares[2] == 0

@@ -1,5 +1,11 @@
 """The Triton kernel gives the reference's maps: on a GPU where there is one, else in Triton's interpreter."""
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -41,11 +47,29 @@ def test_much_closer_on_smooth_images():
     np.testing.assert_allclose(found.double().numpy(), reference(x, y).numpy(), atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("sigmas", [[0.1], [2.2], [4.0, 0.5], [5.0]])  # tiles of 16, 32 and 64
+@pytest.mark.parametrize("sigmas", [[0.1], [2.2], [4.0, 0.5], [4.7]])  # tiles of 16 and 32
 def test_any_list_of_sigmas(sigmas):
     length = int(3.5 * max(sigmas) + 0.5) + 3
     x, y, mask = pair((1, 1, length, length))
     assert_like_the_reference(x, y, sigmas=sigmas, mask=mask)
+
+
+def test_windows_that_do_not_fit():
+    assert not cuda.obstacle([0.3, 4.7], 1.0)
+    assert cuda.obstacle([5.0, 0.3], 1.0) == "takes sigmas below 4.7, got 5"
+
+
+@pytest.mark.skipif(DEVICE == "cuda", reason="the other tests run what is compiled here")
+def test_every_tile_compiles_for_an_h100(tmp_path):
+    """Without a GPU: into machine code, within the shared memory of a block and nearly without spilt registers."""
+    own = os.environ | {"TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, Path(__file__).with_name("compile_cuda.py")]
+    done = subprocess.run(command, env=own, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(row["strategy"], row["tile"]) for row in found] == [(0, 16), (0, 32), (3, 16), (3, 32)]
+    for row in found:
+        assert row["shared"] <= 227 * 1024 and row["registers"] >= 64 and row["stack"] < 1024, row
 
 
 @pytest.mark.parametrize("temperature", [0.001, 0.1, 30.0])

@@ -221,6 +221,12 @@ def announce_compilation():
         logging.getLogger("essim").warning("essim compiles its CPU kernel, once; this takes some seconds.")
 
 
+def obstacle(sigmas, temperature):
+    """Why this kernel cannot do it, as the end of a sentence; "" if it can."""
+    too_low = temperature < LOWEST_TEMPERATURE
+    return f"needs a temperature of {LOWEST_TEMPERATURE} or more, got {temperature}" if too_low else ""
+
+
 def anomaly_maps(x, y, *, mask, data_range, sigmas, strategy, temperature):
     """`essim.ensemble_map` of float tensors [N, C, *spatial] on the CPU, two or three spatial axes: float32 tensor."""
     squarings = max(0, int(np.ceil(np.log2(1 / temperature))))

@@ -19,7 +19,9 @@ import triton.language as tl
 
 from essim.ssim import K1, K2, extremes, half_windows
 
-LOWEST_TEMPERATURE = 0  # the softmax is kept relative to the largest d so far
+# {voxels that windows reach: (tile, warps)}. With fewer warps a tile's sums would not fit into their registers, a wider
+# one would not fit into shared memory: tests/test_kernels_cuda.py compiles each for an H100, and counts.
+TILES = {8: (16, 8), 16: (32, 16)}
 STRATEGIES = {"adaptive": 0, "mean": 1, "min": 2}
 CALIBRATED = 3
 
@@ -123,6 +125,12 @@ def tiles(
     tl.store(out + target, total, mask=inside)
 
 
+def obstacle(sigmas, temperature):
+    """Why this kernel cannot do it, as the end of a sentence; "" if it can."""
+    reach = half_windows(sigmas)[0].shape[1] - 1
+    return f"takes sigmas below 4.7, got {max(sigmas):g}" if reach > max(TILES) else ""
+
+
 def anomaly_maps(x, y, *, mask, data_range, sigmas, strategy, temperature):
     """`essim.ensemble_map` of float tensors [N, C, *spatial] on a GPU, two or three spatial axes: float32 tensor."""
     return launch(x, y, mask, data_range, sigmas, STRATEGIES[strategy], temperature, None)
@@ -146,12 +154,13 @@ def launch(x, y, mask, data_range, sigmas, strategy, temperature, healthy):
     middle_x, middle_y = (sum(extremes(volume.flatten(0, 1))) / 2 for volume in (x, y))
     centres = torch.stack([middle_x, middle_y, 1 / torch.where(constant, 1, data_range)], dim=1).contiguous()
     out = torch.empty_like(x)
-    size = 16 if windows.shape[1] <= 9 else 32 if windows.shape[1] <= 17 else 64
+    size, warps = next(tile for reach, tile in TILES.items() if windows.shape[1] <= reach + 1)
     grid = (triton.cdiv(shape[4], size), triton.cdiv(shape[3], size), shape[0] * shape[1] * shape[2])
     tiles[grid](
         x, y, x if mask is None else mask, out, windows, wide, centres, x if healthy is None else healthy,
         *shape[2:], len(sigmas), windows.shape[1], 1 / temperature, K1**2, K2**2,
         STRATEGY=strategy, MASKED=mask is not None, FLAT=flat, OUT=size, IN=2 * size,
+        num_warps=warps,
     )  # fmt: skip
     # Two constants: no structure, only their luminance differs; calibrated, it has no unit.
     p, q = middle_x + middle_y, middle_x - middle_y
