@@ -19,8 +19,8 @@ if not torch.cuda.is_available():
 
 def pytest_collection_modifyitems(items):
     """The longest files first, or the other worker would wait for them at the end."""
-    long = ("test_paper.py", "test_smoke.py", "test_workflow.py", "test_walkthrough.py", "test_score.py")
-    items.sort(key=lambda item: item.path.name not in long)
+    long = ("test_paper", "test_smoke", "test_workflow", "test_walkthrough", "test_score", "test_score_errors")
+    items.sort(key=lambda item: item.path.stem not in long)
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ BESIDE = ("config.json", "scoring.json", "calibration.safetensors", "log.csv")
 BESIDE += ("ae.json", "ae.csv", "vae.json", "vae.csv")
 TABLES = ("main", "regret", "ablation")
 # kept to be read, but not compared: tests, counts and fits, which a small change of the scores moves far
-READ = ("tests", "transfer", "healthy", "best_sigma_fit", "grid_*", "calibrated", "calibrated_*")
+READ = ("tests", "transfer", "healthy", "best_sigma_fit", "grid_*", "calibrated", "calibrated_*", "spread", "*_spread")
 ABLATIONS = ("ablations/tables/*", "ablations/figures/*.png")
 CARDS = ("site/images/card-walkthrough-*.png",)  # the README's pictures of the teaching path
 PLACE = ["table", "row", "column"]

@@ -1,0 +1,20 @@
+"""The command line of score on a head whose tilt is known, and what came out."""
+
+import nibabel as nib
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from essim import score
+
+THRESHOLD = 0.3
+TILT = nib.affines.from_matvec(Rotation.from_euler("xyz", [8, -6, 12], degrees=True).as_matrix(), [6, -9, 11])
+
+
+def run(scan, model, out, *options):
+    """The command line, on a folder of scan and mask; returns the exit code."""
+    words = [scan / "scan.nii.gz", "--mask", scan / "mask.nii.gz", "--model", model, "--out", out, *options]
+    return score.main([str(word) for word in words])
+
+
+def read(out, name):
+    return np.asarray(nib.load(out / f"{name}.nii.gz").dataobj)
