@@ -129,10 +129,11 @@ def score_scan(
         finding |= {"doubts": doubts(finding), "provenance": provenance(settings, inputs)}
         for name, array in zip(MAPS, (anomaly, segmentation, reconstruction), strict=True):
             save_like(folder / f"{name}.nii.gz", array, source)
-        pictures = {"threshold": threshold, "title": f"{scan.name}: {describe(finding)} Not for diagnosis."}
-        figure = viewer.overview(image, reconstruction, anomaly, segmentation, brain, affine, **pictures)
+        shown, warning = {"brain": brain, "affine": affine, "threshold": threshold}, "Not for diagnosis."
+        title = f"{scan.name}: {describe(finding)} {warning}"
+        figure = viewer.overview(image, reconstruction, anomaly, segmentation, title=title, **shown)
         figure.savefig(folder / "overview.png", dpi=160, metadata={"Software": None})
-        viewer.viewer(image, anomaly, brain, affine, **pictures).save_as_html(folder / "viewer.html")
+        viewer.viewer(image, anomaly, title=warning, **shown).save_as_html(folder / "viewer.html")
         write_json(folder / "finding.json", finding)
         bar.update()
     return finding

@@ -79,7 +79,8 @@ def viewer(image, anomaly, brain, affine, *, threshold, title=""):
     """The anomaly map, where it exceeds the threshold, over the scan: nilearn's `StatMapView`.
 
     `.save_as_html(path)` writes it as one file that loads nothing from a network; in a notebook it shows itself.
-    Arguments as for `overview`. Cut to the brain, in isotropic voxels of 1.5 mm or more along the scanner's axes.
+    Arguments as for `overview`, but there is room for a title of some twenty letters only.
+    Cut to the brain, in isotropic voxels of 1.5 mm or more along the scanner's axes.
     """
     from nilearn import plotting  # takes a second
     from nilearn.image import resample_img
