@@ -4,11 +4,13 @@ In: paths of a scan, of its brain mask, of its lesions. Out: SimpleITK images: t
 Paper: section 3 (data): skull-stripped, N4 bias-corrected.
 """
 
+import fcntl
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -113,12 +115,21 @@ def _strip(path, image):
         save_nifti(f"{folder}/scan.nii.gz", *from_sitk(finite(image)))
         options = ["-i", f"{folder}/scan.nii.gz", "-o", f"{folder}/brain.nii.gz", "-device", device]
         options += ["--disable_tta", "--save_bet_mask", "--no_bet_image"]
-        done = subprocess.run([command, *options], capture_output=True, text=True, check=False)
+        with _turn() if device == "cuda" else nullcontext():
+            done = subprocess.run([command, *options], capture_output=True, text=True, check=False)
         found = Path(folder) / "brain_bet.nii.gz"
         if done.returncode or not found.is_file():
             reason = " ".join((done.stderr.strip() or "it wrote no mask").splitlines()[-1].split())
             raise ValueError(f"{path}: HD-BET fails ({reason}); run `hd-bet` on it by hand, or give a mask.")
         return sample_label(read_mask(found), image, HERE)
+
+
+@contextmanager
+def _turn():
+    """Processes take turns: a GPU's memory holds one HD-BET."""
+    with open(Path(tempfile.gettempdir()) / f"essim-hd-bet-{os.getuid()}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # freed however the process ends
+        yield
 
 
 def correct(path, scan, brain):

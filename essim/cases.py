@@ -8,6 +8,8 @@ In: the scan table and a trained model. Out: a folder of reconstructions, or the
 Paper: section 3 (reconstruction).
 """
 
+import threading
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from essim.volumes import IGNORED, LESION, load_scan, read_nifti, save_nifti
 
 PARTS = ("image", "reconstruction", "mask", "seg")
 SLICES = 64  # slices that the network sees at once
+TURN = threading.Lock()
 
 
 @dataclass
@@ -47,14 +50,18 @@ class Case:
 
 
 def reconstruct_volume(diffusion, image, mask, *, t, draws, seed):
-    """A volume [H, W, D] in [0, 1] as if healthy: the same shape, 0 outside the mask, slice by slice."""
+    """A volume [H, W, D] in [0, 1] as if healthy: the same shape, 0 outside the mask, slice by slice.
+
+    Threads of one process may call it at once; on a GPU they take turns, for its memory holds one of them.
+    """
     device = diffusion.betas.device
     filled = np.flatnonzero(mask.any((0, 1)))
     slices = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)[filled]))[:, None]
-    parts = [
-        diffusion.reconstruct(part.to(device), t=t, draws=draws, seed=[*seed, i]).cpu()
-        for i, part in enumerate(slices.split(SLICES))
-    ]
+    with nullcontext() if device.type == "cpu" else TURN:
+        parts = [
+            diffusion.reconstruct(part.to(device), t=t, draws=draws, seed=[*seed, i]).cpu()
+            for i, part in enumerate(slices.split(SLICES))
+        ]
     result = np.zeros_like(image)
     result[:, :, filled] = torch.cat(parts)[:, 0].numpy().transpose(1, 2, 0)
     return result * mask

@@ -210,9 +210,17 @@ def read_own(path):
     if "split" in table and (table["split"] == "").any() != (table["split"] == "").all():
         raise ValueError(f"{path}: the column `split` has gaps; fill it (train, val, test) or leave it out.")
     table = table.reindex(columns=COLUMNS, fill_value="")
+    for column, form, text in (
+        ("split", "(train|val|test)?", "is none of train, val, test"),
+        ("ignore", r"(\d+(\.0*)?)?", "is no label, a whole number"),
+    ):
+        odd = table[~table[column].str.fullmatch(form)]
+        if len(odd):
+            row = odd.iloc[0]
+            raise ValueError(f"{path}: {column} `{row[column]}` of {row.subject} {text}; correct the table.")
     for column in ("image", "mask", "seg"):
         table[column] = [p if p in ("", NONZERO) else str(path.parent / p) for p in table[column]]
-    table["ignore"] = [int(label) if label.isdigit() else "" for label in table["ignore"]]
+    table["ignore"] = [int(label.split(".")[0]) if label else "" for label in table["ignore"]]  # also 2.0
     table["sex"] = table["sex"].map(sex)
     return table.assign(fold=""), dict.fromkeys(table.dataset)
 

@@ -31,7 +31,7 @@ def make_betas(schedule, timesteps):
         f = torch.cos((steps + 0.008) / 1.008 * math.pi / 2) ** 2  # abar_t = f(t) / f(0)
         return (1 - f[1:] / f[:-1]).clamp(max=0.999)
     if schedule == "linear":
-        return torch.linspace(1e-4, 0.02, timesteps, dtype=torch.float64) * (1000 / timesteps)
+        return (torch.linspace(1e-4, 0.02, timesteps, dtype=torch.float64) * (1000 / timesteps)).clamp(max=0.999)
     raise ValueError(f"schedule must be 'cosine' or 'linear', got {schedule!r}.")
 
 

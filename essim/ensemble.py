@@ -154,7 +154,7 @@ def pick_kernel(backend, x, y, sigmas, temperature):
 
 def l1_map(x, y, mask=None):
     """|x - y|, the score that most work uses: [N, C, *spatial], 0 outside `mask`."""
-    return _inside((x - y).abs(), mask)
+    return _inside((as_float(x) - as_float(y)).abs(), mask)
 
 
 def _inside(anomaly, mask):

@@ -1,8 +1,9 @@
 """One set of patients under every score and every threshold: the tables that 06_evaluate reads aloud.
 
 In: folders of reconstructions (patients, and healthy scans of the same contrast) and a scorer (essim.study). Out: tidy
-tables of the test part: one row a volume, a decision (a volume cut at a threshold) or a lesion. Maps are made when they
-are needed and never kept, so that hundreds of volumes take no more memory than a few.
+tables of the test part: one row a volume, a decision (a volume cut at a threshold) or a lesion. Its maps are made when
+they are needed and never kept, so that hundreds of test volumes take no more memory than a few; those of a validation
+part, on which thresholds are fitted, are kept.
 
 A threshold is always called by its source:
     healthy 1%   above it lie 1 % of the brain voxels of healthy validation scans; needs no lesion
@@ -21,7 +22,14 @@ from essim.cases import case_rows, read_case
 from essim.detection import detect, lesions, operating_points, surface_distances
 from essim.metrics import Pooled, average_precision, best_dice, dice, precision_at
 from essim.postprocess import remove_small
-from essim.study import clean_maps, fitted_thresholds, for_each, healthy_thresholds, labelled_validation
+from essim.study import (
+    clean_maps,
+    fitted_thresholds,
+    for_each,
+    healthy_thresholds,
+    labelled_validation,
+    validation_rows,
+)
 
 VALIDATION, ORACLE = "validation", "oracle"
 RECALLS = np.linspace(0.02, 1, 50)
@@ -190,12 +198,13 @@ def _judge(case, maps, thresholds, cuts):
 
 def validation_auprc(folder, scorer):
     """Each method's mean AUPRC on the labelled validation part, a Series: where a choice may be made."""
-    rows = [
-        {"method": method, "auprc": average_precision(anomaly, case.seg, case.scored)}
-        for case, maps in labelled_validation(folder, scorer)
-        for method, anomaly in maps.items()
-    ]
-    return pd.DataFrame(rows).groupby("method", sort=False).auprc.mean()
+
+    def judge(row):
+        case = read_case(folder, row)
+        maps = clean_maps(case, scorer)
+        return {method: average_precision(anomaly, case.seg, case.scored) for method, anomaly in maps.items()}
+
+    return pd.DataFrame(for_each(judge, validation_rows(folder), "score val")).mean()
 
 
 def grid(folder, remakes, scorer, single, sigmas):

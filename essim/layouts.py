@@ -171,7 +171,17 @@ def _take(found, ranks, role, rank, path):
     if role not in found.files or rank < ranks[role]:
         found.files[role], ranks[role] = path, rank
     elif rank == ranks[role]:
+        if not found.layout.dataset and _root(path) != _root(found.files[role]):
+            text = f"{found.files[role]} and {path}: two data sets have a {found.subject}"
+            raise ValueError(f"{text}; give their subjects names of their own, or list the scans in a CSV.")
         found.spare.append(path)
+
+
+def _root(path):
+    """The folder of a BIDS data set that a file belongs to."""
+    parts = path.parts[:-1]
+    root = parts[: next((i for i, part in enumerate(parts) if re.match("sub-|derivatives$", part)), None)]
+    return root[:-1] if root[-1:] in (("rawdata",), ("sourcedata",)) else root
 
 
 def _add_people(every, path):

@@ -113,7 +113,7 @@ def spread(table, datasets):
 
 
 def residual(table):
-    """Mean |x - y| inside against outside the lesions, one line a patient; `table` as from `essim.study.residuals`."""
+    """Mean |x - y| inside against outside the lesions, one line a patient; `table` as from `essim.cases.residuals`."""
     figure, axes = new_figure(1, 1, 2.8, 2.6)
     for row in table.itertuples():
         axes[0, 0].plot([0, 1], [row.outside, row.inside], "o-", color=BLUE, linewidth=0.7, alpha=0.7)
@@ -234,12 +234,12 @@ def speed(table):
     """Milliseconds over volume size, a line a contender, both axes logarithmic; see benchmarks/ssim.py."""
     figure, axes = new_figure(1, 1, 5.5, 3.6)
     voxels = table["size"].map(lambda size: np.prod([int(side) for side in size.split("x")]))
-    looks = zip((GREEN, BLUE, PURPLE, ORANGE, BROWN, RED), "DosvX^", strict=True)
+    looks = itertools.cycle(zip((GREEN, BLUE, SKY, ORANGE, PURPLE, BROWN, RED), "DoPvsX^", strict=True))
     for name, line in table.assign(voxels=voxels).groupby("contender", sort=False):
         colour, marker = ("black", "") if name == "floor" else next(looks)
         style = ":" if name == "floor" else "-" if name.startswith("essim") else "--"
         axes[0, 0].plot(line.voxels, line.milliseconds, color=colour, marker=marker, linestyle=style, label=name)
-    axes[0, 0].set(xscale="log", yscale="log", xlabel="voxels", ylabel="milliseconds for one anomaly map, one thread")
+    axes[0, 0].set(xscale="log", yscale="log", xlabel="voxels", ylabel="milliseconds for one anomaly map")
     figure.legend(loc="outside right center")
     return figure
 

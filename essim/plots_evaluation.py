@@ -10,7 +10,7 @@ import pandas as pd
 
 from essim.detection import froc, size_of
 from essim.pictures import BLUE, BROWN, GREEN, GREY, NAMES, ORANGE, RED, SKY, new_figure
-from essim.stats import interval, mean_with_interval
+from essim.stats import age_group, interval, mean_with_interval
 
 # method: its label, colour, line and marker
 LOOKS = {
@@ -60,11 +60,13 @@ def detection_curves(precision, operating, lesions, prevalence):
 
 
 def size_table(lesions):
-    """The share of lesions found by size: a DataFrame size, lesions, sensitivity, low, high (over patients)."""
+    """The share of a patient's lesions that is found, by their size: a DataFrame size, lesions, sensitivity (the mean
+    over the patients who have such lesions), low, high."""
     rows = []
     for size, part in lesions.groupby(size_of(lesions.volume_ml), observed=True):
-        low, high = interval(part.groupby("subject").found.mean())
-        rows.append({"size": size, "lesions": len(part), "sensitivity": part.found.mean(), "low": low, "high": high})
+        shares = part.groupby("subject").found.mean()
+        low, high = interval(shares)
+        rows.append({"size": size, "lesions": len(part), "sensitivity": shares.mean(), "low": low, "high": high})
     return pd.DataFrame(rows)
 
 
@@ -172,8 +174,7 @@ def false_alarms(table, methods=("l1", "adaptive", "calibrated")):
 
     `table`: subject, contrast, site, sex, age, method, false_ml; one row a scan and method.
     """
-    ages = pd.cut(table.age, [0, 40, 60, np.inf], labels=["< 40", "40 to 60", "> 60"], right=False)
-    groups = {"site": table.site, "sex": table.sex, "age (years)": ages}
+    groups = {"site": table.site, "sex": table.sex, "age (years)": age_group(table.age)}
     figure, axes = new_figure(1, 3, 9, 2.8, sharey=True)
     rng = np.random.default_rng(0)
     for axis, (title, values) in zip(axes[0], groups.items(), strict=True):

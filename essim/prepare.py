@@ -149,9 +149,10 @@ def _jobs(scans, template, voxel_mm):
     jobs = {}
     for key, rows in scans.groupby(["dataset", "subject"], sort=False):
         rows = rows.sort_values("contrast")
-        first, images = rows.iloc[0], dict(zip(rows.contrast, rows.image, strict=True))
-        ignore = first.ignore if first.ignore == "" else int(first.ignore)
-        jobs[key] = Job(*key, images=images, mask=first["mask"], seg=first["seg"], ignore=ignore, **settings)
+        images = dict(zip(rows.contrast, rows.image, strict=True))
+        given = {role: next((v for v in rows[role] if v != ""), "") for role in ("mask", "seg", "ignore")}
+        given["ignore"] = given["ignore"] if given["ignore"] == "" else int(given["ignore"])
+        jobs[key] = Job(*key, images=images, **given, **settings)
     return jobs
 
 

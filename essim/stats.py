@@ -1,7 +1,7 @@
 """How sure a mean over subjects is: bootstrap intervals, paired tests, corrected for how many were made.
 
-In: scores, one a subject. Out: intervals, or a table of comparisons. What another training would change is not in
-them: essim.study.spread. Not in the paper.
+In: scores, one a subject. Out: intervals, or a table of comparisons; and groups by age. What another training would
+change is not in them: essim.study.spread. Not in the paper.
 """
 
 import numpy as np
@@ -98,7 +98,7 @@ def _compare(gains):
     ranks = stats.rankdata(np.abs(gains)) * np.sign(gains)
     row["rank_biserial"] = ranks.sum() / np.abs(ranks).sum() if ranks.any() else 0.0
     # of few subjects, all signs of the ranks, ties or not: scipy's own way takes a second
-    few = 2**count <= PERMUTATIONS
+    few = 2**count <= PERMUTATIONS or not gains.any()
     wilcoxon = _signs(ranks) if few else float(stats.wilcoxon(gains, zero_method="pratt").pvalue)
     return row | {"p_wilcoxon": wilcoxon, "p_permutation": _signs(gains)}
 
@@ -109,3 +109,9 @@ def _signs(values):
         return 1.0
     options = {"permutation_type": "samples", "n_resamples": PERMUTATIONS, "vectorized": True}
     return float(stats.permutation_test((values,), np.mean, rng=np.random.default_rng(0), **options).pvalue)
+
+
+def age_group(ages):
+    """The bin of each age in years, a number or text: an ordered categorical Series; NaN where it isn't known."""
+    years = pd.to_numeric(ages, errors="coerce")
+    return pd.cut(years, [0, 40, 60, np.inf], labels=["< 40", "40 to 59", "60 +"], right=False)

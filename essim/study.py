@@ -49,20 +49,22 @@ def score_set(folder, scorer):
     return pd.DataFrame([row for case in rows for row in case])
 
 
-def labelled_validation(folder, scorer):
-    """The few cases that thresholds are fitted on, with their cleaned maps: a list of (case, {method: map}).
-
-    Raises ValueError where there are none.
-    """
+def validation_rows(folder):
+    """The `case_rows` on which choices are made; ValueError where there are none."""
     rows = case_rows(folder, "val")
     if not rows:
         raise ValueError(f"{folder}: has no validation cases; thresholds need a labelled validation part.")
+    return rows
+
+
+def labelled_validation(folder, scorer):
+    """The few cases that thresholds are fitted on, with their cleaned maps: a list of (case, {method: map})."""
 
     def clean(row):
         case = read_case(folder, row)
         return case, clean_maps(case, scorer)
 
-    return for_each(clean, rows, "score val")
+    return for_each(clean, validation_rows(folder), "score val")
 
 
 def fitted_thresholds(validation):
@@ -174,8 +176,9 @@ def summarise(scores, split="test"):
 
 
 def typical(scores, method):
-    """The row of the test patient in the middle: of median AUPRC by one method."""
-    part = scores[(scores.split == "test") & (scores.method == method)].sort_values(["auprc", "subject"])
+    """The row of the test patient in the middle: of median AUPRC by one method, among those who have one."""
+    part = scores[(scores.split == "test") & (scores.method == method)].dropna(subset="auprc")
+    part = part.sort_values(["auprc", "subject"])
     return part.iloc[len(part) // 2]
 
 

@@ -31,20 +31,25 @@ def work_off(function, jobs, workers, *, died):
 
 def _until_one_dies(function, waiting, workers):
     """Work off `waiting`; when a process dies, return the jobs that were in work."""
-    suspects, running = [], {}
+    suspects, running, broken = [], {}, False
     # Spawn: forking a process with threads hangs now and then, and macOS spawns anyway.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context, initializer=_start) as pool:
-        while running or (waiting and not suspects):
-            while waiting and not suspects and len(running) < workers:
-                job = waiting.popleft()
-                running[pool.submit(function, job)] = job
+        while running or (waiting and not broken):
+            while waiting and not broken and len(running) < workers:
+                try:
+                    future = pool.submit(function, waiting[0])
+                except BrokenProcessPool:  # an idle process died: this job was never in work
+                    broken = True
+                else:
+                    running[future] = waiting.popleft()
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 job = running.pop(future)
                 try:
                     result = future.result()
                 except BrokenProcessPool:
                     suspects.append(job)
+                    broken = True
                     continue
                 yield job, result
     return suspects

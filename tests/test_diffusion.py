@@ -53,6 +53,12 @@ def test_cosine_schedule_is_the_closed_form(timesteps):
     assert make_betas("cosine", timesteps)[-2] < 0.999
 
 
+@pytest.mark.parametrize("schedule", ["cosine", "linear"])
+def test_few_steps_leave_something_of_the_image(schedule):
+    betas = make_betas(schedule, 10)
+    assert ((betas > 0) & (betas < 1)).all()
+
+
 def test_linear_schedule_is_the_closed_form():
     diffusion = GaussianDiffusion(None, schedule="linear")
     betas = 1e-4 + (0.02 - 1e-4) * np.arange(1000) / 999

@@ -91,6 +91,11 @@ def test_same_volume_gives_zero_for_every_strategy(volumes):
         assert ensemble_map(x, x, strategy=strategy).abs().max() < 1e-12
 
 
+def test_l1_map_of_unsigned_integers_does_not_wrap():
+    x, y = (torch.full((1, 1, 2, 2), value, dtype=torch.uint8) for value in (5, 10))
+    assert l1_map(x, y).unique().tolist() == [5]
+
+
 def test_l1_map(volumes):
     x, y = volumes
     mask = x > 0.5

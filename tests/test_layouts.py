@@ -220,6 +220,18 @@ def test_bids_derivatives_with_masks_and_sessions(tmp_path):
     assert (found.seg[found.dataset == "patients"] != "").all()
 
 
+def test_bids_data_sets_with_subjects_of_one_name_are_refused(tmp_path):
+    """One would have the scan, the other the lesion."""
+    bids(tmp_path / "controls/rawdata", "sub-01", "T1w")
+    bids(tmp_path / "controls/derivatives/lesions", "sub-01", "label-lesion_mask")
+    bids(tmp_path / "patients", "sub-02", "T1w", "label-lesion_mask")
+    assert load_scans(tmp_path).subject.tolist() == ["sub-01", "sub-02"]
+    bids(tmp_path / "patients", "sub-01", "T1w", "label-lesion_mask")
+    with pytest.raises(ValueError, match=r"controls/.* and .*patients/.*: two data sets have a sub-01; give") as caught:
+        load_scans(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
 def test_a_mask_that_fits_none_of_the_images(tmp_path):
     bids(tmp_path, "sub-01", "T1w", "T2w")
     scan(tmp_path / "sub-01/anat/sub-01_T2w.nii.gz", (9, 9, 4))

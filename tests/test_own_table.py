@@ -28,6 +28,17 @@ def test_a_table_of_ones_own(tmp_path, name, comma):
     assert sorted(found.split) == ["test", "test", "val"]
 
 
+def test_labels_as_pandas_writes_them_beside_gaps(tmp_path):
+    own_table(tmp_path, ignore=[None, 2.0, 0]).to_csv(tmp_path / "scans.csv", index=False)
+    assert ",2.0\n" in (tmp_path / "scans.csv").read_text()
+    assert load_scans(tmp_path / "scans.csv").ignore.tolist() == ["", 2, 0]
+
+
+def test_a_table_without_lines(tmp_path):
+    own_table(tmp_path)[:0].to_csv(tmp_path / "scans.csv", index=False)
+    assert load_scans(tmp_path / "scans.csv").empty
+
+
 def test_its_own_splits_stay(tmp_path):
     own_table(tmp_path, split=["test", "val", "test"]).to_csv(tmp_path / "scans.csv", index=False)
     assert load_scans(tmp_path / "scans.csv").split.tolist() == ["test", "val", "test"]
@@ -39,6 +50,11 @@ def test_its_own_splits_stay(tmp_path):
         ({"contrast": "t1w"}, "contrast `t1w` is neither t1 nor t2"),
         ({"subject": ["a", "", "c"]}, "`subject` is missing or has gaps"),
         ({"split": ["test", "", "val"]}, "`split` has gaps"),
+        ({"split": ["test", "val", "Test"]}, r"scans.csv: split `Test` of c is none of train, val, test; correct"),
+        ({"split": "training"}, "split `training` of a is none"),
+        ({"ignore": ["", "2.5", ""]}, r"scans.csv: ignore `2.5` of b is no label, a whole number; correct the table"),
+        ({"ignore": ["", "", "nan"]}, "ignore `nan` of c is no label"),
+        ({"ignore": "-1"}, "ignore `-1` of a is no label"),
         ({"image": "nowhere.nii.gz"}, "nowhere.nii.gz: is missing"),
         ({"subject": "a"}, "a: comes twice in epilepsy"),
         ({"seg": ["seg0.nii.gz", "", "seg2.nii.gz"]}, "1.nii.gz: is a patient's scan without a lesion mask"),

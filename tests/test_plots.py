@@ -192,10 +192,10 @@ def test_the_spread_tells_seeds_and_folds_apart():
 
 
 def test_speed_has_a_line_for_every_contender():
-    rows = [(size, name, 10.0 * i) for size in ("8x8x8", "16x16x16") for i, name in enumerate("abcdef", 1)]
+    rows = [(size, name, 10.0 * i) for size in ("8x8x8", "16x16x16") for i, name in enumerate("abcdefgh", 1)]
     table = pd.DataFrame([*rows, ("8x8x8", "floor", 1.0)], columns=["size", "contender", "milliseconds"])
     (axis,) = drawn(plots.speed(table)).axes
-    assert [line.get_label() for line in axis.lines] == [*"abcdef", "floor"]
+    assert [line.get_label() for line in axis.lines] == [*"abcdefgh", "floor"]
     assert axis.lines[0].get_xdata().tolist() == [512, 4096]
 
 

@@ -55,7 +55,15 @@ def test_the_interval_by_size_is_over_patients():
     lesions["subject"] += lesions.dataset
     (row,) = plots_evaluation.size_table(lesions).to_dict("records")
     assert (row["size"], row["lesions"]) == ("1 to 10 ml", len(lesions))
-    assert (row["low"], row["high"]) == interval(lesions.groupby("subject").found.mean())
+    shares = lesions.groupby("subject").found.mean()
+    assert (row["sensitivity"], (row["low"], row["high"])) == (shares.mean(), interval(shares))
+
+
+def test_one_patient_of_many_lesions_counts_as_one():
+    few = [{"subject": f"p{i}", "volume_ml": 0.5, "found": True} for i in range(9)]
+    many = [{"subject": "q", "volume_ml": 0.5, "found": i < 5} for i in range(50)]
+    (row,) = plots_evaluation.size_table(pd.DataFrame(few + many)).to_dict("records")
+    assert row["sensitivity"] == pytest.approx((9 + 0.1) / 10) and row["low"] <= row["sensitivity"] <= row["high"]
 
 
 def test_the_oracle_is_hollow():
@@ -91,13 +99,13 @@ def test_the_grid_frames_the_best_cell_of_every_set():
 
 def test_false_alarms_stand_by_site_sex_and_age():
     rows = [
-        {"site": "ab"[i % 2], "sex": "fm"[i // 2 % 2], "age": 25 + 10 * i, "method": m, "false_ml": i}
+        {"site": "ab"[i % 2], "sex": "fm"[i // 2 % 2], "age": str(25 + 10 * i), "method": m, "false_ml": i}
         for i in range(6)
         for m in METHODS
     ]
     figure = drawn(plots_evaluation.false_alarms(pd.DataFrame(rows)))
     ticks = [[text.get_text() for text in axis.get_xticklabels()] for axis in figure.axes]
-    assert ticks == [["a", "b"], ["f", "m"], ["< 40", "40 to 60", "> 60"]]
+    assert ticks == [["a", "b"], ["f", "m"], ["< 40", "40 to 59", "60 +"]]
     points = [y for line in figure.axes[0].lines if line.get_color() == pictures.RED for y in line.get_ydata()]
     assert sorted(points) == [0, 1, 2, 3, 4, 5]
 

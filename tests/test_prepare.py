@@ -3,9 +3,11 @@
 import csv
 import hashlib
 import json
+import multiprocessing
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import nibabel as nib
@@ -17,7 +19,7 @@ from essim import prepare as module
 from essim import qc, registration
 from essim.brain import read_image
 from essim.cohort import CohortConfig, subject
-from essim.datasets import load_scans
+from essim.datasets import list_scans, load_scans
 from essim.prepare import prepare
 from essim.workers import work_off
 
@@ -208,6 +210,15 @@ def test_two_sessions_of_a_person_are_two_scans(tmp_path, placed):
     assert sorted(load_scans(tmp_path / "out").subject) == ["sub-x_ses-1", "sub-x_ses-2"]
 
 
+def test_a_brain_mask_in_one_line_of_a_subject(tmp_path):
+    folder = tmp_path / "in"
+    first, second = person(folder, "a")
+    without = (*first[:5], "", *first[6:])
+    scans, _ = list_scans(table(folder, [without, (*second[:7], "2")]))
+    (job,) = module._jobs(scans, None, 1).values()
+    assert job.mask == str(folder / "a_mask.nii.gz") and job.ignore == 2
+
+
 def test_names_that_are_no_file_names(tmp_path, source, placed):
     text = source.read_text().replace("tumour,a,", "tumour,../a,")
     source.write_text(text)
@@ -273,6 +284,18 @@ def test_a_process_that_dies_costs_its_own_job_only():
     jobs = ["1 + 1", "__import__('os')._exit(3)", "2 + 2", "3 + 3"]
     found = dict(work_off(eval, jobs, 2, died="died"))
     assert found == {"1 + 1": 2, jobs[1]: "died", "2 + 2": 4, "3 + 3": 6}
+
+
+def test_processes_that_die_between_two_jobs():
+    """While the caller has the first result; nothing else was in work, so nothing is lost or blamed."""
+    jobs, others, found = ["1 + 1", "2 + 2", "3 + 3"], multiprocessing.active_children(), []
+    for job, result in work_off(eval, jobs, 1, died="died"):
+        for process in set(multiprocessing.active_children()) - set(others) if not found else ():
+            process.kill()
+            process.join()
+            time.sleep(1)  # until the pool knows
+        found.append((job, result))
+    assert found == [("1 + 1", 2), ("2 + 2", 4), ("3 + 3", 6)]
 
 
 def test_a_parent_that_is_killed_takes_its_workers():

@@ -284,8 +284,10 @@ def test_scans_that_are_nowhere_near_each_other(tmp_path, quick, monkeypatch):
     assert path in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_hd_bet_is_asked_where_there_is_no_mask(tmp_path, monkeypatch):
-    """A stand-in on the PATH that finds all that is above 100, and one that fails."""
+@pytest.mark.parametrize("gpu", [False, True])
+def test_hd_bet_is_asked_where_there_is_no_mask(tmp_path, monkeypatch, gpu):
+    """A stand-in on the PATH that finds all that is above 100, and one that fails; on a GPU nobody else may start."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: gpu)
     image = np.zeros((16, 16, 16), np.float32)
     image[2:14, 2:14, 2:14], image[5:11, 5:11, 5:11] = 50, 200
     paths = {"t1": save(tmp_path / "head.nii.gz", image)}
@@ -300,6 +302,14 @@ def test_hd_bet_is_asked_where_there_is_no_mask(tmp_path, monkeypatch):
 
     become(
         "given = dict(zip(sys.argv[1::2], sys.argv[2::2]))\n"
+        "import fcntl, os, tempfile\n"
+        "lock = open(f'{tempfile.gettempdir()}/essim-hd-bet-{os.getuid()}.lock', 'a')\n"
+        "try:\n"
+        "    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)\n"
+        "except BlockingIOError:\n"
+        "    assert given['-device'] == 'cuda'\n"
+        "else:\n"
+        "    assert given['-device'] == 'cpu'\n"
         "scan = nib.load(given['-i'])\n"
         "mask = nib.Nifti1Image((scan.get_fdata() > 100).astype('uint8'), scan.affine)\n"
         "nib.save(mask, given['-o'].replace('.nii.gz', '_bet.nii.gz'))\n"

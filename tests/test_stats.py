@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from essim.stats import interval, mean_with_interval, paired_tests
+from essim.stats import age_group, interval, mean_with_interval, paired_tests
 
 # Intervals
 
@@ -166,8 +166,10 @@ def test_the_verdict():
     assert table.effect[:2].isna().all(), "equal differences have no spread to measure by"
 
 
-def test_no_difference_at_all():
-    row = paired_tests(long(a=[0.3, 0.2, 0.1], b=[0.3, 0.2, 0.1]), "a", ["b"]).iloc[0]
+@pytest.mark.parametrize("count", [3, 16])  # all signs are tried, or some
+def test_no_difference_at_all(count):
+    same = np.linspace(0.3, 0.1, count)
+    row = paired_tests(long(a=same, b=same), "a", ["b"]).iloc[0]
     assert (row.gain, row.p_wilcoxon, row.p_permutation, row.rank_biserial, row.better) == (0, 1, 1, 0, 0)
     assert (row.gain_low, row.gain_high, row.verdict) == (0, 0, "no clear difference") and np.isnan(row.effect)
 
@@ -186,3 +188,10 @@ def test_only_test_patients_with_both_scores_count():
     assert row.subjects == 2 and row.gain == pytest.approx((0.4 + 0.3) / 2)
     with pytest.raises(ValueError, match="no test patient has both 'a' and 'c'"):
         paired_tests(scores, "a", ["b", "c"])
+
+
+@pytest.mark.parametrize("ages", [[39.9, 40, 59.9, 60, np.nan], ["39.9", "40", "59.9", "60", ""]])
+def test_ages_are_known_or_not(ages):
+    groups = age_group(pd.Series([*ages, "90+"]))
+    assert groups[:4].tolist() == ["< 40", "40 to 59", "40 to 59", "60 +"] and groups[4:].isna().all()
+    assert list(groups.cat.categories) == ["< 40", "40 to 59", "60 +"]

@@ -206,6 +206,8 @@ def test_typical_is_the_median_patient():
     )
     assert typical(table, "l1").subject == "ms2"
     assert typical(table, "ssim").subject == "ms1"
+    lost = scores({"ms": {"l1": [0.9, np.nan, 0.5, np.nan, 0.7]}})
+    assert typical(lost, "l1").subject == "ms4", "whose lesion is too small for the grid has no score"
 
 
 RUNS = {(0, 0): 0.1, (0, 1): 0.3, (1, 0): 0.5, (1, 1): 0.9}  # (seed, fold): the score

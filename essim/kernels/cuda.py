@@ -39,17 +39,17 @@ def tiles(
     x, y, mask, out, windows, wide, centres, healthy, size_a, size_b, size_c, sigmas, span, inverse_tau, C1, C2,
     STRATEGY: tl.constexpr, MASKED: tl.constexpr, FLAT: tl.constexpr, OUT: tl.constexpr, IN: tl.constexpr,
 ):  # fmt: skip
-    """One tile [OUT, OUT] of plane program_id(2), which counts planes of all volumes.
+    """One tile [OUT, OUT] of plane program_id(0), which counts planes of all volumes.
 
     centres: [M, 3], the middles of x and of y, 1 / data range. windows: [sigmas, span]; wide: their lengths, at most
     (IN - OUT) / 2 + 1. healthy, if STRATEGY is 3: a calibration's gains and what it expects, [1 + sigmas + 1, a / 2,
     b / 2, c / 2], rounded up. FLAT: images, nothing to add up along a.
     """
-    plane = tl.program_id(2)
+    plane = tl.program_id(0)
     item, a = plane // size_a, plane % size_a
     halo = (IN - OUT) // 2
     row_out = tl.program_id(1) * OUT + tl.arange(0, OUT)
-    column_out = tl.program_id(0) * OUT + tl.arange(0, OUT)
+    column_out = tl.program_id(2) * OUT + tl.arange(0, OUT)
     volume = item.to(tl.int64) * size_a * size_b * size_c
     target = volume + (a * size_b + row_out[:, None]) * size_c + column_out[None, :]
     inside = (row_out[:, None] < size_b) & (column_out[None, :] < size_c)
@@ -65,7 +65,7 @@ def tiles(
         scale = tl.load(centres + 3 * item + 2)
         centre_p, centre_q = (centre_x + centre_y) * scale, (centre_x - centre_y) * scale
         rows = reflect(tl.program_id(1) * OUT - halo + tl.arange(0, IN), size_b)
-        columns = reflect(tl.program_id(0) * OUT - halo + tl.arange(0, IN), size_c)
+        columns = reflect(tl.program_id(2) * OUT - halo + tl.arange(0, IN), size_c)
         place = volume + rows[:, None] * size_c + columns[None, :]
         half_b, half_c = (size_b + 1) // 2, (size_c + 1) // 2
         half = half_b * half_c * ((size_a + 1) // 2)
@@ -155,13 +155,15 @@ def launch(x, y, mask, data_range, sigmas, strategy, temperature, healthy):
     centres = torch.stack([middle_x, middle_y, 1 / torch.where(constant, 1, data_range)], dim=1).contiguous()
     out = torch.empty_like(x)
     size, warps = next(tile for reach, tile in TILES.items() if windows.shape[1] <= reach + 1)
-    grid = (triton.cdiv(shape[4], size), triton.cdiv(shape[3], size), shape[0] * shape[1] * shape[2])
-    tiles[grid](
-        x, y, x if mask is None else mask, out, windows, wide, centres, x if healthy is None else healthy,
-        *shape[2:], len(sigmas), windows.shape[1], 1 / temperature, K1**2, K2**2,
-        STRATEGY=strategy, MASKED=mask is not None, FLAT=flat, OUT=size, IN=2 * size,
-        num_warps=warps,
-    )  # fmt: skip
+    # the first side of a grid may be 2^31 long, the others 65,535
+    grid = (shape[0] * shape[1] * shape[2], triton.cdiv(shape[3], size), triton.cdiv(shape[4], size))
+    with torch.cuda.device_of(x):  # Triton launches on the current one
+        tiles[grid](
+            x, y, x if mask is None else mask, out, windows, wide, centres, x if healthy is None else healthy,
+            *shape[2:], len(sigmas), windows.shape[1], 1 / temperature, K1**2, K2**2,
+            STRATEGY=strategy, MASKED=mask is not None, FLAT=flat, OUT=size, IN=2 * size,
+            num_warps=warps,
+        )  # fmt: skip
     # Two constants: no structure, only their luminance differs; calibrated, it has no unit.
     p, q = middle_x + middle_y, middle_x - middle_y
     luminance = torch.where(q == 0, 0, 2 * q.square() / (p.square() + q.square())) * (healthy is None)
