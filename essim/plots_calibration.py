@@ -44,7 +44,8 @@ def on_each_set(table):
             axis.errorbar(place, row.auprc, errors, color=colour, marker=marker, markersize=6, capsize=3)
         words = [LOOKS[method][0] if method in LOOKS else method for method in methods]
         axis.set_xticks(range(len(methods)), words, rotation=40, ha="right")
-        axis.set(title=NAMES[name], ylim=(0, 1.08 * part.auprc_high.max()), xlim=(-0.5, len(methods) - 0.5))
+        top = part[["auprc", "auprc_high"]].max(axis=None)  # of two patients there is no interval
+        axis.set(title=NAMES[name], ylim=(0, 1.08 * top), xlim=(-0.5, len(methods) - 0.5))
     axes[0, 0].set_ylabel("AUPRC")
     return figure
 
