@@ -24,8 +24,8 @@ from tqdm import tqdm
 
 from essim.calibration import Calibration
 from essim.ensemble import ensemble_map, ensemble_weights
-from essim.plots import speed
-from essim.provenance import provenance, save_figure, write_table
+from essim.figures.scores import speed
+from essim.runs.provenance import provenance, save_figure, write_table
 from essim.ssim import SIGMAS, check_pair
 
 BORDER = 6  # the radius of the widest window

@@ -26,14 +26,14 @@ from opensimplex import OpenSimplex
 from ssim import seconds
 from tqdm import tqdm
 
-from essim import augment
 from essim.models import build_model
 from essim.noise import simplex_noise
-from essim.optim import make_optimizers
-from essim.provenance import provenance, write_table
+from essim.runs.provenance import provenance, write_table
 from essim.settings import Preprocessing, TrainConfig
-from essim.slices import HealthySlices
-from essim.train import computes_bfloat16, draw_times_and_noise, update_average
+from essim.train import augment
+from essim.train.loop import computes_bfloat16, draw_times_and_noise, update_average
+from essim.train.optim import make_optimizers
+from essim.train.slices import HealthySlices
 
 CONFIG = Path(__file__).resolve().parents[1] / "workflow/config.yaml"
 CPU_BATCH = 2  # of a network without patches
@@ -50,7 +50,7 @@ class RandomSlices(HealthySlices):
 
 
 def training(config, data, seen, device):
-    """Endless steps of `essim.train.train`, yielding each part's name after it; the network sees `seen` slices."""
+    """Endless steps of `essim.train.loop.train`, yielding each part's name after it; the network sees `seen` slices."""
     layout = torch.channels_last if device == "cuda" else torch.contiguous_format
     diffusion, average = (build_model(config.model_dump()).to(device, memory_format=layout) for _ in range(2))
     network, bfloat16 = diffusion.model, config.bfloat16 and computes_bfloat16(device)

@@ -29,11 +29,11 @@ from ssim import seconds
 from torch import nn
 from tqdm import tqdm
 
-from essim.plots import unet_speed
-from essim.provenance import provenance, save_figure, write_table
-from essim.train import computes_bfloat16
+from essim.figures.scores import unet_speed
+from essim.runs.provenance import provenance, save_figure, write_table
+from essim.runs.workers import work_off
+from essim.train.loop import computes_bfloat16
 from essim.unet import UNet
-from essim.workers import work_off
 
 VOLUME = 50 * 4  # slices that a GPU reconstructs at once
 STEPS = {"cpu": 1, "cuda": 10}  # in a turn: a GPU is fed while it computes

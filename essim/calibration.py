@@ -1,6 +1,6 @@
 """What a healthy brain shows at every place and every scale: the yardstick of `strategy="calibrated"`.
 
-In: reconstructed healthy scans of one contrast that the network has not learned from (essim.cases), all on one grid of
+In: reconstructed healthy scans of one contrast that the network has not learned from (essim.evaluation.cases), all on one grid of
 one atlas space. Out: a `Calibration`, kept beside the network as calibration.safetensors, at half the resolution.
 
 SSIM divides what differs in structure (D in essim.ssim) by the contrast that the same scan has there (C): folds, which
@@ -23,12 +23,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from scipy import ndimage
 
-from essim.cases import case_rows, read_case
 from essim.ensemble import differences
-from essim.files import writing
+from essim.evaluation.cases import case_rows, read_case
+from essim.evaluation.scoring import for_each
 from essim.grids import shrink
+from essim.runs.files import writing
 from essim.ssim import check_pair
-from essim.study import for_each
 
 FILE = "calibration.safetensors"  # in a model folder
 PRIOR = 2  # scans of the whole brain's distribution that are added at every place

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from essim.diffusion import GaussianDiffusion
-from essim.files import writing
+from essim.runs.files import writing
 from essim.settings import Preprocessing, TrainConfig
 from essim.unet import UNet
 
@@ -60,9 +60,7 @@ def load_model(folder, device=None, weights="weights"):
         diffusion = build_model(TrainConfig(**config).model_dump())
     except (ValueError, KeyError, TypeError) as error:
         reason = " ".join(str(error).split())
-        raise ValueError(
-            f"{description}: does not describe a model ({reason}); train the model again."
-        ) from error
+        raise ValueError(f"{description}: does not describe a model ({reason}); train the model again.") from error
     try:
         diffusion.model.load_state_dict(load_file(weights))
     except Exception as error:
@@ -90,7 +88,7 @@ def take_trained(folder, out, *, contrast, training, preprocessing):
 
     The settings are what the training would have had; a network that was trained with others is refused.
 
-    Returns: the log of its training, as `essim.train.train` does.
+    Returns: the log of its training, as `essim.train.loop.train` does.
 
     Raises:
         FileNotFoundError: a file of the folder is missing.

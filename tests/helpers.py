@@ -5,9 +5,9 @@ import numpy as np
 import pandas as pd
 from torch import nn
 
-from essim.cases import PARTS
+from essim.data.volumes import Preprocessing, save_nifti
+from essim.evaluation.cases import PARTS
 from essim.settings import TrainConfig
-from essim.volumes import Preprocessing, save_nifti
 
 AS_IT_IS = Preprocessing(smooth=False, shape=(16, 16, 8), factor=1)
 AFFINE = np.array([[2.0, 0, 0, -20], [0, 2, 0, -30], [0, 0, 2, -10], [0, 0, 0, 1]])

@@ -9,8 +9,11 @@ import pytest
 import torch
 from helpers import slab, write_cases
 
-from essim import ablations, choices
-from essim.ablations import (
+from essim.ensemble import ensemble_map, l1_map
+from essim.evaluation.cases import Case, noise_seed, reconstruct_volume
+from essim.evaluation.scoring import score_set
+from essim.study import ablations, choices
+from essim.study.ablations import (
     SPECKS,
     label,
     learned,
@@ -22,9 +25,6 @@ from essim.ablations import (
     slicewise_map,
     window_sets,
 )
-from essim.cases import Case, noise_seed, reconstruct_volume
-from essim.ensemble import ensemble_map, l1_map
-from essim.study import score_set
 
 SHAPE = (16, 14, 12)
 

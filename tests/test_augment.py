@@ -8,8 +8,8 @@ import torch
 import torchio as tio
 from scipy import ndimage
 
-from essim import augment
-from essim.augment import POWERS, Change
+from essim.train import augment
+from essim.train.augment import POWERS, Change
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import pytest
 from helpers import save
 from prepared import SEX, entry
 
-from essim.datasets import load_scans
-from essim.volumes import read_scan
+from essim.data.datasets import load_scans
+from essim.data.volumes import read_scan
 
 
 def authors_folder(root, splits):

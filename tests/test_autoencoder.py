@@ -13,8 +13,10 @@ from helpers import AS_IT_IS, brain, healthy_scans, sentence
 from safetensors.torch import load_file
 from torch.distributions import Normal, kl_divergence
 
-from essim import autoencoder, slices
-from essim.autoencoder import (
+from essim.data.volumes import Scan
+from essim.settings import AutoencoderConfig, Preprocessing
+from essim.train import autoencoder, slices
+from essim.train.autoencoder import (
     KINDS,
     Autoencoder,
     build_autoencoder,
@@ -22,9 +24,7 @@ from essim.autoencoder import (
     take_autoencoder,
     train_autoencoder,
 )
-from essim.settings import AutoencoderConfig, Preprocessing
-from essim.slices import HealthySlices
-from essim.volumes import Scan
+from essim.train.slices import HealthySlices
 
 both = pytest.mark.parametrize("kind", KINDS)
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from essim.baselines import blurred, intensity_map
+from essim.evaluation.baselines import blurred, intensity_map
 
 
 def test_bright_in_t2_dark_in_t1():

@@ -7,11 +7,11 @@ from helpers import write_cases
 from scipy import stats
 from sklearn.metrics import average_precision_score
 
-from essim import plots_lesions
-from essim.best_sigma import FOUND, MODELS, best_sigmas, fit, fits, in_words, lesion_precision, line, measures
-from essim.cases import read_cases
 from essim.ensemble import ensemble_map
-from essim.study import clean_maps
+from essim.evaluation.cases import read_cases
+from essim.evaluation.scoring import clean_maps
+from essim.figures import lesions as plots_lesions
+from essim.study.best_sigma import FOUND, MODELS, best_sigmas, fit, fits, in_words, lesion_precision, line, measures
 
 
 @pytest.mark.parametrize("values", [3, 1000])  # many ties, hardly any

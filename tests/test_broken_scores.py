@@ -15,9 +15,9 @@ from helpers import AS_IT_IS, slab, write_cases
 from safetensors.torch import save_file
 
 from essim import ensemble_map, l1_map
-from essim.autoencoder import KINDS, build_autoencoder
+from essim.evaluation.scoring import score_set
 from essim.settings import AutoencoderConfig
-from essim.study import score_set
+from essim.train.autoencoder import KINDS, build_autoencoder
 
 ROOT = Path(__file__).resolve().parents[1]
 SHAPE = (16, 14, 12)

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from helpers import AS_IT_IS, brain, row, save
 
-from essim.volumes import Preprocessing, load_scan
+from essim.data.volumes import Preprocessing, load_scan
 
 
 def assert_same(one, two):
@@ -18,7 +18,7 @@ def test_the_cache_gives_the_same_without_reading_again(tmp_path, monkeypatch):
     scan = row(tmp_path / "in", lesion=brain()[1])
     first = load_scan(scan, AS_IT_IS, tmp_path / "cache")
     assert_same(first, load_scan(scan, AS_IT_IS))
-    monkeypatch.setattr("essim.volumes.preprocess", None)
+    monkeypatch.setattr("essim.data.volumes.preprocess", None)
     assert_same(load_scan(scan, AS_IT_IS, tmp_path / "cache"), first)
 
 

@@ -8,12 +8,23 @@ from helpers import slab, write_cases
 from scipy import ndimage
 from test_calibration import SIGMAS, healthy
 
-from essim import candidates, ensemble_map, ssim_maps
+from essim import ensemble_map, ssim_maps
 from essim.calibration import fit
-from essim.candidates import CHANNELS, RULES, TAIL, all_maps, best_of, combine, look_at_healthy, minus_log_p, parts
-from essim.cases import read_cases
-from essim.evaluation import marked_shares
-from essim.study import healthy_thresholds
+from essim.evaluation.cases import read_cases
+from essim.evaluation.evaluate import marked_shares
+from essim.evaluation.scoring import healthy_thresholds
+from essim.study import candidates
+from essim.study.candidates import (
+    CHANNELS,
+    RULES,
+    TAIL,
+    all_maps,
+    best_of,
+    combine,
+    look_at_healthy,
+    minus_log_p,
+    parts,
+)
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,9 @@ import pytest
 import torch
 from helpers import AFFINE, AS_IT_IS
 
-from essim import cases
-from essim.cases import read_cases, reconstruct_set, reconstruct_volume, residuals, widest_slice
-from essim.volumes import load_scan
+from essim.data.volumes import load_scan
+from essim.evaluation import cases
+from essim.evaluation.cases import read_cases, reconstruct_set, reconstruct_volume, residuals, widest_slice
 
 SHAPE = (16, 16, 8)
 

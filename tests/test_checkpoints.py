@@ -9,9 +9,9 @@ import torch
 from helpers import AS_IT_IS, healthy_scans, tiny
 from trainings import assert_same_result, files
 
-from essim import train as training
-from essim.checkpoints import Checkpoints
-from essim.train import train
+from essim.train import loop as training
+from essim.train.checkpoints import Checkpoints
+from essim.train.loop import train
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,10 @@ import nibabel
 import numpy as np
 import pytest
 
-from essim import anatomy, cohort, lesions, mni, scanner
-from essim.cohort import CohortConfig, generate, person, subject
-from essim.files import writing
+from essim.cohort import anatomy, lesions, mni, scanner
+from essim.cohort import generate as cohort
+from essim.cohort.generate import CohortConfig, generate, person, subject
+from essim.runs.files import writing
 
 SMALL = CohortConfig(voxel_mm=4, train=3, val=1, test=4, patients_val=1, patients_test=1)
 SCORED = {"tumour": "t2", "stroke": "t1", "ms": "t2", "wmh": "t1"}
@@ -25,8 +26,11 @@ def folder(tmp_path_factory):
 
 
 def _digests(out):
-    return {str(f.relative_to(out)): hashlib.sha256(f.read_bytes()).hexdigest()
-            for f in sorted(out.rglob("*")) if f.is_file()}
+    return {
+        str(f.relative_to(out)): hashlib.sha256(f.read_bytes()).hexdigest()
+        for f in sorted(out.rglob("*"))
+        if f.is_file()
+    }
 
 
 @pytest.mark.parametrize("dataset", cohort.SETS)
@@ -99,8 +103,7 @@ def test_one_seed_is_one_head_at_every_voxel_size():
 
 
 def test_age_widens_ventricles_and_thins_cortex():
-    heads = [[anatomy.grow(np.random.default_rng(seed), 4, age, "f") for seed in range(4)]
-             for age in (22, 84)]
+    heads = [[anatomy.grow(np.random.default_rng(seed), 4, age, "f") for seed in range(4)] for age in (22, 84)]
     ventricles = [sum(((h.ventricle < 0) & h.mask).sum() for h in group) for group in heads]
     grey = [np.mean([h.fractions[1].sum() / h.mask.sum() for h in group]) for group in heads]
     assert 1.15 < ventricles[1] / ventricles[0] < 4
@@ -117,7 +120,8 @@ def test_lesions_have_the_contrast_of_the_table(kind):
     for contrast, sign in (("t1", -1), ("t2", 1)):
         without, with_ = (
             scanner.acquire(np.random.default_rng(4), patient.head, site, contrast, shift).astype(float)
-            for shift in (None, patient.shift[contrast]))
+            for shift in (None, patient.shift[contrast])
+        )
         tissue, fluid = without[core].mean(), without[csf].mean()
         share = (with_[core].mean() - tissue) / (fluid - tissue)
         assert sign * (with_[core].mean() - tissue) > 0
@@ -152,8 +156,9 @@ def test_domain_shift_can_be_turned_off():
     assert {person(config, k, i)["site"] for k in lesions.KINDS for i in range(22)} == other
     same = CohortConfig(domain_shift=False)
     assert {person(same, d, i)["site"] for d in cohort.SETS for i in range(22)} == training
-    assert not np.array_equal(subject(SMALL, "ms", 0)["t1"],
-                              subject(CohortConfig(**{**vars(SMALL), "domain_shift": False}), "ms", 0)["t1"])
+    assert not np.array_equal(
+        subject(SMALL, "ms", 0)["t1"], subject(CohortConfig(**{**vars(SMALL), "domain_shift": False}), "ms", 0)["t1"]
+    )
 
 
 def test_layout_and_split_files(folder):
@@ -238,8 +243,15 @@ def test_scans_of_another_origin_are_not_removed(tmp_path):
     assert not (tmp_path / "recipe.json").exists()
 
 
-@pytest.mark.parametrize(("bad", "word"), [({"voxel_mm": 3}, "voxel_mm"), ({"train": -1}, "train"),
-                                           ({"seed": 0.5}, "seed"), ({"patients_val": True}, "patients_val")])
+@pytest.mark.parametrize(
+    ("bad", "word"),
+    [
+        ({"voxel_mm": 3}, "voxel_mm"),
+        ({"train": -1}, "train"),
+        ({"seed": 0.5}, "seed"),
+        ({"patients_val": True}, "patients_val"),
+    ],
+)
 def test_bad_parameters_are_named(bad, word):
     with pytest.raises(ValueError, match=word):
         CohortConfig(**bad)

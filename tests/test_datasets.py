@@ -7,8 +7,8 @@ import pytest
 from helpers import save
 from prepared import SEX, entry, split
 
-from essim.datasets import COLUMNS, load_scans
-from essim.volumes import read_scan
+from essim.data.datasets import COLUMNS, load_scans
+from essim.data.volumes import read_scan
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 import SimpleITK as sitk
 from scipy import ndimage
 
-from essim.detection import SIZES, detect, froc, lesions, operating_points, size_of, surface_distances
+from essim.evaluation.detection import SIZES, detect, froc, lesions, operating_points, size_of, surface_distances
 from essim.postprocess import remove_small
 
 SHAPE = (20, 18, 16)

@@ -6,8 +6,8 @@ import pytest
 import torch
 from helpers import slab, write_cases
 
-from essim.evaluation import ORACLE, VALIDATION, decide, evaluate, grid, pool, source_of, validation_auprc
-from essim.metrics import average_precision
+from essim.evaluation.evaluate import ORACLE, VALIDATION, decide, evaluate, grid, pool, source_of, validation_auprc
+from essim.evaluation.metrics import average_precision
 
 SHAPE = (16, 14, 12)
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from essim.files import remove, writing
+from essim.runs.files import remove, writing
 
 
 def everything(folder):
@@ -103,7 +103,7 @@ def test_the_old_folder_comes_back_if_the_swap_fails(tmp_path, monkeypatch):
             raise OSError(errno.EACCES, "denied")
         real(source, target)
 
-    monkeypatch.setattr("essim.files.os.replace", replace)
+    monkeypatch.setattr("essim.runs.files.os.replace", replace)
     with pytest.raises(OSError, match="denied"), writing(path) as folder:
         folder.mkdir()
     assert everything(tmp_path) == ["set", "set/old.txt"]

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import nbformat
@@ -13,30 +14,31 @@ import pytest
 import yaml
 
 import essim
-from essim import params
+from essim.runs import params
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.append(str(ROOT / "workflow"))
+import plan  # noqa: E402 (it lies there)
+
 NOTEBOOKS = sorted((ROOT / "notebooks").rglob("*.ipynb"))
 STEPS = [path for path in NOTEBOOKS if path.parent.name != "walkthrough"]
 MODULES = sorted((ROOT / "essim").rglob("*.py"))
 CELL_LINES = 15
 
-# A module imports from the layers above it only.
-LAYERS = [
-    {"augment", "files", "grids", "kernels/median", "layouts", "metrics", "mni", "noise", "optim", "settings", "ssim"}
-    | {"stats", "unet", "workers"},
-    {"align", "anatomy", "baselines", "diffusion", "kernels/cpu", "kernels/cuda", "pictures", "postprocess"}
-    | {"provenance", "splits", "volumes"},
-    {"brain", "checkpoints", "checks", "detection", "models", "slices", "viewer"},
-    {"datasets", "registration"},
-    {"autoencoder", "cases", "ensemble", "finding", "lesions", "qc", "scanner", "train"},
-    {"cohort", "plots", "plots_lesions", "plots_teaching", "prepare", "study"},
-    {"ablations", "calibration", "evaluation", "params", "plots_ablations", "plots_evaluation", "teaching"},
-    {"best_sigma", "candidates", "choices", "plots_calibration", "score"},
-]
-COHORT = {"anatomy", "cohort", "lesions", "mni", "scanner"}  # the cohort knows nothing of the method
-QUIET = {"files", "params", "pictures", "plots", "plots_ablations", "plots_calibration", "plots_evaluation"}
-QUIET |= {"plots_lesions", "provenance", "settings"}
+# Which rooms of the package a room may import from; a room is the folder, the core the files beside the folders.
+ROOMS = {
+    "core": {"core", "kernels"},
+    "kernels": {"core"},
+    "runs": {"settings"},
+    "data": {"runs", "settings"},
+    "cohort": {"runs", "data.prepared"},
+    "train": {"core", "data", "runs"},
+    "evaluation": {"core", "data", "runs"},
+    "figures": {"evaluation"},
+    "study": {"core", "data", "cohort", "evaluation"},
+    "prepare": {"data", "cohort.mni", "figures.pictures", "runs"},
+    "score": {"core", "data", "prepare", "figures", "runs"},
+}
 
 
 def step(path):
@@ -164,52 +166,38 @@ def test_every_module_says_what_it_is(path):
 # Imports
 
 
-def public_names():
-    """{public name: module} of `essim/__init__.py`."""
-    return dict(essim._HOME)
+def room_of(module):
+    """`essim.data.volumes` is in `data`, `essim.ssim` in `core`."""
+    return module.split(".")[1] if module.count(".") > 1 else "core"
 
 
-def imports(source):
-    """The modules of essim that a text of Python uses, itself or by way of a public name."""
-    found, public = set(), public_names()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.ImportFrom) and node.module == "essim":
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("essim."):
-            inside = "/".join(node.module.split(".")[1:])
-            found |= {f"{inside}/{alias.name}" for alias in node.names} if inside == "kernels" else {inside}
-        elif isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("essim.")}
-        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "essim":
-            found.add(node.attr)
-    return {public.get(name, name) for name in found} - {"__version__"}
+def dotted(path):
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
 
 
-def test_imports_go_one_way():
-    layer = {name: number for number, names in enumerate(LAYERS) for name in names}
+def test_imports_between_rooms_go_one_way():
+    wrong = []
     for path in MODULES:
-        if path.stem == "__init__":
+        module = dotted(path)
+        if module == "essim.__init__":
             continue
-        module = path.relative_to(ROOT / "essim").with_suffix("").as_posix()
-        assert module in layer, f"{module}: which layer is it in?"
-        for name in imports(path.read_text()):
-            assert layer[name] < layer[module], f"{module} imports {name}"
-            if module in COHORT:
-                assert name in COHORT | {"files"}, f"{module} imports {name}"
+        room = room_of(module)
+        for name in plan.imports_of(module):
+            if room_of(name) != room and not {room_of(name), name.removeprefix("essim.")} & ROOMS[room]:
+                wrong.append(f"{module} imports {name}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    graph = {dotted(path): plan.imports_of(dotted(path)) for path in MODULES if path.stem != "__init__"}
+    list(TopologicalSorter(graph).static_order())  # raises CycleError, with the circle
 
 
 @named(STEPS)
-def test_the_graph_knows_what_a_notebook_uses(path):
-    graph = "ablations.smk" if step(path).startswith("ablations/") else "Snakefile"
-    text = (ROOT / "workflow" / graph).read_text()
-    listed = set(re.search(rf'"{step(path)}": "([a-z_/ ]*)",', text)[1].split())
-    assert all((ROOT / f"essim/{name}.py").is_file() for name in listed)
-    waiting, used = imports("\n".join(cell.source for cell in code_cells(path))) - QUIET, set()
-    while waiting:
-        name = waiting.pop()
-        used.add(name)
-        waiting |= imports((ROOT / f"essim/{name}.py").read_text()) - QUIET - used
-    assert used == listed - QUIET, f"workflow/{graph}, MODULES"
+def test_the_graph_finds_the_modules_of_a_notebook(path):
+    found = plan.modules_of(step(path))
+    assert found == sorted(found) and all((ROOT / name).is_file() for name in found)
+    assert not [name for name in found if name.startswith("essim/runs/")]
 
 
 def test_the_public_names_are_there():

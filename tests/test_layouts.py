@@ -9,8 +9,8 @@ import pytest
 import xlwt
 from helpers import AFFINE, save
 
-from essim.datasets import COLUMNS, load_scans
-from essim.layouts import find
+from essim.data.datasets import COLUMNS, load_scans
+from essim.data.layouts import find
 
 SHAPE = (6, 7, 5)
 

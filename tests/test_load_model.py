@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from essim.models import load_lengths, load_model, take_trained
 from essim.settings import Preprocessing, TrainConfig
-from essim.train import train
+from essim.train.loop import train
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, f1_score
 
-from essim.metrics import Pooled, average_precision, best_dice, dice, fit_threshold, precision_at
+from essim.evaluation.metrics import Pooled, average_precision, best_dice, dice, fit_threshold, precision_at
 
 # few distinct values: many ties
 SCORES = st.lists(st.integers(0, 5), min_size=1, max_size=24)

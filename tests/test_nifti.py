@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from helpers import AFFINE, brain, save, sentence
 
-from essim.volumes import read_nifti, save_nifti
+from essim.data.volumes import read_nifti, save_nifti
 
 
 def damage_nothing(path):

@@ -5,7 +5,7 @@ import torch
 from helpers import tiny
 
 from essim.models import build_model
-from essim.optim import Muon, make_optimizers, orthogonalise
+from essim.train.optim import Muon, make_optimizers, orthogonalise
 
 
 @pytest.mark.parametrize("shape", [(16, 144), (64, 64), (96, 24)])

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from prepared import volume
 
-from essim.datasets import COLUMNS, load_scans
+from essim.data.datasets import COLUMNS, load_scans
 
 
 def own_table(folder, **columns):

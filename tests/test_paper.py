@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from study_folder import ROOT, Study
 
-from essim.cohort import CohortConfig, subject
+from essim.cohort.generate import CohortConfig, subject
 
 SEX = "SEX_ID (1=m, 2=f)"
 SMALL = CohortConfig(voxel_mm=2, train=3, val=2, test=1, patients_val=1, patients_test=1)

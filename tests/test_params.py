@@ -9,7 +9,7 @@ import pydantic
 import pytest
 import yaml
 
-from essim import params
+from essim.runs import params
 
 TRAIN = {
     "data": "data/x",

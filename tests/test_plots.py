@@ -6,8 +6,9 @@ import pytest
 from figures import drawn
 from matplotlib.colors import to_hex
 
-from essim import pictures, plots
-from essim.study import summarise
+from essim.evaluation.scoring import summarise
+from essim.figures import pictures
+from essim.figures import scores as plots
 
 SIGMAS = [0.3, 0.7, 1.5, 4.0]
 BEST = {"tumour": 1.5, "ms": 0.3}

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from figures import drawn
 
-from essim import plots_ablations
-from essim.choices import choice, means
+from essim.figures import ablations as plots_ablations
+from essim.study.choices import choice, means
 
 
 def scores(values, methods=("l1", "adaptive")):

@@ -6,7 +6,7 @@ import pytest
 from figures import drawn
 from matplotlib.patches import Rectangle
 
-from essim import plots_calibration
+from essim.figures import calibration as plots_calibration
 
 
 def test_levels_have_a_column_a_sigma_and_a_scale_a_row():

@@ -6,8 +6,9 @@ import pytest
 from figures import drawn
 from matplotlib.colors import to_hex
 
-from essim import pictures, plots_evaluation
-from essim.stats import interval
+from essim.evaluation.stats import interval
+from essim.figures import evaluation as plots_evaluation
+from essim.figures import pictures
 
 METHODS = ["l1", "adaptive"]
 SETS = ["tumour", "ms"]

@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 from helpers import brain, save
 
-from essim import prepare as module
-from essim import qc, registration
-from essim.brain import read_image
-from essim.cohort import CohortConfig, subject
-from essim.datasets import list_scans, load_scans
-from essim.prepare import prepare
-from essim.workers import work_off
+from essim.cohort.generate import CohortConfig, subject
+from essim.data.datasets import list_scans, load_scans
+from essim.prepare import folder as module
+from essim.prepare import qc, registration
+from essim.prepare.brain import read_image
+from essim.prepare.folder import prepare
+from essim.runs.workers import work_off
 
 COLUMNS = ("dataset", "subject", "split", "contrast", "image", "mask", "seg", "ignore")
 
@@ -100,8 +100,10 @@ def test_for_real(tmp_path):
     for kind in ("t1", "seg"):
         save(folder / f"é_{kind}.nii.gz", grown[kind], grown["affine"])
     (folder / "broken.nii.gz").write_bytes((folder / "é_t1.nii.gz").read_bytes()[:3000])
-    rows = [("tumour", name, "test", "t1", image, "nonzero", "é_seg.nii.gz", "") for name, image in
-            (("é", "é_t1.nii.gz"), ("broken", "broken.nii.gz"))]
+    rows = [
+        ("tumour", name, "test", "t1", image, "nonzero", "é_seg.nii.gz", "")
+        for name, image in (("é", "é_t1.nii.gz"), ("broken", "broken.nii.gz"))
+    ]
     source, out = table(folder, rows), tmp_path / "study space"
     for path in (*folder.iterdir(), folder):
         path.chmod(0o500 if path.is_dir() else 0o400)
@@ -299,8 +301,8 @@ def test_processes_that_die_between_two_jobs():
 
 
 def test_a_parent_that_is_killed_takes_its_workers():
-    script = "from essim.workers import work_off\nif __name__ == '__main__':\n list(work_off(eval, ["
-    script += '"print(__import__(\'os\').getpid(), flush=True) or __import__(\'time\').sleep(60)"], 1, died=""))'
+    script = "from essim.runs.workers import work_off\nif __name__ == '__main__':\n list(work_off(eval, ["
+    script += "\"print(__import__('os').getpid(), flush=True) or __import__('time').sleep(60)\"], 1, died=\"\"))"
     parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     assert int(parent.stdout.readline())  # the worker is there
     parent.send_signal(signal.SIGKILL)

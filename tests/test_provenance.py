@@ -11,8 +11,8 @@ matplotlib.use("Agg")
 
 from matplotlib import pyplot as plt
 
-from essim import provenance as module
-from essim.provenance import provenance, save_figure, write_table
+from essim.runs import provenance as module
+from essim.runs.provenance import provenance, save_figure, write_table
 
 
 def test_a_record_says_what_made_the_number(tmp_path):

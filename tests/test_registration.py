@@ -12,10 +12,11 @@ import pytest
 import SimpleITK as sitk
 from helpers import save
 
-from essim import brain, mni
-from essim.align import LPS, as_matrix, from_sitk, sample_label, sample_scan, to_sitk
-from essim.cohort import CohortConfig, subject
-from essim.registration import load_template, place
+from essim.cohort import mni
+from essim.cohort.generate import CohortConfig, subject
+from essim.prepare import brain
+from essim.prepare.align import LPS, as_matrix, from_sitk, sample_label, sample_scan, to_sitk
+from essim.prepare.registration import load_template, place
 
 MM = 2
 PLAIN = np.array([[MM, 0, 0, -119], [0, MM, 0, -136], [0, 0, MM, -94], [0, 0, 0, 1.0]])
@@ -277,7 +278,7 @@ def test_scans_that_are_nowhere_near_each_other(tmp_path, quick, monkeypatch):
     def fails(*_):
         raise RuntimeError("Exception thrown\nITK ERROR: All samples map outside moving image buffer.\n")
 
-    monkeypatch.setattr("essim.registration.register_affine", fails)
+    monkeypatch.setattr("essim.prepare.registration.register_affine", fails)
     path = save(tmp_path / "t1.nii.gz", scan("t1"), PLAIN)
     with pytest.raises(ValueError, match="registration to the template fails .*All samples map outside") as caught:
         place({"t1": path}, template(), mask="nonzero")

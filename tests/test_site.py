@@ -16,7 +16,7 @@ import pytest
 from nbformat import v4
 from pages import PIXEL, Page, executed, ran, shown, write_results
 
-from essim import viewer
+from essim.score import viewer
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "workflow"))  # scripts, no package

@@ -5,8 +5,8 @@ import pytest
 import torch
 from helpers import AS_IT_IS, healthy_scans
 
-from essim.slices import HealthySlices
-from essim.volumes import load_scan
+from essim.data.volumes import load_scan
+from essim.train.slices import HealthySlices
 
 
 @pytest.fixture(scope="module")

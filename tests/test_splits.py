@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from helpers import row
 
-from essim.datasets import load_scans
-from essim.splits import FOLDS, assign, person, write_splits
+from essim.data.datasets import load_scans
+from essim.data.splits import FOLDS, assign, person, write_splits
 
 
 def people(count, dataset="healthy", sites=("a",), sessions=1):

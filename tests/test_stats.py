@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from essim.stats import age_group, interval, mean_with_interval, paired_tests
+from essim.evaluation.stats import age_group, interval, mean_with_interval, paired_tests
 
 # Intervals
 

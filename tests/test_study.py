@@ -9,10 +9,10 @@ import torch
 from helpers import AS_IT_IS, slab, write_cases
 from torch import nn
 
-from essim import study
-from essim.cases import read_cases, reconstruct_set
 from essim.diffusion import GaussianDiffusion
-from essim.study import (
+from essim.evaluation import scoring as study
+from essim.evaluation.cases import read_cases, reconstruct_set
+from essim.evaluation.scoring import (
     levels,
     regret,
     score_set,

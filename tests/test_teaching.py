@@ -10,10 +10,13 @@ from ipywidgets import IntSlider
 from PIL import Image
 from torch import nn
 
-from essim import pictures, plots_teaching, ssim, teaching
+from essim import ssim
 from essim.ensemble import ensemble_weights
+from essim.figures import pictures
+from essim.figures import teaching as plots_teaching
+from essim.figures.pictures import ORANGE, Panel
 from essim.noise import gaussian_noise, simplex_noise
-from essim.pictures import ORANGE, Panel
+from essim.study import teaching
 
 
 class Knows(nn.Module):

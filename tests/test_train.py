@@ -12,11 +12,11 @@ from pydantic import ValidationError
 from safetensors.torch import load_file
 from trainings import WEIGHTS, assert_same_result, files
 
-from essim import train as training
 from essim.diffusion import GaussianDiffusion
 from essim.models import build_model, load_lengths, load_model
 from essim.settings import TrainConfig
-from essim.train import draw_times_and_noise, train, update_average
+from essim.train import loop as training
+from essim.train.loop import draw_times_and_noise, train, update_average
 
 
 @pytest.fixture(scope="session")

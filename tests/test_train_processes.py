@@ -13,7 +13,7 @@ import pytest
 from helpers import AS_IT_IS, healthy_scans, tiny
 from safetensors.torch import load_file
 
-from essim.train import main
+from essim.train.loop import main
 
 
 @pytest.fixture(scope="module")

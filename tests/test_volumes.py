@@ -8,7 +8,7 @@ import pytest
 from helpers import AFFINE, AS_IT_IS, brain, row, save, sentence
 from pydantic import ValidationError
 
-from essim.volumes import Preprocessing, curvature_flow, load_scan, read_nifti
+from essim.data.volumes import Preprocessing, curvature_flow, load_scan, read_nifti
 
 
 @pytest.mark.parametrize("part", ["image", "mask", "seg"])

@@ -12,7 +12,9 @@ PNG, WIDGET = "image/png", "application/vnd.jupyter.widget-view+json"
 # notebook: its smoke parameters, how many pictures and sliders, and what must hold for the claims of its first cell
 LESSONS = {
     "1_healthy_and_ill": (
-        {"healthy": 2, "index": 0}, 8, 2,
+        {"healthy": 2, "index": 0},
+        8,
+        2,
         """
         assert best["tumour"][0] > 0.4 and best["stroke"][0] > 0.4, "found in part"
         assert best["ms"][0] < 0.3 and best["wmh"][0] < 0.05, "hardly, and not at all"
@@ -20,7 +22,9 @@ LESSONS = {
         """,
     ),
     "2_noise_and_denoising": (
-        {"model": "models/laptop_t2", "draws": 4, "every": 400}, 11, 2,
+        {"model": "models/laptop_t2", "draws": 4, "every": 400},
+        11,
+        2,
         """
         assert np.allclose(walked["mean, walked"], walked["mean, formula"], atol=0.03)
         assert np.allclose(walked["std, walked"], walked["std, formula"], atol=0.03)
@@ -41,7 +45,9 @@ LESSONS = {
         """,
     ),
     "3_what_ssim_sees": (
-        {"model": "models/laptop_t2", "draws": 1}, 9, 1,
+        {"model": "models/laptop_t2", "draws": 1},
+        9,
+        1,
         """
         assert np.allclose(blind.l1, 0.1) and blind.SSIM.max() - blind.SSIM.min() > 0.5
         assert apart < 1e-3
@@ -60,7 +66,9 @@ LESSONS = {
         """,
     ),
     "4_one_kernel_does_not_fit_all": (
-        {"t1": "models/laptop_t1", "t2": "models/laptop_t2", "people": [3, 4], "draws": 4}, 9, 3,
+        {"t1": "models/laptop_t1", "t2": "models/laptop_t2", "people": [3, 4], "draws": 4},
+        9,
+        3,
         """
         assert best.max() > 5 * best.min(), "no window suits all"
         assert (ratio > 2).mean() < 0.1 and ratio.max() < np.exp(2), "hardly any weight is twice another"
@@ -79,7 +87,9 @@ LESSONS = {
         """,
     ),
     "5_reading_the_numbers": (
-        {"model": "models/laptop_t1", "validation": 1, "test": 6, "healthy": 1, "tries": 10}, 7, 1,
+        {"model": "models/laptop_t1", "validation": 1, "test": 6, "healthy": 1, "tries": 10},
+        7,
+        1,
         """
         assert np.allclose(guess, prevalence, rtol=0.2) and (auprc > prevalence).all()
         assert table.Dice["healthy"] < table.Dice["oracle"]

@@ -5,18 +5,6 @@ choice; z_choices puts together what the validation parts would choose. Nothing 
 one, which get a longer training. Names are those of the Snakefile.
 """
 
-MODULES |= {
-    "ablations/a_noising_steps": "ablations cases choices diffusion ensemble grids kernels/cpu kernels/cuda kernels/median metrics models noise postprocess ssim stats study unet volumes",
-    "ablations/b_noise_draws": "ablations cases choices diffusion ensemble grids kernels/cpu kernels/cuda kernels/median metrics models noise postprocess ssim stats study unet volumes",
-    "ablations/c_windows": "ablations cases choices ensemble grids kernels/cpu kernels/cuda kernels/median metrics postprocess ssim stats study volumes",
-    "ablations/d_temperature": "ablations cases choices ensemble grids kernels/cpu kernels/cuda kernels/median metrics postprocess ssim stats study volumes",
-    "ablations/e_post_processing": "ablations cases choices ensemble grids kernels/cpu kernels/cuda kernels/median metrics postprocess ssim stats study volumes",
-    "ablations/f_resolution": "ablations cases choices ensemble grids kernels/cpu kernels/cuda kernels/median metrics postprocess ssim stats study volumes",
-    "ablations/g_longer_baselines": "autoencoder cases detection ensemble evaluation grids kernels/cpu kernels/cuda kernels/median metrics noise postprocess slices ssim stats study volumes",
-    "ablations/z_choices": "ablations cases choices ensemble grids kernels/cpu kernels/cuda kernels/median metrics postprocess ssim stats study volumes",
-}
-
-
 def ablations(results, seed):
     """Every ablation of one study, with its notebook's parameters."""
     tried, made = PROFILE["ablations"], PROFILE["reconstruction"]

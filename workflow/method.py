@@ -11,9 +11,12 @@ from pathlib import Path
 import torch
 
 import essim
-from essim import cases, models, pictures, ssim, teaching
-from essim.pictures import Panel
-from essim.provenance import provenance, save_figure
+from essim import models, ssim
+from essim.evaluation import cases
+from essim.figures import pictures
+from essim.figures.pictures import Panel
+from essim.runs.provenance import provenance, save_figure
+from essim.study import teaching
 
 MODEL = Path(__file__).resolve().parents[1] / "models/laptop_t2"
 RUN = {"dataset": "tumour", "index": 0, "t": 500, "draws": 4, "sigmas": [0.3, 0.9, 1.7]}

@@ -17,7 +17,7 @@ from pathlib import Path
 import yaml
 from fragments import HIGHLIGHTING, fragment, plain, prose, read_executed
 
-from essim.files import writing
+from essim.runs.files import writing
 
 ROOT = Path(__file__).resolve().parents[1]
 SECTION = "## The built-in cohort: what it is and is not\n"

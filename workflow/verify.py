@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from essim.files import writing
+from essim.runs.files import writing
 
 NETWORKS = ("weights.safetensors", "ae.safetensors", "vae.safetensors")
 BESIDE = ("config.json", "scoring.json", "calibration.safetensors", "log.csv")

@@ -21,7 +21,7 @@ from fragments import HIGHLIGHTING, fragment, plain, prose, read_executed
 from PIL import Image
 from report import figure, overview, read_study, run_of
 
-from essim.files import writing
+from essim.runs.files import writing
 
 ROOT = Path(__file__).resolve().parents[1]
 OVERVIEW = "the_method_in_ten_cells"  # the whole method; opens the path

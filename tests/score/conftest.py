@@ -13,10 +13,16 @@ from nilearn.image import resample_img
 from safetensors.torch import save_file
 from scored import THRESHOLD, TILT
 
-from essim import align, calibration, mni, registration, score, train, viewer, volumes
+from essim import calibration
 from essim.calibration import Calibration
-from essim.cohort import CohortConfig, subject
-from essim.pictures import new_figure
+from essim.cohort import mni
+from essim.cohort.generate import CohortConfig, subject
+from essim.data import volumes
+from essim.figures.pictures import new_figure
+from essim.prepare import align, registration
+from essim.score import scan as score
+from essim.score import viewer
+from essim.train import loop as train
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import nibabel as nib
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from essim import score
+from essim.score import scan as score
 
 THRESHOLD = 0.3
 TILT = nib.affines.from_matvec(Rotation.from_euler("xyz", [8, -6, 12], degrees=True).as_matrix(), [6, -9, 11])

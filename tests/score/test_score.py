@@ -13,7 +13,12 @@ import pytest
 import SimpleITK as sitk
 from scored import THRESHOLD, TILT, read, run
 
-from essim import align, calibration, finding, mni, registration, score, viewer, volumes
+from essim import calibration
+from essim.cohort import mni
+from essim.data import volumes
+from essim.prepare import align, registration
+from essim.score import finding, viewer
+from essim.score import scan as score
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = sorted(score.FILES)
@@ -94,8 +99,10 @@ def test_back_to_any_orientation(tmp_path, axes):
     """A ball of study space comes to its place in the world, however the scan is stored; left-handed ones too."""
     there = np.array([12.0, -31, 18])
     ball = np.exp(-np.sum((mni.world_of(4) - there[:, None, None, None]) ** 2, 0) / 200).astype(np.float32)
-    stored = nib.Nifti1Image(np.zeros((60, 70, 40), np.int16), TILT @ np.array(
-        [[3.0, 0, 0, -90], [0, 3, 0, -120], [0, 0, 5, -90], [0, 0, 0, 1]]))
+    stored = nib.Nifti1Image(
+        np.zeros((60, 70, 40), np.int16),
+        TILT @ np.array([[3.0, 0, 0, -90], [0, 3, 0, -120], [0, 0, 5, -90], [0, 0, 0, 1]]),
+    )
     ornt = nib.orientations.ornt_transform(nib.io_orientation(stored.affine), nib.orientations.axcodes2ornt(axes))
     nib.save(stored.as_reoriented(ornt), tmp_path / "scan.nii")
     source = nib.load(tmp_path / "scan.nii")

@@ -8,7 +8,8 @@ import pytest
 from helpers import save
 from scored import run
 
-from essim import calibration, score
+from essim import calibration
+from essim.score import scan as score
 
 
 def spoil(path, key=None, **changes):

@@ -1,0 +1,13 @@
+from .calibration import load_calibration as load_calibration
+from .data.datasets import load_scans as load_scans
+from .diffusion import GaussianDiffusion as GaussianDiffusion
+from .ensemble import ensemble_map as ensemble_map
+from .ensemble import l1_map as l1_map
+from .evaluation.metrics import average_precision as average_precision
+from .evaluation.metrics import best_dice as best_dice
+from .evaluation.metrics import fit_threshold as fit_threshold
+from .noise import simplex_noise as simplex_noise
+from .ssim import SIGMAS as SIGMAS
+from .ssim import ssim_map as ssim_map
+from .ssim import ssim_maps as ssim_maps
+from .unet import UNet as UNet

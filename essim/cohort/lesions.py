@@ -1,0 +1,234 @@
+"""Four kinds of lesion with exact masks: tumour, stroke, MS, white-matter hyperintensities (wmh).
+
+In: a random generator and a person. Out: the head they live in, their mask, and how far they move each voxel
+from its tissue towards CSF in T1w and T2w. Lesions are drawn before the scanner's blur, bias and noise. Every
+kind is a level in mm, high inside; the level where the mask has the volume drawn for this patient is its
+edge.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from essim.cohort.anatomy import Anatomy, grow, smooth_noise
+from essim.cohort.mni import axes_of, world_of
+
+# Volume of one patient's lesions in ml: median and log standard deviation of a lognormal, drawn again outside
+# [low, high]. In the order of BraTS (whole tumour, near 90 ml), ATLAS v2.0 (median near 10 ml, tail beyond
+# 100 ml), MSLUB (median near 15 ml) and the WMH challenge 2017 (median near 10 ml).
+SIZES_ML = {
+    "tumour": (85.0, 0.5, 20.0, 200.0),
+    "stroke": (10.0, 1.4, 0.2, 150.0),
+    "ms": (13.0, 0.9, 0.5, 50.0),
+    "wmh": (11.0, 0.9, 1.0, 50.0),
+}
+
+# Contrast: the share of the way from the tissue's intensity to CSF's, (mean, standard deviation between
+# patients). Fixed before any training, from relaxation times and descriptions of plain (not FLAIR) T1w and
+# T2w:
+# - oedema: T2 130 to 180 ms (white matter 75, CSF > 1500), so near .6 of CSF at TE 100 ms: brighter than
+#   grey matter (.5), well below CSF; solid tumour a little darker, necrosis near CSF (Just & Thelen 1988, Oh
+#   et al. 2005);
+# - chronic infarct: a cavity near CSF with a gliotic rim, in both contrasts (ATLAS v2.0, Liew et al. 2022);
+# - MS plaque: T2 of 150 to 250 ms, near .75 of CSF; grey-like in T1w, few real "black holes" (Filippi 2019);
+# - wmh: in T1w between white and grey matter, weaker than in T2w (STRIVE, Wardlaw et al. 2013).
+CONTRAST = {
+    "oedema": {"t1": (0.24, 0.04), "t2": (0.42, 0.05)},
+    "solid": {"t1": (0.32, 0.05), "t2": (0.33, 0.06)},
+    "necrosis": {"t1": (0.65, 0.08), "t2": (0.75, 0.08)},
+    "cavity": {"t1": (0.86, 0.06), "t2": (0.86, 0.06)},
+    "rim": {"t1": (0.35, 0.06), "t2": (0.40, 0.06)},
+    "ms": {"t1": (0.30, 0.06), "t2": (0.62, 0.07)},
+    "wmh": {"t1": (0.26, 0.04), "t2": (0.38, 0.05)},
+}
+KINDS = tuple(SIZES_ML)
+
+
+@dataclass(frozen=True)
+class Patient:
+    """`head`, `mask` bool [H, W, D] (all that is abnormal: at least half of the voxel), `shift` per contrast
+    (t1, t2) [H, W, D] in [0, 1]: share of the way to CSF."""
+
+    head: Anatomy
+    mask: np.ndarray
+    shift: dict[str, np.ndarray]
+
+
+def draw_patient(kind: str, rng: np.random.Generator, voxel_mm: int, age: float, sex: str) -> Patient:
+    """One patient. `kind` is tumour, stroke, ms or wmh; ValueError for any other."""
+    if kind not in SIZES_ML:
+        raise ValueError(f"kind is {kind!r}: take one of {', '.join(KINDS)}")
+    head_rng, rng = rng.spawn(2)
+    median, spread, low, high = SIZES_ML[kind]
+    ml = 0.0
+    while not low <= ml <= high:
+        ml = float(median * np.exp(spread * rng.standard_normal()))
+    push = None
+    if kind == "tumour":
+        radius, place = (750 * ml / np.pi) ** (1 / 3), _tumour_place(rng)
+        push = _mass_effect(place, 0.6 * radius, rng.uniform(0.15, 0.4))
+    head = grow(head_rng, voxel_mm, age, sex, push)
+    noise = [smooth_noise(rng, axes_of(voxel_mm), mm) for mm in (24, 10, 5)]
+    if kind == "tumour":
+        level, allowed = _tumour(head, place, noise)
+    else:
+        level, allowed = {"stroke": _stroke, "ms": _ms, "wmh": _wmh}[kind](rng, head, ml, noise)
+    mask, inside = _cut(level, allowed & head.mask, ml, voxel_mm)
+    share = {c: _shift(kind, c, rng, inside, mask, noise, voxel_mm) for c in ("t1", "t2")}
+    cover = np.clip(0.5 + inside / (1.2 * voxel_mm), 0, 1) * head.mask  # partial volume at the edge
+    return Patient(head, mask, {c: (np.clip(s, 0, 1) * cover).astype(np.float32) for c, s in share.items()})
+
+
+def _cut(level, allowed, ml, voxel_mm) -> tuple[np.ndarray, np.ndarray]:
+    """Mask of the `ml` highest levels where allowed, and the level above its edge in mm."""
+    count = min(max(1, round(1000 * ml / voxel_mm**3)), int(allowed.sum()))
+    inside = level - np.partition(level[allowed], -count)[-count]
+    return allowed & (inside >= 0), np.where(allowed, inside, np.minimum(inside, 0))
+
+
+def _shift(kind, contrast, rng, inside, mask, noise, voxel_mm) -> np.ndarray:
+    """Share of the way to CSF, before partial volume, with variation inside the lesion."""
+
+    def value(name):
+        mean, deviation = CONTRAST[name][contrast]
+        return np.float32(mean + deviation * np.clip(rng.standard_normal(), -2, 2))
+
+    varied = 1 + 0.10 * noise[1] + 0.06 * noise[2]
+    if kind in ("ms", "wmh"):
+        return value(kind) * varied
+    if kind == "stroke":  # a rim of 3 mm or so around what has become a cavity
+        ramp = np.clip(inside / 3 - 0.3 + 0.3 * noise[1], 0, 1)
+        return value("rim") + (value("cavity") - value("rim")) * ramp
+    # Tumour: oedema, in it the solid core, in that the necrosis; each a share of the volume.
+    deep = inside + 5 * noise[1] + 2 * noise[2]
+    solid, necrosis = (np.quantile(deep[mask], 1 - q) for q in (0.42, 0.17))
+    solid, necrosis = (np.clip(0.5 + (deep - edge) / (1.2 * voxel_mm), 0, 1) for edge in (solid, necrosis))
+    outer = value("oedema") * (1 + 0.12 * noise[0] + 0.08 * noise[2])
+    inner = value("solid") * (1 + 0.25 * noise[1] + 0.12 * noise[2])
+    return outer + solid * (inner - outer) + necrosis * (value("necrosis") - inner)
+
+
+def _tumour_place(rng) -> np.ndarray:
+    """Centre in the white matter of one hemisphere, above the tentorium, mm."""
+    side = rng.choice([-1, 1])
+    return np.array([side * rng.uniform(20, 42), rng.uniform(-65, 35), rng.uniform(0, 42)], np.float32)
+
+
+def _mass_effect(centre, radius, strength):
+    """Pull-back that pushes tissue away from `centre`: r -> r (1 - s exp(-r^2 / 2 R^2)), s < 1."""
+
+    def push(world):
+        away = world - centre[:, None]
+        return -np.float32(strength) * np.exp(-(away**2).sum(0) / np.float32(2 * radius**2)) * away
+
+    return push
+
+
+def _tumour(head, centre, noise):
+    """Ragged ball that follows white matter and seldom crosses the midline."""
+    world = world_of(head.voxel_mm)
+    distance = np.sqrt(((world - centre[:, None, None, None]) ** 2).sum(0))
+    white = ndimage.gaussian_filter(head.fractions[2], 2.5 / head.voxel_mm)
+    across = np.clip(-np.sign(centre[0]) * world[0], 0, 12) * 1.5
+    level = -distance * (1 + 0.16 * noise[0]) + 3 * noise[1] + 14 * white - across
+    return level, head.fractions[0] < 0.5
+
+
+def _stroke(rng, head, ml, noise):
+    """A wedge from the cortex inwards in one arterial territory, or a small deep infarct."""
+    world = world_of(head.voxel_mm)
+    x, y, z = np.abs(world[0]), world[1], world[2]
+    cortex = (head.fractions[1] > 0.5) & (head.depth < 8)
+    places = {
+        "middle": cortex & (x > 28) & (z > -20) & (y > -65) & (y < 35),
+        "posterior": cortex & (y < -72) & (z > -15) & (z < 30),
+        "anterior": cortex & (x < 18) & (y > -20) & (z > 15),
+        "deep": (x > 12) & (x < 32) & (y > -30) & (y < 18) & (z > -2) & (z < 24) & (head.fractions[0] < 0.3),
+        "cerebellum": (z < -28) & (y < -50) & (x > 10) & (head.fractions[1] > 0.4) & (head.depth > 2),
+    }
+    share = np.array([0.60, 0.12, 0.08, 0.14, 0.06])
+    if ml > 15:  # deep perforators and the cerebellum leave small infarcts
+        share = np.array([0.78, 0.12, 0.10, 0, 0])
+    name = rng.choice(list(places), p=share / share.sum())
+    seed = _pick(rng, places[name] & head.mask, world)
+    inward = np.array([np.sign(seed[0]) * 16, np.clip(seed[1], -45, 20), 12], np.float32) - seed
+    inward /= max(np.linalg.norm(inward), 1.0)
+    away = world - seed[:, None, None, None]
+    along = np.tensordot(inward, away, 1)
+    aside = np.sqrt(np.maximum((away**2).sum(0) - along**2, 0))
+    if name in ("deep", "cerebellum"):
+        distance = np.sqrt(aside**2 + 0.5 * along**2)
+    else:
+        distance = np.hypot(aside * (1 + np.clip(along, 0, None) / 60), 0.8 * along)
+    across = np.clip(-np.sign(seed[0]) * world[0] + 2, 0, 20) * 3
+    sulci = 9 * ndimage.gaussian_filter(head.fractions[0], 2.5 / head.voxel_mm)  # infarcts end there
+    ragged = 1 + 0.18 * noise[0] + 0.12 * noise[1]
+    level = -distance * ragged + 1.5 * noise[1] + 0.8 * noise[2] - across - sulci
+    return level, head.fractions[0] < 0.5
+
+
+def _ms(rng, head, ml, noise):
+    """Ovoids: at the ventricles, under the cortex, in deep white matter, below the tentorium."""
+    white, world = head.fractions[2], world_of(head.voxel_mm)
+    high = world[2] > -18
+    places = (
+        (white > 0.6) & (head.ventricle > 1) & (head.ventricle < 7) & high & (np.abs(world[0]) > 7),
+        (white > 0.4) & (white < 0.9) & (head.depth > 4) & (head.depth < 12) & high,
+        (white > 0.9) & (head.ventricle > 8) & (head.depth > 8) & high,
+        (white > 0.4) & (world[2] < -22),
+    )
+    level, drawn = np.full(white.shape, -99, np.float32), 0.0
+    for _ in range(80):
+        kind = rng.choice(4, p=[0.5, 0.25, 0.17, 0.08])
+        if not places[kind].any():
+            continue
+        radius = float(np.clip(2.6 * (1 + ml / 15) ** 0.25 * np.exp(0.35 * rng.standard_normal()), 1.5, 9))
+        stretch = rng.uniform(1.3, 2.2) if kind == 0 else rng.uniform(1.0, 1.5)
+        _blob(level, head, _pick(rng, places[kind] & head.mask, world), radius, stretch, rng, kind == 0)
+        drawn += 4.19e-3 * radius**3 * stretch
+        if drawn > 1.15 * ml:
+            break
+    return level + 0.5 * noise[2] + 0.4 * noise[1], (white + head.fractions[1] > 0.5) & (white > 0.15)
+
+
+def _wmh(rng, head, ml, noise):
+    """Bands along the lateral ventricles, thicker at the horns (caps), alike on both sides, and deep dots."""
+    white, world = head.fractions[2], world_of(head.voxel_mm)
+    x, y, z = world
+    both = [(n + n[::-1]) / np.float32(np.sqrt(2)) for n in noise]  # x = 0 is the middle of the canvas
+    caps = 4.0 * (np.exp(-(((y - 28) / 12) ** 2)) + np.exp(-(((y + 55) / 15) ** 2)))
+    level = caps + 2.2 * both[0] + 1.4 * both[1] + 0.8 * noise[2] - head.ventricle
+    level[(np.abs(x) < 6) | (z < -4) | (head.ventricle < -1)] = -99
+    deep = (white > 0.85) & (head.ventricle > 7) & (head.depth > 7) & (z > 0) & head.mask
+    middle = np.partition(level[white > 0.5], -max(1, round(700 * ml / head.voxel_mm**3)))
+    edge = middle[-max(1, round(700 * ml / head.voxel_mm**3))]  # the dots meet the bands at their common edge
+    for _ in range(rng.poisson(5 + 0.8 * ml) if deep.any() else 0):
+        radius = float(np.clip(1.9 * np.exp(0.35 * rng.standard_normal()), 1.2, 5))
+        _blob(level, head, _pick(rng, deep, world), radius, rng.uniform(1, 1.6), rng, False, edge)
+    return level, (white > 0.5) & (head.ventricle > 0)
+
+
+def _pick(rng, where, world) -> np.ndarray:
+    """World position of one random voxel of a mask."""
+    places = np.flatnonzero(where)
+    return world.reshape(3, -1)[:, places[rng.integers(len(places))]]
+
+
+def _blob(level, head, centre, radius, stretch, rng, radial, edge=0.0) -> None:
+    """Raise `level` to an ovoid: `edge` on its border, `edge + radius` at its centre; long axis random or
+    `radial` (away from the ventricle, as plaques around a vein)."""
+    voxel = head.voxel_mm
+    at = [int(np.argmin(np.abs(a - c))) for a, c in zip(axes_of(voxel), centre, strict=True)]
+    reach = int(np.ceil(1.6 * radius * stretch / voxel)) + 1
+    box = tuple(slice(max(i - reach, 0), i + reach + 1) for i in at)
+    axis = rng.standard_normal(3)
+    if radial:
+        around = head.ventricle[tuple(slice(max(i - 1, 0), i + 2) for i in at)]
+        axis = np.array([g.mean() for g in np.gradient(around)]) + 0.2 * axis * voxel
+    axis = (axis / max(np.linalg.norm(axis), 1e-6)).astype(np.float32)
+    away = world_of(voxel)[(slice(None), *box)] - centre[:, None, None, None]
+    along = np.tensordot(axis, away, 1)
+    aside = np.maximum((away**2).sum(0) - along**2, 0)
+    distance = np.sqrt(aside + (along / stretch) ** 2)
+    level[box] = np.maximum(level[box], edge + radius - distance)

@@ -1,0 +1,193 @@
+"""One scan from disk to study space: NIfTI files -> checked, preprocessed arrays with their affine.
+
+In: a row of the scan table. Out: a `Scan`: float32 [H, W, D], RAS+, D axial, in [0, 1], 0 outside the brain mask.
+Paper: section 3 (preprocessing): curvature-flow smoothing, centre crop, intensities to [0, 1], downsampling.
+"""
+
+import contextlib
+import hashlib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import SimpleITK as sitk
+import torch
+
+from essim.runs.files import writing
+from essim.settings import Preprocessing  # noqa: F401 (belongs to this module's interface)
+
+LESION, IGNORED = 1, 2  # in the lesion masks that essim writes
+
+
+@dataclass
+class Scan:
+    """A preprocessed scan: [H, W, D] arrays. `image` float32 in [0, 1]; `mask` bool, the brain; `seg` bool, the
+    lesions, all False if healthy; `ignored` bool, what is neither lesion nor background."""
+
+    image: np.ndarray
+    mask: np.ndarray
+    seg: np.ndarray
+    ignored: np.ndarray
+    affine: np.ndarray
+
+
+def read_nifti(path, *, finite=True):
+    """Read one 3-D volume: (array in the file's values, affine), reoriented to RAS+, a single 4th axis taken away.
+
+    `finite=False` lets NaN and infinite voxels pass.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is empty or damaged, not 3-D, or has voxels that aren't finite numbers.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; check the path in the scan table or generate the data again.")
+    try:
+        volume = nib.as_closest_canonical(nib.squeeze_image(nib.load(path)))
+        data = np.asanyarray(volume.dataobj)
+    except Exception as error:  # whatever a damaged file makes the reader raise; some say it in several lines
+        reason = " ".join(f"{type(error).__name__} {error}".split())
+        raise ValueError(
+            f"{path}: cannot be read as NIfTI ({reason}); it is damaged, or of another kind: convert it."
+        ) from error
+    if data.ndim != 3:
+        raise ValueError(f"{path}: has {data.ndim} dimensions {list(data.shape)}, a scan must have 3; pick one volume.")
+    if data.dtype.kind not in "biuf":
+        raise ValueError(f"{path}: has voxels of type {data.dtype}, a scan must have numbers; is it a colour picture?")
+    if finite and not np.isfinite(data).all():
+        raise ValueError(f"{path}: has NaN or infinite voxels; repair the file or leave the scan out.")
+    return data, volume.affine
+
+
+def fill_borders(image, mask, path):
+    """The image with 0 for what isn't a number outside the mask (resampling leaves such borders).
+
+    Raises ValueError, naming `path`, for one inside.
+    """
+    bad = ~np.isfinite(image)
+    if bad[mask].any():
+        raise ValueError(f"{path}: has NaN or infinite voxels in the brain; repair the file or leave the scan out.")
+    return np.where(bad, 0, image)
+
+
+def read_labels(path):
+    """Read a mask or segmentation: (labels [H, W, D], affine). A fraction, as linear interpolation leaves it, becomes
+    the nearest label. Raises as `read_nifti`."""
+    data, affine = read_nifti(path)
+    return (np.rint(data) if data.dtype.kind == "f" else data), affine
+
+
+def read_label(path, like, affine, image_path):
+    """Read a mask or segmentation on the grid of an image [H, W, D]."""
+    data, label_affine = read_labels(path)
+    if data.shape != like.shape or not np.allclose(label_affine, affine, atol=1e-3):
+        raise ValueError(
+            f"{path}: does not fit {image_path} (shape {list(data.shape)} against {list(like.shape)}, or another "
+            "affine); bring both to one grid with nearest-neighbour resampling."
+        )
+    return data
+
+
+def curvature_flow(image):
+    """Edge-preserving smoothing of [H, W, D], 3 iterations with time step 0.125."""
+    smoothed = sitk.CurvatureFlow(sitk.GetImageFromArray(image), timeStep=0.125, numberOfIterations=3)
+    return sitk.GetArrayFromImage(smoothed)
+
+
+def load_scan(row, preprocessing, cache=None):
+    """Load and preprocess one row of the scan table.
+
+    Args:
+        row: a mapping with `image, mask, seg, ignore` (paths; `mask` may be "nonzero" for a stripped image;
+            `seg` "" for a healthy scan; `ignore` the label of seg that is neither lesion nor background, or "").
+        preprocessing: a `Preprocessing`.
+        cache: a folder that keeps the result, under a name made of the files' contents and the preprocessing; several
+            processes may share it. None: nothing is kept.
+
+    Raises:
+        FileNotFoundError, ValueError: as in `read_nifti`; or the mask or lesion does not fit the image, the mask is
+            empty, or the image is constant inside it. Every message names the file.
+    """
+    if cache is None:
+        return preprocess(*read_scan(row), preprocessing, row["image"])
+    path = Path(cache) / f"{_cache_key(row, preprocessing)}.npz"
+    try:
+        with np.load(path, allow_pickle=False) as kept:
+            return Scan(**kept)
+    except Exception:  # not there yet, or damaged: made anew
+        scan = load_scan(row, preprocessing)
+    # Two processes that make the same scan at once may sweep each other's file away; the last one's stays.
+    with contextlib.suppress(FileNotFoundError), writing(path) as temporary:
+        np.savez(temporary, **asdict(scan))
+    return scan
+
+
+def _cache_key(row, preprocessing):
+    """A digest of all that decides the result: the files' contents, the settings and this module."""
+    digest = hashlib.sha256(Path(__file__).read_bytes() + preprocessing.model_dump_json().encode())
+    for role in ("image", "mask", "seg"):
+        path = Path(row[role])
+        content = path.read_bytes() if path.is_file() else row[role].encode()
+        digest.update(f"{role} {row['ignore']} {hashlib.sha256(content).hexdigest()}".encode())
+    return digest.hexdigest()[:32]
+
+
+def read_scan(row):
+    """One row's image (float32), brain mask (bool), labels (uint8: 0, LESION, IGNORED), each [H, W, D], and affine."""
+    if not row["mask"]:
+        raise ValueError(
+            f"{row['image']}: has no brain mask; bring the scan to study space first (python -m essim.prepare)."
+        )
+    data, affine = read_nifti(row["image"], finite=False)
+    image = data.astype(np.float32)
+    if row["mask"] == "nonzero":
+        mask = np.nan_to_num(image) != 0
+    else:
+        mask = read_label(row["mask"], image, affine, row["image"]) > 0
+    if not mask.any():
+        raise ValueError(f"{row['mask']}: the brain mask is empty; make it again or leave the scan out.")
+    label = read_label(row["seg"], image, affine, row["image"]) if row["seg"] else np.zeros(image.shape)
+    seg = np.where(label == row["ignore"], IGNORED, label > 0).astype(np.uint8)
+    return fill_borders(image, mask, row["image"]), mask, seg, affine
+
+
+def preprocess(image, mask, seg, affine, preprocessing, path):
+    """A `Scan` from what `read_scan` gives; `path` is what a ValueError calls the scan."""
+    import torchio as tio  # here, since it takes two seconds, and who only scores needs none of it
+
+    low, high = np.percentile(image[mask], (1, 99))
+    if low == high:  # nothing to scale between
+        raise ValueError(f"{path}: is constant, or nearly, inside the brain mask; leave the scan out.")
+    if preprocessing.smooth:
+        image = curvature_flow(image)
+
+    def tensor(array):
+        return torch.from_numpy(np.ascontiguousarray(array))[None]
+
+    subject = tio.Subject(
+        image=tio.ScalarImage(tensor=tensor(image), affine=affine),
+        mask=tio.LabelMap(tensor=tensor(mask.astype(np.uint8)), affine=affine),
+        seg=tio.LabelMap(tensor=tensor(seg), affine=affine),
+    )
+    subject = tio.CropOrPad(preprocessing.shape)(subject)
+    subject = tio.RescaleIntensity((0, 1), percentiles=(1, 99), masking_method="mask")(subject)
+    if preprocessing.factor > 1:  # label maps are resampled to the nearest neighbour
+        spacing = tuple(s * preprocessing.factor for s in subject.spacing)
+        subject = tio.Resample(spacing, image_interpolation="bspline")(subject)
+    mask = subject.mask.numpy()[0] > 0
+    if not mask.any():
+        shape = list(preprocessing.shape)
+        raise ValueError(f"{path}: no brain is left after the centre crop to {shape}; enlarge `shape`.")
+    image = np.where(mask, subject.image.numpy()[0].clip(0, 1), 0).astype(np.float32)
+    seg = subject.seg.numpy()[0]
+    return Scan(image, mask, (seg == LESION) & mask, (seg == IGNORED) & mask, subject.image.affine)
+
+
+def save_nifti(path, array, affine):
+    """Write [H, W, D] as NIfTI with its own dtype (bool as uint8) and its affine in mm."""
+    array = array.astype(np.uint8) if array.dtype == bool else array
+    image = nib.Nifti1Image(array, affine, dtype=array.dtype)
+    image.header.set_xyzt_units("mm")
+    nib.save(image, path)

@@ -1,0 +1,30 @@
+"""What the diffusion model is compared with: scores that need no training.
+
+In: a scan in [0, 1] and its brain mask. Out: an anomaly map of the same shape, or a blurred scan, from which the scan
+differs where it is locally unusual. Those that learn are in essim.train.autoencoder.
+"""
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+
+def intensity_map(image, mask, contrast):
+    """The intensity itself, the simplest score: bright voxels in T2, dark ones in T1 (Meissen et al., 2021).
+
+    Args: image [..., H, W, D] in [0, 1]; mask of that shape; contrast "t1" or "t2".
+    """
+    return (image if contrast == "t2" else 1 - image) * mask
+
+
+def blurred(image, mask, sigma):
+    """A Gaussian mean of the brain alone: |image - blurred| is the plainest score of what stands out locally.
+
+    Voxels outside the mask have no part in it, and so the brain's rim isn't darkened.
+
+    Args: image [H, W, D] in [0, 1]; mask of that shape; sigma in voxels.
+    Returns: float32 [H, W, D], 0 outside the mask.
+    """
+    weight = np.asarray(mask, np.float32)
+    total = gaussian_filter(image * weight, sigma, mode="constant")
+    share = gaussian_filter(weight, sigma, mode="constant")
+    return np.divide(total, share, out=np.zeros_like(weight), where=weight > 0)

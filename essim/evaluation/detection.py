@@ -1,0 +1,157 @@
+"""How well a binary map finds lesions, one by one: sensitivity, false positives, F1, FROC, distance between surfaces.
+
+In: a prediction (or an anomaly map and thresholds), the lesions `seg` and the voxels that count `scored`, [H, W, D]
+each. Out: counts of one scan, or tables of them. Voxel by voxel: essim.evaluation.metrics. Not in the paper.
+
+The matching rule is that of the WMH challenge (Kuijf et al., IEEE TMI 38:2556, 2019), whose evaluation counts 3-D
+components of the 26-neighbourhood too: a lesion is found if at least one of its voxels is predicted; a predicted
+component is a false positive if none of its voxels is a lesion's. So one prediction may find several lesions, and
+several parts of one prediction may find the same. What doesn't count is taken away before the components are.
+"""
+
+import cc3d
+import numpy as np
+import pandas as pd
+import surface_distance
+from scipy import ndimage
+
+from essim.postprocess import remove_small
+
+SIZES = {"< 0.1 ml": 0.1, "0.1 to 1 ml": 1.0, "1 to 10 ml": 10.0, "> 10 ml": np.inf}  # of a lesion: below this many ml
+SHELL = (2, 3)  # voxels from a lesion, where its surroundings are: the voxel next to it may be partly lesion
+CONNECTIVITY = 26
+
+
+def components(binary):
+    """(labels [H, W, D], how many): the components of a bool map, 1, 2, ...; voxels that touch by a corner are one."""
+    return cc3d.connected_components(binary, connectivity=CONNECTIVITY, return_N=True)
+
+
+def size_of(volume_ml):
+    """The size bin (a key of SIZES) of each lesion volume in ml: an ordered pandas.Categorical."""
+    return pd.cut(volume_ml, [0, *SIZES.values()], right=False, labels=list(SIZES))
+
+
+def detect(prediction, seg, scored):
+    """What one binary prediction finds of one scan's lesions.
+
+    Args: prediction, seg: bool [H, W, D]. scored: the voxels that count, bool [H, W, D].
+
+    Returns: a dict of
+        lesions, found, predicted, false_positives    counts; `predicted` and the last are components of the prediction
+        sensitivity    found / lesions; NaN without lesions (the challenge has 1)
+        precision      predicted components that touch a lesion / predicted; NaN without a prediction (there 1)
+        f1             their harmonic mean; 1 where nothing is to be found and nothing is predicted, 0 where only one of
+                       the two is empty (as in the challenge)
+
+    A mean over subjects leaves NaN out: sensitivity is of the patients who have lesions; F1 is of all.
+
+    Raises:
+        ValueError: the three differ in shape.
+    """
+    if not prediction.shape == seg.shape == scored.shape:
+        shapes = [list(a.shape) for a in (prediction, seg, scored)]
+        raise ValueError(f"detect: prediction, seg and scored must have one shape, got {shapes}.")
+    return _detect(prediction & scored, *components(seg & scored))
+
+
+def _detect(prediction, labels, lesions):
+    parts, predicted = components(prediction)
+    found, true = _touched(labels, prediction), _touched(parts, labels > 0)
+    sensitivity = found / lesions if lesions else np.nan
+    precision = true / predicted if predicted else np.nan
+    counts = {"lesions": lesions, "found": found, "predicted": predicted, "false_positives": predicted - true}
+    f1 = 2 * sensitivity * precision / (sensitivity + precision) if found else float(not lesions and not predicted)
+    return counts | {"sensitivity": sensitivity, "precision": precision, "f1": f1}
+
+
+def _touched(labels, binary):
+    """How many components have a voxel in `binary`."""
+    return len(np.setdiff1d(labels[binary], [0]))
+
+
+def lesions(seg, image, scored, voxel_mm):
+    """Every lesion of one scan, of any size.
+
+    Args:
+        seg, scored: bool [H, W, D], the lesions and the voxels that count. image: the scan, [H, W, D].
+        voxel_mm: the three sides of a voxel.
+
+    Returns: (table, labels). A row a lesion, with the columns
+        label          of its voxels in `labels`, int [H, W, D]
+        voxels         how many
+        volume_ml
+        thickness_mm   diameter of the largest ball inside, up to a voxel; of a single voxel its (shortest) side
+        contrast       (mean inside - mean around) / standard deviation around, in healthy brain 2 to 3 voxels away:
+                       negative where the lesion is darker; NaN where nothing healthy is that near
+    """
+    labels, count = components(seg & scored)
+    healthy = scored & ~seg
+    # to the centre of the next voxel outside, half a side beyond the edge
+    inside = ndimage.distance_transform_edt(np.pad(labels > 0, 1), sampling=voxel_mm)[1:-1, 1:-1, 1:-1]
+    rows = []
+    for label, box in enumerate(ndimage.find_objects(labels), 1):
+        lesion = labels[box] == label
+        voxels, thickness = int(lesion.sum()), 2 * inside[box][lesion].max() - min(voxel_mm)
+        row = {"label": label, "voxels": voxels, "volume_ml": voxels * np.prod(voxel_mm) / 1000}
+        wide = tuple(slice(max(s.start - SHELL[1], 0), s.stop + SHELL[1]) for s in box)
+        away = ndimage.distance_transform_edt(labels[wide] != label)
+        around = image[wide][healthy[wide] & (away >= SHELL[0]) & (away <= SHELL[1])].astype(float)
+        spread = around.std() if around.size else 0
+        contrast = (image[box][lesion].mean(dtype=float) - around.mean()) / spread if spread else np.nan
+        rows.append(row | {"thickness_mm": thickness, "contrast": contrast})
+    kinds = {"label": int, "voxels": int, "volume_ml": float, "thickness_mm": float, "contrast": float}
+    return pd.DataFrame(rows, columns=list(kinds)).astype(kinds), labels
+
+
+def operating_points(anomaly, seg, scored, thresholds):
+    """One scan's counts at every threshold, cleaned as for Dice (positive above it, small components removed).
+
+    Returns: a DataFrame, one row a threshold, with the columns threshold, lesions, found, false_positives.
+    """
+    boxes = ndimage.find_objects(((anomaly > min(thresholds)) | seg).astype(np.uint8))  # outside nothing happens
+    box = boxes[0] if boxes else ...
+    anomaly, seg, scored = (np.ascontiguousarray(volume[box]) for volume in (anomaly, seg, scored))
+    truth, rows = components(seg & scored), []
+    for threshold in thresholds:
+        counts = _detect(remove_small(anomaly > threshold) & scored, *truth)
+        rows.append({"threshold": threshold} | {key: counts[key] for key in ("lesions", "found", "false_positives")})
+    return pd.DataFrame(rows)
+
+
+def froc(counts, by=()):
+    """The FROC curve: all scans' lesions as one, false positives a scan.
+
+    Args: counts: the `operating_points` of the scans at the same thresholds, one table below the other. by: further
+        columns that tell curves apart, such as the method.
+
+    Returns: one row a curve and threshold, in their order of appearance: the columns `by`, threshold,
+        sensitivity        found lesions / lesions of all scans; NaN where no scan has any
+        false_positives    predicted components without a lesion, a scan
+        scans
+    """
+    groups = counts.groupby([*by, "threshold"], sort=False)
+    total = groups[["lesions", "found"]].sum()
+    sensitivity = total.found / total.lesions.where(total.lesions > 0)
+    table = {"sensitivity": sensitivity, "false_positives": groups.false_positives.mean(), "scans": groups.size()}
+    return pd.DataFrame(table).reset_index()
+
+
+def surface_distances(prediction, seg, spacing_mm):
+    """How far the surfaces of two bool maps [H, W, D] lie apart, in mm, weighted by area, both directions.
+
+    Args: spacing_mm: the three sides of a voxel.
+
+    Returns: a dict of
+        distance_mm        mean distance from each point of one surface to the other surface
+        hausdorff95_mm     the larger of the two directions' 95th percentiles
+    Both are NaN where a map is empty: there is no distance to nothing, and a mean over subjects leaves them out; so
+    read them beside sensitivity, which says how often that was.
+    """
+    if not (prediction.any() and seg.any()):
+        return {"distance_mm": np.nan, "hausdorff95_mm": np.nan}
+    found = surface_distance.compute_surface_distances(seg, prediction, spacing_mm)
+    far = np.concatenate([found["distances_gt_to_pred"], found["distances_pred_to_gt"]])
+    area = np.concatenate([found["surfel_areas_gt"], found["surfel_areas_pred"]])
+    hausdorff = surface_distance.compute_robust_hausdorff(found, 95)
+    return {"distance_mm": float(np.average(far, weights=area)), "hausdorff95_mm": float(hausdorff)}

@@ -1,0 +1,195 @@
+"""How well an anomaly map finds a lesion, voxel by voxel: AUPRC, Dice, thresholds.
+
+In: scores and labels of one shape (arrays or tensors), optionally the mask of voxels that count. Out: numbers.
+Paper: section 3 (metrics). A voxel is positive where score > threshold; lesion prevalence is AUPRC's chance level.
+One volume is judged exactly; `Pooled` judges any number of them together, in the memory of one. Lesion by lesion:
+essim.evaluation.detection.
+"""
+
+import warnings
+
+import numpy as np
+
+_SIGN = 1 << 31  # of a float32
+
+
+def _voxels(score, label, mask):
+    """Flat float scores and bool labels of the voxels that count."""
+    score, label = np.asarray(score), np.asarray(label)
+    if score.shape != label.shape or (mask is not None and np.shape(mask) != score.shape):
+        shapes = [list(score.shape), list(label.shape)] + ([] if mask is None else [list(np.shape(mask))])
+        raise ValueError(f"metrics: score, label and mask must have one shape, got {shapes}.")
+    keep = np.ones(score.shape, bool) if mask is None else np.asarray(mask).astype(bool)
+    score = score[keep]
+    if score.dtype.kind != "f":  # an unsigned score would wrap where the sweep negates it
+        score = score.astype(float)
+    if not np.isfinite(score).all():
+        raise ValueError("metrics: the score has NaN or infinite voxels; check the anomaly map.")
+    return score, label[keep].astype(bool)
+
+
+def _keys(score):
+    """Unsigned integers that sort as the floats do: the bits, turned round below 0."""
+    bits = (score.astype(np.float32) + np.float32(0)).view(np.uint32)  # + 0: there is but one zero
+    return np.where(bits >> 31, ~bits, bits | np.uint32(_SIGN))
+
+
+def _floats(keys):
+    """The float32s of `_keys`."""
+    return np.where(keys >> 31, keys ^ np.uint32(_SIGN), ~keys).view(np.float32)
+
+
+def _ranked(score, label):
+    """(thresholds, hits, marked) of flat voxels, from the highest distinct score down.
+
+    With everything from `thresholds[i]` on marked, `marked[i]` voxels are, `hits[i]` of them positive.
+    """
+    if score.dtype == np.float32:  # sorting integers, the label their last bit, is several times faster than argsort
+        keys = np.sort(_keys(score).astype(np.uint64) << np.uint64(1) | label)[::-1]
+        ranked, label = _floats((keys >> np.uint64(1)).astype(np.uint32)), (keys & np.uint64(1)).astype(np.int64)
+    else:
+        order = np.argsort(-score, kind="stable")
+        ranked, label = score[order], label[order]
+    last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))  # the last voxel of each distinct score
+    return ranked[last], np.cumsum(label)[last], last + 1
+
+
+def average_precision(score, label, mask=None):
+    """Area under the precision-recall curve (AUPRC, the step-wise sum of scikit-learn), a float in [0, 1].
+
+    NaN, with a warning, where no voxel is positive: precision and recall have no meaning there.
+    """
+    score, label = _voxels(score, label, mask)
+    if not label.any():
+        warnings.warn("average_precision: no positive voxel inside the mask; the result is NaN.", stacklevel=2)
+        return float("nan")
+    _, hits, marked = _ranked(score, label)
+    return float((np.diff(hits, prepend=0) * (hits / marked)).sum() / hits[-1])
+
+
+def precision_at(score, label, recalls, mask=None):
+    """The precision where each recall in (0, 1] is first reached, from the highest score down: an array; NaN without
+    positives."""
+    score, label = _voxels(score, label, mask)
+    if not label.any():
+        return np.full(len(recalls), np.nan)
+    _, hits, marked = _ranked(score, label)
+    first = np.searchsorted(hits, np.asarray(recalls) * hits[-1] - 1e-9)
+    return hits[first] / marked[first]
+
+
+def dice(prediction, label, mask=None):
+    """Dice overlap 2 |P and L| / (|P| + |L|) of two binary volumes, a float in [0, 1]; 1 where both are empty."""
+    prediction, label = _voxels(prediction, label, mask)
+    prediction = prediction.astype(bool)
+    total = prediction.sum() + label.sum()
+    return float(2 * (prediction & label).sum() / total) if total else 1.0
+
+
+def best_dice(score, label, mask=None):
+    """The best Dice that any threshold reaches, by an exact sweep over every distinct score.
+
+    Returns: (dice, threshold), positive where score > threshold. On test data this is an upper bound, not a result.
+    A tie goes to the highest threshold. Without positive voxels: (1.0, the largest score): nothing marked is right.
+    """
+    score, label = _voxels(score, label, mask)
+    if not label.any():
+        return 1.0, float(score.max()) if score.size else 0.0
+    thresholds, hits, marked = _ranked(score, label)
+    overlap = 2 * hits / (marked + hits[-1])
+    best = int(np.argmax(overlap))
+    # positive down to thresholds[best]: the threshold is the next lower score, or just below the lowest
+    below = thresholds[best + 1] if best + 1 < len(thresholds) else np.nextafter(thresholds[best], -np.inf)
+    return float(overlap[best]), float(below)
+
+
+def healthy_threshold(scores, masks, share):
+    """The threshold above which a share of the voxels of healthy volumes lies, all inside their masks pooled."""
+    pooled = [_voxels(score, mask, mask)[0] for score, mask in zip(scores, masks, strict=True)]
+    if not pooled:
+        raise ValueError("healthy_threshold: no volumes; it needs healthy scans that the network has not seen.")
+    return float(np.quantile(np.concatenate(pooled), 1 - share))
+
+
+def fit_threshold(scores, labels, masks):
+    """The threshold with the best Dice over the pooled voxels of several volumes (the paper's, on validation parts).
+
+    Args: lists of volumes, of any shapes that agree item by item. Returns: the threshold (positive above it).
+    """
+    pooled = [_voxels(*volume) for volume in zip(scores, labels, masks, strict=True)]
+    if not pooled:
+        raise ValueError("fit_threshold: no volumes; a threshold needs a labelled validation part.")
+    score, label = (np.concatenate(part) for part in zip(*pooled, strict=True))
+    return best_dice(score, label)[1]
+
+
+class Pooled:
+    """The voxels of any number of volumes judged as one, without keeping them: a histogram over the score.
+
+    A bin holds the scores that agree in the leading 20 of their 32 bits, which lie within 0.05 % of each other (2^-11);
+    0 has a bin of its own. Counts above a bin's edge are exact, so Dice is, at every edge; only thresholds inside a bin
+    aren't tried. AUPRC comes with a bound on what the bins may hide. 16 MB, whatever is added.
+    """
+
+    _SHIFT, _BINS = 12, 1 << 20
+    _ZERO = _SIGN >> _SHIFT
+
+    def __init__(self):
+        self.voxels, self.positives = (np.zeros(self._BINS, np.int64) for _ in range(2))
+
+    def add(self, score, label, mask=None):
+        """Count the voxels of one more volume; ValueError as in `average_precision`."""
+        score, label = _voxels(score, label, mask)
+        bins = _keys(score) >> self._SHIFT
+        self.voxels += np.bincount(bins, minlength=self._BINS)
+        self.positives += np.bincount(bins[label], minlength=self._BINS)
+
+    def prevalence(self):
+        """Positive voxels / voxels: the AUPRC of guessing; NaN before there are any."""
+        return float(self.positives.sum() / self.voxels.sum()) if self.voxels.any() else float("nan")
+
+    def curve(self):
+        """(precision, recall, threshold) for every bin that holds voxels, the highest first: positive from it on."""
+        bins, hits, misses = self._ranked()
+        return hits / (hits + misses), hits / max(hits[-1:].sum(), 1), _below(bins << self._SHIFT)
+
+    def marking(self, shares):
+        """For each share in (0, 1), a threshold with about that share of all voxels above it, one a bin at most."""
+        bins, hits, misses = self._ranked()
+        marked = hits + misses
+        chosen = np.unique(np.searchsorted(marked, np.asarray(shares) * marked[-1]).clip(0, len(bins) - 1))
+        return _below(bins[chosen] << self._SHIFT)
+
+    def average_precision(self):
+        """(AUPRC, bound): that of the voxels themselves lies within `bound` of it; (NaN, NaN) without positives."""
+        bins, hits, misses = self._ranked()
+        p, n = np.diff(hits, prepend=0), np.diff(misses, prepend=0)
+        if not p.any():
+            return float("nan"), float("nan")
+        tied = hits / (hits + misses)
+        # at worst, a bin's negatives all lie above its positives; at best, below
+        worst, best = (hits - p + 1) / (hits - p + 1 + misses), hits / np.maximum(hits + misses - n, 1)
+        zero = bins == self._ZERO  # truly tied
+        worst[zero], best[zero] = tied[zero], tied[zero]
+        low, value, high = (float((p * precision).sum() / hits[-1]) for precision in (worst, tied, best))
+        return value, max(high - value, value - low)
+
+    def best_dice(self):
+        """(Dice, threshold) of the best edge, positive where score > threshold; ties and no positives: `best_dice`."""
+        bins, hits, misses = self._ranked()
+        if not self.positives.any():
+            return 1.0, float(_below((bins[:1] + 1) << self._SHIFT).max(initial=0))
+        overlap = 2 * hits / (hits + misses + hits[-1])
+        best = int(np.argmax(overlap))
+        return float(overlap[best]), float(_below(bins[best] << self._SHIFT))
+
+    def _ranked(self):
+        """The bins that hold voxels, the highest first; positive and negative voxels from the highest to each."""
+        bins = np.flatnonzero(self.voxels)[::-1]
+        return bins, np.cumsum(self.positives[bins]), np.cumsum((self.voxels - self.positives)[bins])
+
+
+def _below(key):
+    """The largest float32 that sorts below an integer of `_keys`; below 0 the next one, not -0."""
+    key = np.asarray(key, np.int64) - 1
+    return _floats(np.where(key == _SIGN - 1, key - 1, key).astype(np.uint32))

@@ -1,0 +1,142 @@
+"""One person's head to study space.
+
+In: the paths of a person's T1 and T2 (either may be missing), brain mask and lesions, and a `Template`. Out: a
+`Placed`: float32 images, bool mask and uint8 lesions on the study grid, with the transforms back to the scans.
+Paper: section 3 (data): affine registration to an atlas, skull-stripped, N4 bias-corrected, cut to the brain.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import SimpleITK as sitk
+
+from essim.cohort import mni
+from essim.data.volumes import read_nifti
+from essim.prepare.align import affine as register_affine
+from essim.prepare.align import (
+    as_transform,
+    centre_of,
+    from_sitk,
+    one_thread,
+    rigid,
+    sample_label,
+    sample_scan,
+    to_sitk,
+)
+from essim.prepare.brain import HERE, correct, find_brain, finite, naming, read_image, read_lesions, space_of
+
+MARGIN_MM = 8  # around the brain of a template of one's own
+DOUBTFUL = 0.8  # a brain that overlaps the template's by less (Dice) is to be looked at
+
+
+@dataclass
+class Template:
+    """Where heads are brought to. `image` the template's T1, skull-stripped, float32, on a grid of its own. The study
+    grid: `shape` (H, W, D), `affine` [4, 4] voxel to world, RAS+, mm; `brain` bool [H, W, D], the template's on it.
+    """
+
+    image: sitk.Image
+    shape: tuple
+    affine: np.ndarray
+    brain: np.ndarray
+
+
+@dataclass
+class Placed:
+    """A person in study space. `images` {contrast: float32 [H, W, D], in the scan's units, 0 outside the mask}; `mask`
+    bool; `seg` uint8 (1 lesion, 2 ignored) or None; `affine` [4, 4], RAS+, mm; `transforms` {contrast: sitk.Transform
+    from points of study space to points of that scan}: `sitk.Resample` with it brings the scan to study space, its
+    inverse brings a map back; `dice` overlap of the mask with the template's brain, 0 to 1.
+    """
+
+    images: dict
+    mask: np.ndarray
+    seg: np.ndarray | None
+    affine: np.ndarray
+    transforms: dict
+    dice: float
+
+
+def load_template(path=None, voxel_mm=1):
+    """The template and the study grid around its brain.
+
+    Args:
+        path: a skull-stripped T1 template (such as SRI24's), NIfTI; its own axes, cut to its brain and 8 mm around.
+            None: MNI152, which nilearn carries, in the box of the built-in cohort (160 x 192 x 160 mm).
+        voxel_mm: side of a voxel of the study grid.
+
+    Raises:
+        FileNotFoundError, ValueError: as in `read_nifti`; voxel_mm is no size, or the template is not stripped.
+    """
+    if not 0.25 <= voxel_mm <= 8:
+        raise ValueError(f"voxel_mm is {voxel_mm}: take a size from 0.25 to 8 mm.")
+    if path is None:
+        from nilearn import datasets  # takes a second
+
+        maps = [load(resolution=1) for load in (datasets.load_mni152_template, datasets.load_mni152_brain_mask)]
+        data, brain = (np.asarray(volume.dataobj, np.float32) for volume in maps)
+        image = to_sitk(data * (brain > 0), maps[0].affine)
+        shape, affine = tuple(int(n) for n in mni.shape_of(voxel_mm)), mni.affine_of(voxel_mm)
+    else:
+        data, own = read_nifti(path)
+        filled = np.argwhere(data > 0)
+        if not 0 < len(filled) < 0.7 * data.size:
+            raise ValueError(f"{path}: is no skull-stripped template (0 around the brain); give one that is.")
+        image = to_sitk(data.clip(0).astype(np.float32), own)
+        spacing = np.linalg.norm(own[:3, :3], axis=0)
+        low, high = filled.min(0) - 0.5 - MARGIN_MM / spacing, filled.max(0) + 0.5 + MARGIN_MM / spacing
+        shape = tuple(int(n) for n in np.ceil((high - low) * spacing / voxel_mm))
+        affine = own @ np.diag([*voxel_mm / spacing, 1])
+        affine[:3, 3] = (own @ [*low + 0.5 * voxel_mm / spacing, 1])[:3]  # the centre of the first voxel
+    brain = sample_label(image > 0, to_sitk(np.zeros(shape, np.uint8), affine), HERE)
+    return Template(image, shape, affine, from_sitk(brain)[0] > 0)
+
+
+def place(images, template, *, mask="", seg="", ignore=""):
+    """Bring one person to study space; the same input gives the same bits.
+
+    Args:
+        images: {contrast: path}; the T1, if there is one, is registered to the template, the other scan to it.
+        template: a `Template`.
+        mask: path of the brain mask; "nonzero": the images are stripped, their brain is what is not 0; "": by HD-BET.
+        seg: path of the lesions, "" for none. ignore: the label in it that is neither lesion nor background.
+            Mask and lesions may lie on the grid of either scan, and move with it, or on another grid in the T1's space.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+        ValueError: a file is damaged or no 3-D volume; the mask is empty or beside the image; the image has NaN inside
+            it; there is neither mask nor HD-BET; the registration fails. The message is one sentence with the file.
+    """
+    with one_thread():
+        scans = {contrast: read_image(path) for contrast, path in images.items()}
+        anchor = "t1" if "t1" in scans else next(iter(scans))
+        home, brain = find_brain(images, scans, anchor, mask)
+        even, matrices = _align(images, scans, home, brain, anchor, template)
+
+        grid = to_sitk(np.zeros(template.shape, np.uint8), template.affine)
+        inside = from_sitk(sample_label(brain, grid, matrices[home]))[0] > 0
+        placed = {c: from_sitk(sample_scan(even[c], grid, matrices[c]))[0] * inside for c in scans}
+        lesions = None
+        if seg:
+            drawn = read_lesions(seg, ignore)
+            lesions = from_sitk(sample_label(drawn, grid, matrices[space_of(drawn, scans, anchor)]))[0]
+        dice = 2 * (inside & template.brain).sum() / max(inside.sum() + template.brain.sum(), 1)
+        transforms = {contrast: as_transform(matrix) for contrast, matrix in matrices.items()}
+        return Placed(placed, inside, lesions, template.affine, transforms, float(dice))
+
+
+def _align(images, scans, home, brain, anchor, template):
+    """{contrast: the scan without its bias field}, {contrast: the matrix from study space to the scan}: the scans are
+    registered to the one that the brain mask belongs to (`home`), and the anchor to the template."""
+    even, brains, from_home = {home: correct(images[home], scans[home], brain)}, {home: brain}, {home: HERE}
+    for contrast in scans.keys() - {home}:
+        moving = finite(scans[contrast])
+        shift = centre_of(moving) - centre_of(finite(scans[home]))
+        with naming(images[contrast], f"registration to {images[home]}"):
+            from_home[contrast] = rigid(even[home], brain, moving, shift)
+        brains[contrast] = sample_label(brain, scans[contrast], np.linalg.inv(from_home[contrast]))
+        even[contrast] = correct(images[contrast], scans[contrast], brains[contrast])
+    stripped = sitk.Mask(even[anchor], sample_label(brains[anchor], even[anchor], HERE))
+    with naming(images[anchor], "registration to the template"):
+        to_anchor = register_affine(template.image, stripped)
+    return even, {c: from_home[c] @ np.linalg.inv(from_home[anchor]) @ to_anchor for c in scans}

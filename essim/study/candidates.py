@@ -1,0 +1,147 @@
+"""What a calibrated ensemble could be made of, and what each way finds: the search behind `strategy="calibrated"`.
+
+In: reconstructed patients and healthy scans (essim.evaluation.cases). Out: a table of AUPRC, one row a patient and candidate. A
+candidate is a choice of *channels*, each compared with healthy scans at its place, and of a *rule* that makes one map
+of them. 07_calibrated_ensemble chooses on validation parts only; essim.calibration has what it chose. Not in the paper.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+
+from essim.calibration import distribution, moments
+from essim.ensemble import differences
+from essim.evaluation.cases import case_rows, read_case
+from essim.evaluation.metrics import average_precision
+from essim.evaluation.scoring import for_each
+from essim.grids import grow
+from essim.postprocess import erode_slices, postprocess
+from essim.ssim import blur, check_pair, dissimilarity, in_range
+
+# What is compared, by parts that have equal weight: each a map or one for every sigma.
+CHANNELS = {
+    "l1": ["l1"],
+    "SSIM": ["ssim"],
+    "l1 + SSIM": ["l1", "ssim"],
+    "structure": ["structure"],
+    "l1 + structure": ["l1", "structure"],
+    "luminance + structure": ["luminance", "structure"],
+}
+RULES = ("mean z", "max z", "log-sum-exp z", "decorrelated z", "Mahalanobis z", "Fisher (mean -log p)", "max -log p")
+RIDGE = 0.2  # of the correlations, which few scans tell
+TAIL = np.geomspace(1, 1e-5, 61)  # upper tails whose z is kept
+
+
+@dataclass(frozen=True)
+class Healthy:
+    """What healthy scans show of M maps: `mean`, `sd` float32 [M, h, w, d] on half their grid; `brain` bool [h, w, d],
+    where most have any. Of scans that were each left out of these: the `correlation` [M, M] of their z, and `tails`
+    [M, len(TAIL)], the z that is exceeded so often.
+    """
+
+    mean: torch.Tensor
+    sd: torch.Tensor
+    brain: torch.Tensor
+    correlation: np.ndarray
+    tails: np.ndarray
+
+    def z(self, values, inside):
+        """As `standardise`, by these."""
+        return standardise(values, inside, self.mean, self.sd)
+
+
+def standardise(values, inside, mean, sd):
+    """The values [M, n] of the voxels inside a bool [H, W, D], in standard deviations from the mean: float32 [M, n]."""
+    mean, sd = (grow(half, 2, inside.shape)[:, inside] for half in (mean, sd))
+    return ((values - mean) / sd).numpy()
+
+
+def parts(sigmas):
+    """Where the maps of `all_maps` are: |x - y|, then for each sigma 1 - SSIM, |blur(x - y)| and sqrt(D)."""
+    count = len(sigmas)
+    names = ["ssim", "luminance", "structure"]
+    return {"l1": slice(0, 1)} | {name: slice(1 + i * count, 1 + (i + 1) * count) for i, name in enumerate(names)}
+
+
+def all_maps(case, sigmas):
+    """Every map that a channel may be: float32 [1 + 3 K, H, W, D], as `parts` has them."""
+    x, y, _ = case.tensors()
+    data_range = check_pair(x, y, sigmas, None)
+    l1, *structure = differences(x, y, sigmas, data_range)
+    ssim = [dissimilarity(x, y, sigma, data_range) for sigma in sigmas]
+    q = in_range(x - y, data_range)[0]
+    luminance = [blur(q, sigma)[None].abs() for sigma in sigmas]
+    return torch.stack([l1, *ssim, *luminance, *structure])[:, 0, 0]
+
+
+def look_at_healthy(folder, sigmas):
+    """`Healthy` from the validation part of a folder of healthy scans."""
+
+    def read(row):
+        case = read_case(folder, row)
+        maps, some = all_maps(case, sigmas), erode_slices(case.mask) & every_fourth(case.mask.shape)
+        return maps[:, some], some, moments(maps, case.mask)
+
+    scans = for_each(read, case_rows(folder, "val"), "healthy")
+    total = sum(own for *_, own in scans)
+    left_out = [standardise(*scan, *distribution(total - own)) for *scan, own in scans]
+    z, brain = np.concatenate(left_out, axis=1), total[0] > len(scans) / 2
+    return Healthy(*distribution(total), brain, np.corrcoef(z), np.quantile(z, 1 - TAIL, axis=1).T)
+
+
+def every_fourth(shape):
+    """A quarter of the voxels of a grid [H, W, D], which tell as much: bool."""
+    return np.indices(shape).sum(0) % 4 == 0
+
+
+def combine(z, weights, rule, correlation, tails):
+    """One value [n] from the z of several maps [M, n], by one of RULES; `weights` [M] add up to 1."""
+    if rule == "mean z":
+        return weights @ z
+    if rule == "max z":
+        return z.max(0)
+    if rule == "log-sum-exp z":
+        return np.log(weights @ np.exp(z.clip(max=60)))
+    if rule in ("decorrelated z", "Mahalanobis z"):
+        inverse = np.linalg.inv((1 - RIDGE) * correlation + RIDGE * np.eye(len(z))).astype(np.float32)
+        if rule == "decorrelated z":  # the sharpest test of a shift that all maps share
+            return inverse.sum(0) @ z
+        above = z.clip(min=0)
+        return (above * (inverse @ above)).sum(0)
+    surprise = np.stack([minus_log_p(one, tail) for one, tail in zip(z, tails, strict=True)])
+    return weights @ surprise if rule.startswith("Fisher") else surprise.max(0)
+
+
+def minus_log_p(z, tail):
+    """-log of the share of healthy voxels above z; beyond the last of TAIL it goes on as it ended."""
+    level = -np.log(TAIL)
+    slope = (level[-1] - level[-7]) / max(tail[-1] - tail[-7], 1e-6)
+    return np.interp(z, tail, level) + slope * (z - tail[-1]).clip(min=0)
+
+
+def best_of(table):
+    """The candidate (channels, rule) of highest AUPRC: its mean over patients, then over sets."""
+    return table.groupby(["channels", "rule", "dataset"]).auprc.mean().groupby(level=[0, 1]).mean().idxmax()
+
+
+def scores(folder, healthy, sigmas, candidates, split="val"):
+    """AUPRC of candidates (pairs of CHANNELS and RULES): one row a patient, dataset, subject, channels, rule, auprc."""
+    place = parts(sigmas)
+
+    def judge(row):
+        case = read_case(folder, row)
+        core, anomaly = erode_slices(case.mask), np.zeros_like(case.image)
+        z = healthy.z(all_maps(case, sigmas)[:, core], core)
+        for channels, rule in candidates:
+            chosen = [np.arange(len(z))[place[part]] for part in CHANNELS[channels]]
+            weights = np.concatenate([np.full(len(c), 1 / len(c) / len(chosen), np.float32) for c in chosen])
+            c = np.concatenate(chosen)
+            found = combine(z[c], weights, rule, healthy.correlation[np.ix_(c, c)], healthy.tails[c])
+            anomaly[core] = found - found.min()  # the rim, which is cut off, has 0
+            auprc = average_precision(postprocess(anomaly, case.mask), case.seg, case.scored)
+            yield {"dataset": case.dataset, "subject": case.subject, "channels": channels, "rule": rule, "auprc": auprc}
+
+    records = for_each(lambda row: list(judge(row)), case_rows(folder, split), f"candidates, {split}")
+    return pd.DataFrame([record for several in records for record in several])

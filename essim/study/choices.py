@@ -1,0 +1,68 @@
+"""Which value of a choice the validation parts take, and what that gives on the test parts.
+
+In: a score table of essim.study.ablations, one row a patient, value and method. Out: means with intervals; one row a method
+and set that sets the value chosen on the validation parts against the study's own; the same in words.
+Paper: section 3 (the choices of the study).
+"""
+
+import pandas as pd
+
+from essim.evaluation.scoring import regret
+from essim.evaluation.stats import interval, mean_with_interval
+from essim.study.ablations import label
+
+NAMES = {"auprc": "AUPRC", "dice": "Dice"}
+
+
+def means(scores, score="auprc"):
+    """Mean and interval over the subjects: columns dataset, split, value, method, <score>, <score>_low, _high."""
+    return mean_with_interval(scores.dropna(subset=score), ["dataset", "split", "value", "method"], [score])
+
+
+def chosen(scores, study, method, score="auprc"):
+    """The one value for all sets with the lowest regret on the validation parts (see `essim.evaluation.scoring.regret`).
+
+    `study` is the value that the study has: of several that are as good it is taken.
+    """
+    part = scores[scores.method == method]
+    values = list(dict.fromkeys([label(study), *part.value]))
+    part = part.assign(method=part.value)
+    lost = regret(part, values, score, split="val", resamples=0).set_index("method").regret
+    return lost.reindex(values).idxmin()
+
+
+def choice(scores, what, study, methods, score="auprc"):
+    """What the validation parts choose, and what that gives on the test parts: one row a method and set.
+
+    Args: scores: as from `measure`. what: the choice's name. study: the value that the study has.
+
+    Returns: columns choice, score, method, study, chosen, dataset, at_study, at_chosen (means on the test part), gain,
+        gain_low, gain_high (of chosen - study, patient by patient), subjects.
+    """
+    study, rows = label(study), []
+    for method in methods:
+        value = chosen(scores, study, method, score)
+        part = scores[(scores.split == "test") & (scores.method == method)]
+        for dataset, group in part.groupby("dataset", sort=False):
+            wide = group.pivot(index="subject", columns="value", values=score)[list({study, value})].dropna()
+            gain = wide[value] - wide[study]
+            key = {"choice": what, "score": score, "method": method, "study": study, "chosen": value}
+            numbers = {"at_study": wide[study].mean(), "at_chosen": wide[value].mean(), "gain": gain.mean()}
+            numbers |= dict(zip(("gain_low", "gain_high"), interval(gain), strict=True))
+            rows.append(key | {"dataset": dataset} | numbers | {"subjects": len(gain)})
+    return pd.DataFrame(rows)
+
+
+def sentences(choices):
+    """`choice`'s table in words, one sentence a method and score."""
+    said = []
+    for (score, method, study, value), part in choices.groupby(["score", "method", "study", "chosen"], sort=False):
+        start = f"{method}: the validation parts choose {value}"
+        if value == study:
+            sets = ", ".join(f"{row.at_study:.3f} ({row.dataset})" for row in part.itertuples())
+            said.append(f"{start}, as the study has it; {NAMES[score]} on the test parts: {sets}.")
+            continue
+        sets = [f"{r.gain:+.3f} [{r.gain_low:+.3f}, {r.gain_high:+.3f}] ({r.dataset})" for r in part.itertuples()]
+        change = f"that changes {NAMES[score]} on the test parts by {', '.join(sets)}"
+        said.append(f"{start}, the study has {study}; {change}.")
+    return said

@@ -1,0 +1,65 @@
+"""The state of an unfinished training, on disk and back: the last two are kept.
+
+In: a model folder and what identifies a training. Out: the newest state of that very training that can be read. Files
+are written whole or not at all, and nothing that is loaded can run code.
+"""
+
+import os
+import warnings
+from pathlib import Path
+
+import torch
+
+from essim.runs.files import writing
+
+NAMES = ("checkpoint.pt", "checkpoint_before.pt")  # the newest, and the one to fall back on
+
+
+class Checkpoints:
+    """The checkpoints of one training in the folder `out`; `identity` is a text that no other training shares."""
+
+    def __init__(self, out, identity):
+        self.newest, self.before = (Path(out) / name for name in NAMES)
+        self.identity = identity
+        self.sound = False  # whether the newest is known to be of this training, and whole
+
+    def load(self):
+        """The newest state that can be used, or None; a warning names each file that can't be and says why."""
+        state, reasons = None, []
+        for path in (self.newest, self.before):
+            if state is None and path.is_file():
+                state, reason = self._read(path)
+                reasons += [f"{path}: {reason}"] if reason else []
+                self.sound = state is not None and path == self.newest
+        for reason in reasons:
+            outcome = "the one before is used" if state else "training starts from the beginning"
+            warnings.warn(f"{reason}; {outcome}.", stacklevel=2)
+        return state
+
+    def _read(self, path):
+        """(state, None), or (None, the reason why it is not this training's)."""
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+            if content["identity"] == self.identity:
+                return content["state"], None
+            return None, "belongs to a training with other settings or scans"
+        except Exception as error:  # whatever a damaged file makes the reader raise
+            return None, f"cannot be read ({type(error).__name__})"
+
+    def save(self, state):
+        """Write the newest; the one that was the newest stays as the one before, unless it is of no use."""
+        if self.sound:
+            os.replace(self.newest, self.before)
+        with writing(self.newest) as path:
+            torch.save({"identity": self.identity, "state": state}, path)
+        self.sound = True
+
+    def remove(self):
+        """Once the training is finished."""
+        for path in (self.newest, self.before):
+            path.unlink(missing_ok=True)
+
+    def left(self):
+        """What there is to go on from, as the end of a message."""
+        there = [path.name for path in (self.newest, self.before) if path.is_file()]
+        return f" The last good state is in {there[0]}." if there else ""

@@ -1,0 +1,60 @@
+"""Healthy volumes in memory, served as batches of axial slices.
+
+In: rows of the scan table. Out: tensors [N, 1, H, W] in [0, 1]. Which slice comes when is a function of seed and place
+in an endless list, never of what was served before.
+Paper: section 3 (training): axial slices, one random slice a volume and epoch.
+"""
+
+import functools
+import os
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from essim.data.volumes import load_scan
+
+
+def quiet():
+    """Whether another process of this training shows the progress bars."""
+    return int(os.environ.get("RANK", 0)) > 0
+
+
+class HealthySlices:
+    """Healthy volumes in memory, served as batches of axial slices [batch, 1, H, W] in [0, 1]."""
+
+    def __init__(self, rows, preprocessing, name, cache=None):
+        if not len(rows):
+            raise ValueError(f"train: no healthy {name} scans of this contrast in the table; check the split files.")
+        records = rows.to_dict("records")
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            loaded = pool.map(lambda row: load_scan(row, preprocessing, cache), records)
+            scans = list(tqdm(loaded, total=len(records), desc=f"{name} volumes", unit="volume", disable=quiet()))
+        self.volumes = [np.ascontiguousarray(scan.image.transpose(2, 0, 1)) for scan in scans]  # [D, H, W] each
+        self.filled = [np.flatnonzero(scan.mask.any((0, 1))) for scan in scans]  # slices that show brain
+        # of the scans as they came, before `factor`
+        self.voxel_mm = float(np.linalg.norm(scans[0].affine[:3, 0])) / preprocessing.factor
+        self.checksum = functools.reduce(lambda crc, volume: zlib.crc32(volume, crc), self.volumes, 0)
+
+    def __len__(self):
+        return len(self.volumes)
+
+    def epoch(self, seed, epoch):
+        """Which slice of which volume, in which order: a list of (volume, slice), fixed by seed and epoch."""
+        rng = np.random.default_rng([seed, epoch])
+        order = rng.permutation(len(self))
+        return [(volume, rng.choice(self.filled[volume])) for volume in order]
+
+    def batch(self, seed, places):
+        """The slices at some places (a range) of the endless list, in which epochs follow each other without a gap."""
+        epochs = {e: self.epoch(seed, e) for e in {place // len(self) for place in places}}
+        picks = [epochs[place // len(self)][place % len(self)] for place in places]
+        return torch.stack([torch.from_numpy(self.volumes[volume][z])[None] for volume, z in picks])
+
+    def spread(self, count):
+        """`count` slices spread evenly over all volumes and heights, always the same: [count, 1, H, W]."""
+        every = [(volume, z) for volume in range(len(self)) for z in self.filled[volume]]
+        picks = [every[i] for i in np.linspace(0, len(every) - 1, min(count, len(every))).round().astype(int)]
+        return torch.stack([torch.from_numpy(self.volumes[volume][z])[None] for volume, z in picks])
