@@ -318,7 +318,7 @@ def test_one_without_its_log_is_refused(finished, tmp_path):
 @both
 @pytest.mark.parametrize("contrast", ["t1", "t2"])
 def test_those_in_the_repository_are_those_of_their_profile(tmp_path, contrast, kind):
-    root = Path(__file__).resolve().parents[1]
+    root = Path(__file__).resolve().parents[2]
     profile = yaml.safe_load((root / "workflow/config.yaml").read_text())["profiles"]["pretrained"]
     config = AutoencoderConfig(seed=profile["seeds"][0], **profile["autoencoder"])
     how = {"contrast": contrast, "preprocessing": Preprocessing(**profile["preprocessing"])}

@@ -7,7 +7,7 @@ import nbclient
 import nbformat
 import pytest
 
-FOLDER = Path(__file__).resolve().parents[1] / "notebooks/walkthrough"
+FOLDER = Path(__file__).resolve().parents[2] / "notebooks/walkthrough"
 PNG, WIDGET = "image/png", "application/vnd.jupyter.widget-view+json"
 # notebook: its smoke parameters, how many pictures and sliders, and what must hold for the claims of its first cell
 LESSONS = {
@@ -109,7 +109,7 @@ def code_cells(notebook):
 
 def run(notebook, folder, monkeypatch):
     """Execute it in an empty folder, which must stay empty."""
-    monkeypatch.setenv("PYTHONPATH", str(FOLDER.parents[1]))
+    monkeypatch.setenv("PYTHONPATH", str(FOLDER.parents[2]))
     monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "1")
     nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(folder)}}).execute()
     assert not list(folder.iterdir()), "nothing is left behind"

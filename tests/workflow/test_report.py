@@ -10,7 +10,7 @@ import pytest
 from nbformat import v4
 from pages import Page, evaluation, executed, ran, shown, write_results
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "workflow"))  # scripts, no package
 from fragments import fragment, mathml, read_executed  # noqa: E402
 from report import main  # noqa: E402

@@ -19,7 +19,7 @@ from essim.evaluation.scoring import score_set
 from essim.settings import AutoencoderConfig
 from essim.train.autoencoder import KINDS, build_autoencoder
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SHAPE = (16, 14, 12)
 BRAIN = np.ones(SHAPE, bool)
 WIDTHS = {"v0": 4, "v1": 6, "t0": 3, "t1": 5, "t2": 7, "t3": 4}  # planes that are lesion

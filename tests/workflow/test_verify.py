@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-VERIFY = Path(__file__).resolve().parents[1] / "workflow/verify.py"
+VERIFY = Path(__file__).resolve().parents[2] / "workflow/verify.py"
 
 
 def verify(*words):

@@ -13,7 +13,7 @@ import nbformat
 import pytest
 import yaml
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").rglob("*.ipynb"))
 STEPS = [path for path in NOTEBOOKS if path.parent.name != "walkthrough"]
 ABLATIONS = [path for path in STEPS if path.parent.name == "ablations"]

@@ -18,7 +18,7 @@ from pages import PIXEL, Page, executed, ran, shown, write_results
 
 from essim.score import viewer
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "workflow"))  # scripts, no package
 from fragments import fragment  # noqa: E402
 from website import main  # noqa: E402
