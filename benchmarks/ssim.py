@@ -22,7 +22,7 @@ import torch
 from scipy import ndimage
 from tqdm import tqdm
 
-from essim.calibration import Calibration
+from essim.calibration import Calibration, calibrated_map
 from essim.ensemble import ensemble_map, ensemble_weights
 from essim.figures.scores import speed
 from essim.runs.provenance import provenance, save_figure, write_table
@@ -98,15 +98,14 @@ def essim_inside(backend):
 
 
 def essim_calibrated(backend):
-    return lambda x, y, mask: ensemble_map(x, y, mask=mask, backend=backend, **calibrated(tuple(x.shape[2:])))
+    return lambda x, y, mask: calibrated_map(x, y, calibration_for(tuple(x.shape[2:])), mask=mask, backend=backend)
 
 
 @functools.cache
-def calibrated(shape):
-    """The options of a calibrated ensemble; what it costs doesn't depend on the numbers in it."""
+def calibration_for(shape):
+    """Any calibration of this grid: what the map costs doesn't depend on the numbers in it."""
     half = [1 + len(SIGMAS), *((side + 1) // 2 for side in shape)]
-    made = Calibration(SIGMAS, shape, torch.full(half, 0.02), torch.full(half, 0.04), 1)
-    return {"strategy": "calibrated", "calibration": made}
+    return Calibration(SIGMAS, shape, torch.full(half, 0.02), torch.full(half, 0.04), 1)
 
 
 ANYWHERE = {"essim, torch": essim("torch"), "MONAI": by_monai, "torchmetrics": by_torchmetrics}
@@ -124,8 +123,11 @@ IN_NUMPY = ("essim, numba, mask", "essim, numba", "essim, numba, mask, calibrate
 
 def error(found, name, x, y, mask):
     """Largest difference from the float64 map, inside the mask and away from the borders; NaN where it has one."""
-    options = calibrated(tuple(x.shape[2:])) if "calibrated" in name else {}
-    expected = ensemble_map(x.double(), y.double(), mask=mask, backend="torch", **options)
+    x, y, options = x.double(), y.double(), {"mask": mask, "backend": "torch"}
+    if "calibrated" in name:
+        expected = calibrated_map(x, y, calibration_for(tuple(x.shape[2:])), **options)
+    else:
+        expected = ensemble_map(x, y, **options)
     inside = (..., *[slice(BORDER, -BORDER)] * 3)
     return ((found * mask - expected)[inside]).abs().max().item()
 

@@ -1,16 +1,18 @@
-"""What a healthy brain shows at every place and every scale: the yardstick of `strategy="calibrated"`.
+"""Ours, beyond the paper: the differences that SSIM sees, measured by what healthy brains show at every place.
 
-In: reconstructed healthy scans of one contrast that the network has not learned from (essim.evaluation.cases), all on one grid of
-one atlas space. Out: a `Calibration`, kept beside the network as calibration.safetensors, at half the resolution.
+In: scan and reconstruction [N, C, H, W, D], and a `Calibration`, made of reconstructed healthy scans that the network
+has not learned from (essim.evaluation.healthy) and kept beside the network as calibration.safetensors, on half the
+grid. Out: an anomaly map in healthy standard deviations.
 
-SSIM divides what differs in structure (D in essim.ssim) by the contrast that the same scan has there (C): folds, which
-are never reconstructed exactly, and even tissue, where there is little but noise to compare, have a level of their own
-at every sigma. Here the divisor comes from healthy scans. With f_0 = |x - y| and f_i = sqrt(D) at sigma_i, at a voxel v
+SSIM divides what differs in structure (V_q in essim.ssim) by the contrast that the same scan has there (V_p): folds,
+which are never reconstructed exactly, and even tissue, where there is little but noise to compare, have a level of
+their own at every sigma. Here the divisor comes from healthy scans. With f_0 = |x - y| and f_i = sqrt(V_q) at sigma_i,
+at a voxel v
 
     z_i(v) = (f_i(v) - m_i(v)) / s_i(v)          m, s: mean and standard deviation of f_i in healthy scans around v
     A(v)   = max(0, z_0 / 2 + sum_i z_i / 2K)    how much more than a healthy brain shows, in its standard deviations
 
-Beyond the paper: 07_calibrated_ensemble shows what else was tried, and how this was chosen.
+07_calibrated_ensemble shows what else was tried, and how this was chosen.
 """
 
 import json
@@ -22,13 +24,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from scipy import ndimage
+from torch.nn import functional
 
-from essim.ensemble import differences
-from essim.evaluation.cases import case_rows, read_case
-from essim.evaluation.scoring import for_each
-from essim.grids import shrink
-from essim.runs.files import writing
-from essim.ssim import check_pair
+from essim.ensemble import inside
+from essim.kernels.dispatch import pick_kernel
+from essim.ssim import as_float, check_pair, in_range, structure_difference
 
 FILE = "calibration.safetensors"  # in a model folder
 PRIOR = 2  # scans of the whole brain's distribution that are added at every place
@@ -64,8 +64,7 @@ class Calibration:
         """Write one safetensors file, the maps in float16; `about`, its provenance, is kept in it."""
         maps = {"mean": self.mean.half(), "sd": self.sd.half()}
         facts = {"sigmas": self.sigmas, "shape": self.shape, "scans": self.scans, "about": about}
-        with writing(path) as temporary:
-            save_file(maps, temporary, {name: json.dumps(value, default=str) for name, value in facts.items()})
+        save_file(maps, path, {name: json.dumps(value, default=str) for name, value in facts.items()})
 
 
 def load_calibration(path):
@@ -73,7 +72,14 @@ def load_calibration(path):
 
     Raises:
         FileNotFoundError: there is none.
-        ValueError: it is damaged, or something else.
+        ValueError: the file is damaged, or something else.
+
+    >>> import essim, tempfile, torch
+    >>> ones = torch.ones(9, 8, 8, 8)
+    >>> with tempfile.TemporaryDirectory() as model:
+    ...     Calibration(essim.SIGMAS, (16, 16, 16), ones, ones, scans=4).save(f"{model}/{FILE}")
+    ...     essim.load_calibration(model)
+    Calibration(sigmas=(0.3, 0.5, 0.7, 0.9, 1.1, 1.3, 1.5, 1.7), shape=(16, 16, 16), scans=4)
     """
     path = Path(path) / FILE if Path(path).is_dir() else Path(path)
     if not path.is_file():
@@ -88,46 +94,49 @@ def load_calibration(path):
         raise ValueError(f"{path}: damaged or no calibration ({reason}); run notebook 03_healthy again.") from error
 
 
-def fit(folder, sigmas):
-    """The calibration of the validation part of a folder of healthy scans, and one without each of its scans.
+def calibrated_map(x, y, calibration, *, mask=None, data_range=None, backend="auto"):
+    """The anomaly map of scan x against reconstruction y, in standard deviations of healthy brains (ours).
 
-    A scan stands out less from a calibration that has seen it. Where something is learned from the same scans later, a
-    threshold for instance, each is to be scored with the calibration that leaves it out.
+    Args:
+        x, y: [N, C, H, W, D] on the calibration's grid, finite, any dtype and device; integers and halves are computed
+            in float32.
+        calibration: a `Calibration`; it has the window sizes.
+        mask, data_range, backend: as in `essim.ensemble_map`.
 
-    Returns: (`Calibration`, {subject: `Calibration` without it}). Errors are those of `measure`.
-    """
-    scans, shape = measure(folder, sigmas)
-    total, count = sum(scans.values()), len(scans)
-    without = {name: calibrate(total - own, count - 1, sigmas, shape) for name, own in scans.items()}
-    return calibrate(total, count, sigmas, shape), without
-
-
-def measure(folder, sigmas):
-    """The moments of every scan of the validation part of a folder, and their grid: ({subject: tensor}, [H, W, D]).
+    Returns: [N, C, H, W, D], 0 and above, on the device of x, in its dtype (float32 for integers).
 
     Raises:
-        ValueError: fewer than 2 scans, or not all on one grid.
-        FileNotFoundError: as `read_case`.
+        ValueError: as in `essim.ssim_maps`; x lies on another grid, or the backend cannot do this.
+
+    >>> import essim, torch
+    >>> mean, sd = torch.zeros(9, 8, 8, 8), torch.full((9, 8, 8, 8), 0.1)
+    >>> calibration = Calibration(essim.SIGMAS, (16, 16, 16), mean, sd, scans=4)
+    >>> scan, healthy = torch.rand(2, 1, 1, 16, 16, 16, generator=torch.Generator().manual_seed(0))
+    >>> essim.calibrated_map(scan, healthy, calibration).shape
+    torch.Size([1, 1, 16, 16, 16])
     """
+    data_range = check_pair(x, y, calibration.sigmas, data_range)
+    if tuple(x.shape[2:]) != tuple(calibration.shape):
+        shape = list(calibration.shape)
+        raise ValueError(f"the calibration is for volumes of {shape}, x has {list(x.shape[2:])}; bring x to that grid.")
+    dtype = x.dtype if x.is_floating_point() else torch.float32
+    x, y = as_float(x), as_float(y)
+    kernel = pick_kernel(backend, x, y, calibration.sigmas)
+    if kernel:
+        return kernel.calibrated_maps(x, y, mask=mask, data_range=data_range, calibration=calibration).to(dtype)
+    gains, expected = (refine(maps.to(x), 2, x.shape[2:]) for maps in (calibration.gains, calibration.expected))
+    weighted = zip(gains, differences(x, y, calibration.sigmas, data_range), strict=True)
+    excess = sum(gain * difference for gain, difference in weighted).sub(expected).clamp(min=0)
+    return inside(excess, mask).to(dtype)
 
-    def one(row):
-        case = read_case(folder, row)
-        x, y, _ = case.tensors()
-        maps = differences(x, y, sigmas, check_pair(x, y, sigmas, None))
-        return case.mask.shape, moments(maps[:, 0, 0], case.mask)
 
-    rows = case_rows(folder, "val")
-    if len(rows) < 2:
-        raise ValueError(f"{folder}: has {len(rows)} healthy validation scan(s); a calibration needs 2 or more.")
-    shapes, scans = zip(*for_each(one, rows, "calibrate"), strict=True)
-    if len({*shapes}) > 1:
-        raise ValueError(f"{folder}: has scans on grids of {sorted({*shapes})}; a calibration needs one grid for all.")
-    return dict(zip((row["subject"] for row in rows), scans, strict=True)), shapes[0]
+def differences(x, y, sigmas, data_range):
+    """The differences f_0 = |x - y| and f_i = sqrt(V_q), in units of the data range [N]: [1 + K, N, C, *spatial]."""
+    structure = [structure_difference(x, y, sigma, data_range) for sigma in sigmas]
+    return torch.stack([in_range(x - y, data_range).abs(), *structure])
 
 
-def calibrate(sums, count, sigmas, shape, smoothing=SMOOTHING):
-    """The `Calibration` that follows from the added moments of `count` scans."""
-    return Calibration(tuple(sigmas), tuple(shape), *distribution(sums, smoothing), count)
+# From healthy scans to a calibration
 
 
 def moments(maps, mask):
@@ -135,9 +144,9 @@ def moments(maps, mask):
 
     Args: maps: tensor [M, H, W, D]. mask: bool [H, W, D]. Moments of scans on one grid are added up.
     """
-    inside = torch.from_numpy(mask).double()
-    maps = maps.double() * inside
-    return shrink(torch.cat([inside[None], maps, maps.square()]), 2)
+    brain = torch.from_numpy(mask).double()
+    maps = maps.double() * brain
+    return coarsen(torch.cat([brain[None], maps, maps.square()]), 2)
 
 
 def distribution(sums, smoothing=SMOOTHING):
@@ -153,3 +162,26 @@ def distribution(sums, smoothing=SMOOTHING):
     mean, square = ((smooth[1:] + PRIOR * overall) / (smooth[0] + PRIOR)).split(count)
     sd = (square - mean.square()).clamp(min=1e-12).sqrt()  # a window of one voxel has no structure to differ in
     return mean.float(), sd.float()
+
+
+def from_moments(sums, count, sigmas, shape, smoothing=SMOOTHING):
+    """The `Calibration` that follows from the added moments of `count` scans on the grid `shape` [H, W, D]."""
+    return Calibration(tuple(sigmas), tuple(shape), *distribution(sums, smoothing), count)
+
+
+# Maps on a coarser grid, and back
+
+
+def coarsen(maps, factor):
+    """Means over cubes of factor^3 voxels of float tensors [..., H, W, D]; cubes at the end hold what is there."""
+    flat = maps.reshape(1, -1, *maps.shape[-3:])
+    coarse = functional.avg_pool3d(flat, factor, ceil_mode=True, count_include_pad=False)
+    return coarse.reshape(*maps.shape[:-3], *coarse.shape[-3:])
+
+
+def refine(maps, factor, shape):
+    """Maps [..., h, w, d] on the finer grid `shape` [H, W, D]: every voxel repeated, cut at the end."""
+    for axis, length in enumerate(shape, -3):
+        index = torch.arange(length, device=maps.device) // factor
+        maps = maps.index_select(axis, index)
+    return maps

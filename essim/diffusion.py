@@ -9,8 +9,8 @@ With alpha_t = 1 - beta_t and abar_t = prod_{s<=t} alpha_s (`alphas_cumprod`), n
     predict_start_from_noise:   x_0 = (x_t - sqrt(1 - abar_t) noise) / sqrt(abar_t)          (the same, solved for x_0)
 
 The network sees x_t and t and predicts x_0 (or the noise). Trained on healthy slices only, it knows no lesions: noise a
-slice to t = 500, where a lesion has drowned but the anatomy has not, and the prediction is the slice as if healthy.
-No reverse chain: one prediction.
+slice to t = 500, where a lesion has drowned but the anatomy has not, and the network predicts the slice as if it were
+healthy, in one step: there is no reverse chain.
 
 Time counts steps: t in 1..T, `alphas_cumprod[t - 1]`.
 """
@@ -44,6 +44,12 @@ class GaussianDiffusion(nn.Module):
         schedule: "cosine" or "linear".
         objective: what the network predicts, "pred_x0" or "pred_noise".
         noise: "simplex" or "gaussian".
+
+    >>> import essim, torch
+    >>> network = essim.UNet(channels=32, multipliers=(1, 2), blocks=1, head_channels=32, patch=4)
+    >>> diffusion = essim.GaussianDiffusion(network)
+    >>> diffusion.reconstruct(torch.rand(2, 1, 96, 96), t=500, seed=0).shape
+    torch.Size([2, 1, 96, 96])
     """
 
     def __init__(self, model, timesteps=1000, schedule="cosine", objective="pred_x0", noise="simplex"):
@@ -59,7 +65,7 @@ class GaussianDiffusion(nn.Module):
         self.register_buffer("alphas_cumprod", torch.cumprod(1 - betas, 0).float(), persistent=False)
 
     def sample_noise(self, shape, seed=None):
-        """Noise of the process's kind: float32 [N, 1, H, W], one field an image."""
+        """Noise of the process's kind: float32 [N, 1, H, W], one field per image."""
         return NOISES[self.noise](shape, seed=seed, device=self.betas.device)
 
     def _abar(self, t):
@@ -89,13 +95,13 @@ class GaussianDiffusion(nn.Module):
 
     @torch.no_grad()
     def reconstruct(self, x, t=500, draws=1, seed=None):
-        """The slices x as if they were healthy.
+        """The slices x as if they were healthy (paper, section 3).
 
         Args:
             x: float32 [N, 1, H, W] in [0, 1].
             t: noising steps, an int in 1..T or a list of them to average over.
             draws: independent noise fields to average over, for each t.
-            seed: an int for the same noise again; None for new noise.
+            seed: an int or a list of ints gives the same noise again; None gives new noise.
 
         Returns: float32 [N, 1, H, W] in [0, 1], on the device of x.
         """

@@ -1,15 +1,15 @@
 """Noise for the diffusion model: Gaussian, and the simplex noise of the paper.
 
-In: a shape [N, C, H, W] and a seed. Out: a float32 tensor of that shape, one independent field an image.
+In: a shape [N, C, H, W] and a seed. Out: a float32 tensor of that shape, an independent field for each image.
 Paper: section 2 (simplex noise, after AnoDDPM, Wyatt et al., CVPRW 2022).
 
-Simplex noise (here: K. Spencer's OpenSimplex, 2014, the one that AnoDDPM uses) puts a random gradient g_l on
-every point l of a triangular lattice. With d the way from lattice point l to the pixel, the pixel receives
+Simplex noise (here K. Spencer's OpenSimplex of 2014, which AnoDDPM uses) puts a random gradient g_l on
+every point l of a triangular lattice. With d the vector from lattice point l to the pixel, the pixel receives
 
     n(pixel) = sum_l max(0, 2 - |d|^2)^4 (g_l . d) / 47
 
 This is *linear* in the gradients, and the factors depend on the pixel grid only. So all octaves of a whole batch
-are one sparse matrix (built once per image size) times a matrix of random gradients (one column an image).
+are one sparse matrix (built once per image size) times a matrix of random gradients (one column per image).
 """
 
 import functools
@@ -19,7 +19,7 @@ import warnings
 import numpy as np
 import torch
 
-# 8 directions, 24 to the circle apart from the lattice axes; the values and the 1/47 are OpenSimplex's
+# the 8 directions of a gradient and the factor 1/47 are OpenSimplex's
 GRADIENTS = torch.tensor([(5, 2), (2, 5), (-5, 2), (-2, 5), (5, -2), (2, -5), (-5, -2), (-2, -5)]) / 47.0
 STRETCH = (1 / math.sqrt(3) - 1) / 2  # pixel -> lattice coordinates
 SQUISH = (math.sqrt(3) - 1) / 2  # lattice -> pixel coordinates
@@ -30,8 +30,8 @@ def octave_weights(height, width, wavelength, shift=(0.0, 0.0)):
     """Which lattice point adds how much of its gradient to which pixel, for one octave.
 
     `wavelength` is in pixels; the first pixel lies at `shift` (x, y), in wavelengths. Returns int64 arrays `pixel`,
-    `point` and float64 arrays `along_x`, `along_y` (one entry a pixel-point pair within reach), and `points`: the
-    [L, 2] lattice coordinates that `point` counts.
+    `point` and float64 arrays `along_x`, `along_y` (one entry per pixel and lattice point within its
+    reach), and `points`: the [L, 2] lattice coordinates that `point` counts.
     """
     rows, columns = np.meshgrid(np.arange(height), np.arange(width), indexing="ij")
     x, y = columns.ravel() / wavelength + shift[0], rows.ravel() / wavelength + shift[1]
@@ -56,8 +56,8 @@ def simplex_matrix(height, width, octaves, persistence, frequency, device):
     """Sparse [H*W, 2L] float32 matrix: gradients on the lattices of all octaves -> noise field.
 
     Octave k has wavelength frequency / 2^k pixels and amplitude persistence^k; the octaves are summed, not normalised.
-    Every simplex field is 0 on its lattice points, and the coarse points are fine ones too: unshifted, a few pixels
-    would get no noise, in any image. So each octave's lattice is shifted (by a sequence that avoids itself).
+    A simplex field is 0 on its lattice points, and points of a coarse lattice lie on the finer ones too: unshifted, a
+    few pixels would get no noise in any image. So each octave's lattice is shifted, by a sequence that avoids itself.
     """
     row, column, value, offset = [], [], [], 0
     for k in range(octaves):
@@ -71,7 +71,7 @@ def simplex_matrix(height, width, octaves, persistence, frequency, device):
     index = torch.from_numpy(np.stack([np.concatenate(row), np.concatenate(column)]))
     value, size = torch.from_numpy(np.concatenate(value)).float(), (height * width, offset)
     matrix = torch.sparse_coo_tensor(index, value, size, check_invariants=False).coalesce().to(device)
-    with warnings.catch_warnings():  # torch calls its CSR layout a beta; its product is 7 times faster here than COO's
+    with warnings.catch_warnings():  # torch calls its CSR layout a beta; here its product is 7 times faster than COO's
         warnings.filterwarnings("ignore", "Sparse", UserWarning)
         return matrix.to_sparse_csr()
 
@@ -83,11 +83,16 @@ def simplex_noise(shape, *, octaves=6, persistence=0.8, frequency=64, seed=None,
         shape: (N, C, H, W).
         octaves, persistence, frequency: octave k = 0..octaves-1 has wavelength frequency / 2^k pixels and amplitude
             persistence^k (the paper's 6, 0.8 and 64).
-        seed: an int for the same fields again on any device; None draws a new seed from torch's global generator.
+        seed: an int gives the same fields again, on any device; None draws a seed from torch's global generator.
         shared: True gives every image of the batch the same field, as the paper's released code does.
 
     Raises:
         ValueError: `shape` hasn't four entries, or `octaves` is below 1.
+
+    >>> import essim
+    >>> field = essim.simplex_noise((2, 1, 96, 96), seed=0)
+    >>> field.shape, bool((field[0] == field[1]).any())
+    (torch.Size([2, 1, 96, 96]), False)
     """
     if len(shape) != 4:
         raise ValueError(f"simplex_noise: shape must be (N, C, H, W), got {tuple(shape)}; noise is drawn by slice.")

@@ -4,14 +4,15 @@ In: an anomaly map [H, W, D] (numpy, axial slices along D) and the brain mask. O
 Paper: section 3 (post-processing).
 """
 
-import functools
-
 import cc3d
 import numpy as np
 from scipy import ndimage
 
+from essim.kernels.dispatch import load_kernel
+
 MIN_VOXELS = 8  # components of 7 voxels or fewer are specks
 MEDIAN = 5  # voxels along each axis
+CONNECTIVITY = 26  # voxels that touch by a face, an edge or a corner belong together
 
 
 def erode_slices(mask):
@@ -25,25 +26,18 @@ def erode_slices(mask):
 
 def median_inside(volume, mask):
     """Exact 3-D median of 5 x 5 x 5 voxels, computed inside the mask only (0 outside); [H, W, D], borders reflected."""
-    return (_fast_median() or median_by_partition)(volume, mask)
-
-
-@functools.cache
-def _fast_median():
-    """The same in numba; None where that is missing."""
-    try:
-        from essim.kernels.median import median
-    except ImportError:
-        return None
-    return median
+    kernel = load_kernel("median")
+    return kernel.median(volume, mask) if kernel else median_by_partition(volume, mask)
 
 
 def median_by_partition(volume, mask):
-    """`median_inside` in numpy: half of every window is sorted out."""
+    """`median_inside` in numpy, by partitioning every window."""
     half = MEDIAN // 2
     windows = np.lib.stride_tricks.sliding_window_view(np.pad(volume, half, mode="symmetric"), (MEDIAN,) * 3)
     result, middle = np.zeros_like(volume), MEDIAN**3 // 2
-    for z in range(volume.shape[2]):  # slice by slice: 125 values a voxel would not fit at full resolution
+    for z in range(
+        volume.shape[2]
+    ):  # slice by slice: 125 values per voxel would not fit into memory at full resolution
         inside = mask[:, :, z]
         values = windows[:, :, z][inside].reshape(-1, MEDIAN**3)
         result[:, :, z][inside] = np.partition(values, middle, axis=1)[:, middle]
@@ -51,7 +45,7 @@ def median_by_partition(volume, mask):
 
 
 def postprocess(anomaly, mask, *, erode=True, median=True):
-    """Erode the brain mask slice by slice (brain rims are never reconstructed well), then take the 3-D median.
+    """Erode the brain mask slice by slice (the brain's rim is never reconstructed well), then take the 3-D median.
 
     Args:
         anomaly: float [H, W, D]. mask: bool [H, W, D]. erode, median: False leaves that step out.
@@ -64,4 +58,9 @@ def postprocess(anomaly, mask, *, erode=True, median=True):
 
 def remove_small(binary, min_voxels=MIN_VOXELS):
     """Drop the 26-connected components of fewer than `min_voxels` voxels from a bool map [H, W, D]."""
-    return cc3d.dust(binary.astype(np.uint8), threshold=min_voxels, connectivity=26).astype(bool)
+    return cc3d.dust(binary.astype(np.uint8), threshold=min_voxels, connectivity=CONNECTIVITY).astype(bool)
+
+
+def connected_components(binary):
+    """(labels int [H, W, D], how many): the 26-connected components of a bool map, labelled 1, 2, ..."""
+    return cc3d.connected_components(binary.astype(np.uint8), connectivity=CONNECTIVITY, return_N=True)

@@ -1,6 +1,6 @@
 """What a study can set, validated: how scans are preprocessed, what is trained and for how long.
 
-In: plain values from a notebook, config.yaml or config.json. Out: frozen objects.
+In: plain values from a notebook, a profile or config.json. Out: frozen objects.
 The defaults are the paper's protocol.
 """
 
@@ -23,8 +23,8 @@ class TrainConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     seed: int = Field(0, ge=0)
-    epochs: int = Field(1600, ge=1, description="one random slice a volume and epoch")
-    batch: int = Field(32, ge=1, description="slices a step")
+    epochs: int = Field(1600, ge=1, description="one random slice of each volume per epoch")
+    batch: int = Field(32, ge=1, description="slices per step")
     optimizer: Literal["adam", "muon"] = Field("adam", description="muon: for the convolutions; Adam for the rest")
     lr: float = Field(1e-4, gt=0)
     lr_schedule: Literal["constant", "cosine"] = Field("constant", description="cosine: falls to 0 at the end")
@@ -41,7 +41,7 @@ class TrainConfig(BaseModel):
     noise: Literal["simplex", "gaussian"] = "simplex"
     augment: bool = Field(True, description="gamma, bias field, blur and ghosting")
     bfloat16: bool = Field(False, description="autocast to bfloat16 where the hardware computes in it")
-    compile: bool = Field(False, description="torch.compile: faster after some minutes; takes a C++ compiler on a CPU")
+    compile: bool = Field(False, description="torch.compile: faster after some minutes; needs a C++ compiler on a CPU")
 
     @model_validator(mode="after")
     def _t_range_lies_within_timesteps(self):
@@ -57,7 +57,7 @@ class AutoencoderConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     seed: int = Field(0, ge=0)
     steps: int = Field(20000, ge=1)
-    batch: int = Field(32, ge=1, description="slices a step, one random slice a volume and epoch")
+    batch: int = Field(32, ge=1, description="slices per step, one random slice of each volume per epoch")
     lr: float = Field(1e-3, gt=0, description="Adam's; falls to 0 along a cosine")
     channels: int = Field(32, ge=8, multiple_of=8, description="of the first level; up to four times as many below")
     latent: int = Field(32, ge=1, description="channels of the latent")

@@ -1,7 +1,7 @@
 """Structural similarity maps at any kernel size: the short, readable reference.
 
 In: two batches of volumes or images [N, C, *spatial]. Out: SSIM maps of the same shape, values in [-1, 1].
-Paper: section 2 (SSIM); Wang et al. (2004). Plain torch: any device, differentiable.
+Paper: section 2 (SSIM); Wang et al. (2004). Plain torch: runs on any device, differentiable.
 
 Local means mu and variances are Gaussian-weighted (window sigma, radius int(3.5 sigma + 0.5), reflected borders):
 
@@ -10,16 +10,16 @@ Local means mu and variances are Gaussian-weighted (window sigma, radius int(3.5
 with c1 = (0.01 L)^2, c2 = (0.03 L)^2 and L the data range. Written like this, 1 - SSIM is a difference of nearly equal
 numbers. With p = x + y and q = x - y, everything becomes a sum of non-negative terms:
 
-    A = mu_p^2 + 2 c1    B = mu_q^2    C = var_p + 2 c2    D = var_q
-    u = B / (A + B)      v = D / (C + D)                                        both in [0, 1]
+    M_p = mu_p^2 + 2 c1    M_q = mu_q^2    V_p = var_p + 2 c2    V_q = var_q
+    u = M_q / (M_p + M_q)                  v = V_q / (V_p + V_q)                    both in [0, 1]
     1 - SSIM = 2 (u (1 - v) + v (1 - u))
 
-B and D are what differs between x and y: in brightness and in structure. A and C are what this very scan shows there,
-and what SSIM divides by; `structure_difference` is sqrt(D) alone, for who divides by something else
-(essim.calibration).
+M_q and V_q are what differs between x and y: in brightness and in structure. M_p and V_p are what this very scan shows
+there, and what SSIM divides by. `structure_difference` is sqrt(V_q) alone, for essim.calibration, which divides it by
+what healthy scans show.
 
-Only the variance E[p^2] - mu_p^2 still subtracts; x and y are shifted to the middle of their range first (a variance
-doesn't care), which keeps float32 exact enough far from zero too.
+Only the variance E[p^2] - mu_p^2 still subtracts. x and y are shifted to the middle of their range first, which changes
+no variance and keeps float32 exact enough far from zero too.
 """
 
 import torch
@@ -36,13 +36,13 @@ def window(sigma):
 
 
 def half_windows(sigmas):
-    """All windows from the middle outwards: weights float32 [K, R + 1], 0 beyond each one's end, and lengths [K]."""
+    """The windows from the middle outwards: weights float32 [K, R + 1], 0 beyond the end of each, and lengths [K]."""
     halves = [weights[len(weights) // 2 :] for weights in map(window, sigmas)]
     return torch.nn.utils.rnn.pad_sequence(halves, True).float(), torch.tensor([len(half) for half in halves])
 
 
 def blur_matrix(length, sigma):
-    """Gaussian filter along one axis as a matrix: float64 [length, length], borders reflected (edge not repeated)."""
+    """A Gaussian filter along one axis as a matrix: float64 [length, length], borders reflected (edge not repeated)."""
     weights = window(sigma)
     radius = len(weights) // 2
     source = (torch.arange(length)[:, None] + torch.arange(-radius, radius + 1)).abs()  # reflect at 0 ...
@@ -52,7 +52,7 @@ def blur_matrix(length, sigma):
 
 
 def blur(maps, sigma):
-    """Gaussian filter of [M, *spatial] along every spatial axis: the same shape."""
+    """[M, *spatial] filtered with a Gaussian along every spatial axis: the same shape."""
     for axis in range(1, maps.ndim):
         matrix = blur_matrix(maps.shape[axis], sigma).to(maps)
         maps = (maps.movedim(axis, -1) @ matrix.T).movedim(-1, axis)
@@ -60,7 +60,7 @@ def blur(maps, sigma):
 
 
 def as_float(x):
-    """Integers and halves as float32; float32 and float64 as they are."""
+    """Integers and half-precision floats as float32; float32 and float64 as they are."""
     return x if x.dtype in (torch.float32, torch.float64) else x.float()
 
 
@@ -70,7 +70,7 @@ def extremes(x):
 
 
 def dissimilarity(x, y, sigma, data_range):
-    """1 - SSIM: [N, C, *spatial] in [0, 2], without cancellation. `data_range` [N]. See the module's text."""
+    """1 - SSIM without cancellation (see the top of this module): [N, C, *spatial] in [0, 2]. `data_range`: [N]."""
     spatial = (1,) * (x.ndim - 1)
     c1, c2 = ((k * data_range).square().reshape(-1, *spatial) for k in (K1, K2))
     centre_x, centre_y = (sum(extremes(z)).reshape(-1, *spatial) / 2 for z in (x, y))
@@ -78,14 +78,14 @@ def dissimilarity(x, y, sigma, data_range):
     p, q, centre_p, centre_q = x + y, x - y, centre_x + centre_y, centre_x - centre_y
     stacked = torch.stack([p, p * p, q, q * q])
     mu_p, pp, mu_q, qq = blur(stacked.flatten(0, 2), sigma).reshape(stacked.shape)
-    a, b = (mu_p + centre_p).square() + 2 * c1, (mu_q + centre_q).square()
-    c, d = (pp - mu_p.square()).clamp(min=0) + 2 * c2, (qq - mu_q.square()).clamp(min=0)
-    u, v = share(b, a), share(d, c)
+    m_p, m_q = (mu_p + centre_p).square() + 2 * c1, (mu_q + centre_q).square()
+    v_p, v_q = (pp - mu_p.square()).clamp(min=0) + 2 * c2, (qq - mu_q.square()).clamp(min=0)
+    u, v = share(m_q, m_p), share(v_q, v_p)
     return 2 * (u * (1 - v) + v * (1 - u))
 
 
 def structure_difference(x, y, sigma, data_range):
-    """sqrt(D): the local standard deviation of x - y, in units of the data range [N]: [N, C, *spatial], 0 and above."""
+    """sqrt(V_q): the local standard deviation of x - y, in units of the data range [N]: [N, C, *spatial], 0 or more."""
     q = in_range(x - y, data_range)
     q = q - sum(extremes(q)).reshape(-1, *(1,) * (x.ndim - 1)) / 2
     stacked = torch.stack([q, q * q])
@@ -99,13 +99,13 @@ def in_range(q, data_range):
 
 
 def share(part, rest):
-    """part / (part + rest); 0 / 0 is 0: two constant volumes have no difference, or no structure to differ in."""
+    """part / (part + rest), where 0 / 0 is 0: constant volumes have no structure to differ in."""
     total = part + rest
     return part / torch.where(total > 0, total, 1)  # not where() around the quotient: its gradient would be NaN
 
 
 def check_pair(x, y, sigmas, data_range):
-    """Raise a sentence unless x, y and sigmas can be compared; return the data range of each batch item: [N]."""
+    """The data range of each batch item [N]; ValueError unless x and y can be compared at these sigmas."""
     if x.shape != y.shape or x.ndim < 3 or not x.numel():
         raise ValueError(
             f"SSIM: x and y must both be [N, C, *spatial] of one shape, got {list(x.shape)} and {list(y.shape)}."
@@ -137,7 +137,7 @@ def ssim_maps(x, y, *, sigmas, data_range=None):
 
     Args:
         x, y: [N, C, *spatial], one to three spatial axes, finite, any dtype and device; channels are independent.
-            Integers and halves are computed in float32.
+            Integers and half-precision floats are computed in float32.
         sigmas: standard deviations of the Gaussian window, in voxels; the window's radius is int(3.5 sigma + 0.5).
         data_range: the L of c1 and c2: a number, or [N]; default: per batch item, the larger of the two volumes'
             max - min (the paper's).
@@ -148,6 +148,11 @@ def ssim_maps(x, y, *, sigmas, data_range=None):
     Raises:
         ValueError: shapes differ, a volume has NaN or infinite voxels, a sigma isn't positive, or a window is wider
             than the volume.
+
+    >>> import essim, torch
+    >>> x, y = torch.rand(2, 1, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    >>> essim.ssim_maps(x, y, sigmas=essim.SIGMAS).shape
+    torch.Size([8, 1, 1, 32, 32])
     """
     data_range = check_pair(x, y, sigmas, data_range)
     maps = torch.stack([1 - dissimilarity(as_float(x), as_float(y), sigma, data_range) for sigma in sigmas])
@@ -155,5 +160,11 @@ def ssim_maps(x, y, *, sigmas, data_range=None):
 
 
 def ssim_map(x, y, *, sigma, data_range=None):
-    """SSIM map at one kernel size: [N, C, *spatial]. Arguments, range and errors as in `ssim_maps`."""
+    """SSIM map at one kernel size: [N, C, *spatial]. Arguments, range and errors as in `ssim_maps`.
+
+    >>> import essim, torch
+    >>> x = torch.rand(1, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    >>> bool((essim.ssim_map(x, x, sigma=1.5) == 1).all())
+    True
+    """
     return ssim_maps(x, y, sigmas=[sigma], data_range=data_range)[0]

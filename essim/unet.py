@@ -23,7 +23,7 @@ def time_embedding(t, channels):
 
 
 def norm(channels):
-    """Group normalisation, 32 groups (8 in narrow networks, so that a group holds at least 4 channels)."""
+    """Group normalisation with 32 groups (8 in narrow networks, so that a group holds at least 4 channels)."""
     return nn.GroupNorm(32 if channels % 128 == 0 else 8, channels)
 
 
@@ -49,7 +49,7 @@ class ResidualBlock(nn.Module):
 
 
 class Attention(nn.Module):
-    """Self-attention over all positions: [N, C, H, W] -> the same shape, `head_channels` channels a head."""
+    """Self-attention over all positions: [N, C, H, W] -> the same shape, `head_channels` channels per head."""
 
     def __init__(self, channels, head_channels):
         super().__init__()
@@ -76,12 +76,17 @@ class UNet(nn.Module):
     Args:
         channels: channels of the first level; a multiple of 8.
         multipliers: channels of each level, as multiples of `channels`; each level halves the resolution.
-        blocks: residual blocks a level (one more on the way up).
+        blocks: residual blocks per level (one more on the way up).
         head_channels: channels of an attention head (attention at the bottleneck only).
         patch: p > 1 folds p x p pixels into channels before the first convolution and unfolds them after the last:
             p^2 times fewer positions, for CPUs.
 
     Input [N, 1, H, W] with H and W divisible by patch * 2^(len(multipliers) - 1), t [N] in 1..T; output [N, 1, H, W].
+
+    >>> import essim, torch
+    >>> network = essim.UNet(channels=32, multipliers=(1, 2), blocks=1, head_channels=32, patch=4)
+    >>> network(torch.zeros(2, 1, 96, 96), torch.tensor([1, 500])).shape
+    torch.Size([2, 1, 96, 96])
     """
 
     def __init__(self, channels=128, multipliers=(1, 2, 2), blocks=3, head_channels=64, patch=1):

@@ -3,11 +3,12 @@
 import nibabel as nib
 import numpy as np
 import pandas as pd
+import torch
 from torch import nn
 
-from essim.data.volumes import Preprocessing, save_nifti
+from essim.data.volumes import save_nifti
 from essim.evaluation.cases import PARTS
-from essim.settings import TrainConfig
+from essim.settings import Preprocessing, TrainConfig
 
 AS_IT_IS = Preprocessing(smooth=False, shape=(16, 16, 8), factor=1)
 AFFINE = np.array([[2.0, 0, 0, -20], [0, 2, 0, -30], [0, 0, 2, -10], [0, 0, 0, 1]])
@@ -68,6 +69,15 @@ def slab(width, shape=(16, 14, 12)):
     seg = np.zeros(shape, bool)
     seg[-width:] = True
     return seg
+
+
+def pair(shape, seed=0, dtype=torch.float32):
+    """Two volumes [N, C, *spatial] in [0, 1] that look alike, and a mask with a ragged rim."""
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.rand(shape, generator=generator, dtype=torch.float64)
+    y = (x + 0.2 * torch.randn(shape, generator=generator, dtype=torch.float64)).clamp(0, 1)
+    mask = torch.rand(shape, generator=generator) > 0.7
+    return x.to(dtype), y.to(dtype), mask
 
 
 class Shrink(nn.Module):

@@ -3,15 +3,14 @@
 import numpy as np
 import pytest
 import torch
-from helpers import write_cases
+from essim.evaluation.healthy import fit_calibration
+from helpers import pair, write_cases
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
-from test_kernels import pair
 
-from essim import ensemble_map, load_calibration
-from essim.calibration import FILE, Calibration, distribution, fit, moments
-from essim.ensemble import differences
+from essim import calibrated_map, load_calibration
+from essim.calibration import FILE, Calibration, differences, distribution, moments
 from essim.ssim import check_pair
 
 SIGMAS = (0.5, 1.1)
@@ -59,7 +58,7 @@ def by_hand(x, y, made):
 def test_the_reference_is_the_formula():
     x, y, mask = pair((1, 1, 15, 12, 13), dtype=torch.float64)
     made = calibration(x.shape[2:])
-    found = ensemble_map(x, y, sigmas=SIGMAS, strategy="calibrated", calibration=made, mask=mask)
+    found = calibrated_map(x, y, made, mask=mask)
     expected = by_hand(x, y, made) * mask[0, 0].numpy()
     assert expected.std() > 0.1 and (expected == 0).any()
     np.testing.assert_allclose(found[0, 0].numpy(), expected, atol=1e-6, rtol=1e-6)
@@ -70,16 +69,15 @@ def test_the_reference_is_the_formula():
 def test_the_cpu_kernel_is_the_reference(shape, seed, share):
     x, y, _ = pair((2, 1, *shape), seed)
     mask = torch.rand(x.shape, generator=torch.Generator().manual_seed(seed)) < share
-    options = {"sigmas": (0.3, 1.7), "strategy": "calibrated", "mask": mask}
-    options["calibration"] = calibration(shape, options["sigmas"], seed)
-    found = ensemble_map(x, 3 * y, backend="cpu", **options)
-    expected = ensemble_map(x.double(), 3 * y.double(), backend="torch", **options)
+    made = calibration(shape, (0.3, 1.7), seed)
+    found = calibrated_map(x, 3 * y, made, mask=mask, backend="cpu")
+    expected = calibrated_map(x.double(), 3 * y.double(), made, mask=mask, backend="torch")
     np.testing.assert_allclose(found.double().numpy(), expected.numpy(), atol=1e-3, rtol=1e-4)
     assert (found[~mask] == 0).all() and (share < 0.1 or found.std() > 0.1)
 
 
 def test_where_healthy_scans_differ_more_a_difference_counts_less(tmp_path):
-    made, _ = fit(healthy(tmp_path), SIGMAS)
+    made, _ = fit_calibration(healthy(tmp_path), SIGMAS)
     assert made.shape == (16, 14, 12) and made.mean.shape == made.sd.shape == (3, 8, 7, 6) and made.scans == 4
     left, right = made.mean[:, 1:3, 3:].mean((1, 2, 3)), made.mean[:, 5:7, 3:].mean((1, 2, 3))
     assert (right > 2 * left).all()
@@ -88,7 +86,7 @@ def test_where_healthy_scans_differ_more_a_difference_counts_less(tmp_path):
     y = x.clone()
     y[..., 3:6, 6:9, 5:8] += 0.2
     y[..., 11:14, 6:9, 5:8] += 0.2
-    found = ensemble_map(x, y, sigmas=SIGMAS, strategy="calibrated", calibration=made)[0, 0]
+    found = calibrated_map(x, y, made)[0, 0]
     assert found[4, 7, 6] > 2 * found[12, 7, 6] > 0
 
 
@@ -117,25 +115,26 @@ def test_places_without_brain_take_the_whole_brains_distribution():
 
 def test_leaving_a_scan_out_is_fitting_without_it(tmp_path):
     folder = healthy(tmp_path)
-    _, without = fit(folder, SIGMAS)
+    _, without = fit_calibration(folder, SIGMAS)
     assert list(without) == ["h0", "h1", "h2", "h3"]
     lines = (folder / "scans.csv").read_text().splitlines()
     (folder / "scans.csv").write_text("\n".join(line for line in lines if ",h2," not in line))
-    fresh, _ = fit(folder, SIGMAS)
+    fresh, _ = fit_calibration(folder, SIGMAS)
     assert without["h2"].scans == fresh.scans == 3
     torch.testing.assert_close(without["h2"].mean, fresh.mean)
     torch.testing.assert_close(without["h2"].sd, fresh.sd)
 
 
 def test_to_disk_and_back(tmp_path):
-    made, _ = fit(healthy(tmp_path), SIGMAS)
+    made, _ = fit_calibration(healthy(tmp_path), SIGMAS)
+    (tmp_path / "model").mkdir()
     made.save(tmp_path / "model" / FILE, {"seed": 0})
     for path in (tmp_path / "model", tmp_path / "model" / FILE):
         back = load_calibration(path)
         assert (back.sigmas, back.shape, back.scans) == (made.sigmas, made.shape, made.scans)
         torch.testing.assert_close(back.mean, made.mean, atol=0, rtol=1e-3)
     x, y, _ = pair((1, 1, 16, 14, 12))
-    maps = [ensemble_map(x, y, sigmas=SIGMAS, strategy="calibrated", calibration=c) for c in (made, back)]
+    maps = [calibrated_map(x, y, c) for c in (made, back)]
     torch.testing.assert_close(*maps, atol=0.02, rtol=2e-3)
 
 
@@ -147,27 +146,22 @@ def test_errors(tmp_path):
         with pytest.raises(ValueError, match="calibration.safetensors: damaged or no calibration"):
             load_calibration(tmp_path)
     with pytest.raises(ValueError, match="has 1 healthy validation scan"):
-        fit(healthy(tmp_path, count=1), SIGMAS)
+        fit_calibration(healthy(tmp_path, count=1), SIGMAS)
     x, y, _ = pair((1, 1, 10, 11, 12))
-    made = calibration((10, 11, 12))
-    for said, options in {
-        "needs a calibration; essim.load_calibration": {"strategy": "calibrated"},
-        "calibration is for strategy='calibrated', got strategy='mean'": {"strategy": "mean", "calibration": made},
-        r"is for sigmas \[0.5, 1.1\], got": {"strategy": "calibrated", "calibration": made, "sigmas": [0.5]},
-        r"is for volumes of \[10, 11, 13\], x has \[10, 11, 12\]": {
-            "strategy": "calibrated", "calibration": calibration((10, 11, 13)),
-        },
-    }.items():  # fmt: skip
-        with pytest.raises(ValueError, match=said):
-            ensemble_map(x, y, **{"sigmas": SIGMAS} | options)
+    with pytest.raises(ValueError, match=r"is for volumes of \[10, 11, 13\], x has \[10, 11, 12\]"):
+        calibrated_map(x, y, calibration((10, 11, 13)))
+    with pytest.raises(ValueError, match="backend must be one of auto, torch, cpu, cuda, got 'numba'"):
+        calibrated_map(x, y, calibration((10, 11, 12)), backend="numba")
 
 
 @pytest.mark.parametrize("backend", ["torch", "cpu"])
 def test_nothing_differs(backend):
     x, _, mask = pair((1, 1, 10, 11, 12))
-    options = {"sigmas": SIGMAS, "strategy": "calibrated", "calibration": calibration((10, 11, 12)), "backend": backend}
-    assert (ensemble_map(x, x, mask=mask, **options) == 0).all()
-    assert (ensemble_map(torch.zeros_like(x), torch.ones_like(x), **options) == 0).all(), "no range to measure in"
+    made = calibration((10, 11, 12))
+    assert (calibrated_map(x, x, made, mask=mask, backend=backend) == 0).all()
+    assert (calibrated_map(torch.zeros_like(x), torch.ones_like(x), made, backend=backend) == 0).all(), (
+        "no range to measure in"
+    )
 
 
 def test_differences_are_in_units_of_the_range():

@@ -105,7 +105,7 @@ def test_l1_map(volumes):
 
 def test_errors(volumes):
     x, y = volumes
-    with pytest.raises(ValueError, match="strategy must be one of adaptive, mean, min, calibrated, got 'max'"):
+    with pytest.raises(ValueError, match="strategy must be one of adaptive, mean, min, got 'max'"):
         ensemble_map(x, y, strategy="max")
     for temperature in (0, -1):
         with pytest.raises(ValueError, match="temperature must be above 0"):

@@ -1,6 +1,7 @@
 """The house is in order: notebooks, versions, imports, and nothing of the machine it was written on."""
 
 import ast
+import doctest
 import re
 import subprocess
 import sys
@@ -47,7 +48,8 @@ def step(path):
 
 
 def named(paths):
-    return pytest.mark.parametrize("path", paths, ids=[path.stem for path in paths])
+    names = [path.relative_to(ROOT).with_suffix("").as_posix() for path in paths]
+    return pytest.mark.parametrize("path", paths, ids=names)
 
 
 def code_cells(path):
@@ -155,6 +157,23 @@ def test_nothing_of_a_machine_is_left():
             assert not wrong.search(line), f"{path.relative_to(ROOT)}:{number}: {line.strip()[:80]}"
 
 
+@named([path for path in MODULES if path.stem == "__init__" and path.parent.name != "essim"])
+def test_every_room_says_what_comes_in_and_what_goes_out(path):
+    text = ast.get_docstring(ast.parse(path.read_text()))
+    assert re.search(r"^In: ", text, re.MULTILINE) and "Out: " in text and re.search(r"^Imports: ", text, re.MULTILINE)
+    assert len(ast.parse(path.read_text()).body) == 1, "a room's __init__ holds no code"
+    for module in path.parent.glob("[!_]*.py"):
+        assert re.search(rf"^    {module.stem}\b", text, re.MULTILINE), f"{module.stem} isn't listed"
+
+
+@named(MODULES)
+def test_shapes_and_units_stand_in_docstrings_not_in_annotations(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef):
+            arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+            assert node.returns is None and not any(a.annotation for a in arguments), f"{path.name}: {node.name}"
+
+
 @named(MODULES)
 def test_every_module_says_what_it_is(path):
     tree = ast.parse(path.read_text())
@@ -202,10 +221,23 @@ def test_the_graph_finds_the_modules_of_a_notebook(path):
 
 def test_the_public_names_are_there():
     for name in (
-        *("SIGMAS", "ssim_map", "ssim_maps", "ensemble_map", "simplex_noise", "UNet", "GaussianDiffusion"),
-        *("load_scans", "average_precision", "best_dice", "fit_threshold"),
+        *("SIGMAS", "ssim_map", "ssim_maps", "ensemble_map", "l1_map", "simplex_noise", "UNet", "GaussianDiffusion"),
+        *("calibrated_map", "load_calibration", "load_scans", "average_precision", "best_dice", "fit_threshold"),
     ):
         assert name in essim.__all__ and hasattr(essim, name)
+    assert {f"essim.{name}" for name in essim.__all__} == set(plan.public_names())
+
+
+@pytest.mark.parametrize("name", sorted(set(essim.__all__) - {"SIGMAS"}))
+def test_the_example_of_a_public_name_runs(name):
+    public = getattr(essim, name)
+    scope = vars(sys.modules[public.__module__])
+    examples = doctest.DocTestFinder(recurse=False).find(public, name, globs=dict(scope))
+    assert [test for test in examples if test.examples], f"essim.{name}: its docstring has no example"
+    runner, report = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS), []
+    for test in examples:
+        runner.run(test, out=report.append)
+    assert not runner.failures, "".join(report)
 
 
 def test_the_readme_quotes_the_reference():

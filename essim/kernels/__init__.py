@@ -1,1 +1,12 @@
-"""Fused kernels: the maps of `essim.ssim` and `essim.ensemble` in one pass, on CPU (numba) and GPU (Triton)."""
+"""The maps of `essim.ssim`, `essim.ensemble` and `essim.calibration` in one pass, and the median: the same, faster.
+
+In: tensors or arrays and the settings of a map. Out: what the core's own functions in torch and numpy would give.
+Where numba or Triton is missing everything still runs, more slowly.
+
+    dispatch    which kernel can do a call
+    cpu         the SSIM ensemble in numba
+    cuda        the same in Triton
+    median      the 3-D median of post-processing, in numba
+
+Imports: the core only.
+"""

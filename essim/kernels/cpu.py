@@ -9,7 +9,7 @@ In: two volumes, the sigmas, optionally a mask. Out: the anomaly map. What is co
     along c    weighted sums of that row, shifted
     combine    d = 1 - SSIM of this sigma, added to the running ensemble: sum d exp(d / tau) / sum exp(d / tau)
 
-The calibrated ensemble needs q alone: the sums are of q and q^2, and what is added is sqrt(D), the window's standard
+The calibrated ensemble needs q alone: the sums are of q and q^2, and what is added is sqrt(V_q), the window's standard
 deviation of q, times the gain of this sigma and place.
 
 Everything but p and q stays in the processor's caches. All inner loops run along contiguous float32 rows, so that LLVM
@@ -35,7 +35,7 @@ EXP = np.polynomial.Chebyshev.interpolate(np.exp, 8).convert(kind=np.polynomial.
 E0, E1, E2, E3, E4, E5, E6, E7, E8 = EXP
 LOWEST_TEMPERATURE = 0.02  # below, exp overflows in float32
 ADAPTIVE, MEAN, MIN, CALIBRATED = 0, 1, 2, 3
-STRATEGIES = {"adaptive": ADAPTIVE, "mean": MEAN, "min": MIN}
+CODES = {"adaptive": ADAPTIVE, "mean": MEAN, "min": MIN}
 PLANES = 8  # of one piece of work
 
 compiled = numba.njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")
@@ -136,7 +136,7 @@ def add_weighted(d, scale, squarings, weight, total, weights):
 
 @compiled
 def add_structure(smooth, span, gain, total):
-    """total += gain sqrt(D) from the local mean and mean square of q, side by side in `smooth`."""
+    """total += gain sqrt(V_q) from the local mean and mean square of q, side by side in `smooth`."""
     for i in range(len(total)):
         mu = smooth[i]
         total[i] += gain[i] * np.sqrt(max(smooth[span + i] - mu * mu, ZERO))
@@ -230,12 +230,12 @@ def obstacle(sigmas, temperature):
 def anomaly_maps(x, y, *, mask, data_range, sigmas, strategy, temperature):
     """`essim.ensemble_map` of float tensors [N, C, *spatial] on the CPU, two or three spatial axes: float32 tensor."""
     squarings = max(0, int(np.ceil(np.log2(1 / temperature))))
-    how = STRATEGIES[strategy], np.float32(1 / temperature / 2**squarings), squarings
+    how = CODES[strategy], np.float32(1 / temperature / 2**squarings), squarings
     return each_volume(x, y, mask, data_range, sigmas, how, None)
 
 
 def calibrated_maps(x, y, *, mask, data_range, calibration):
-    """The same with strategy="calibrated", in three spatial axes."""
+    """`essim.calibrated_map`, in three spatial axes."""
     maps = [maps.numpy() for maps in (calibration.gains, calibration.expected[None])]
     return each_volume(x, y, mask, data_range, calibration.sigmas, (CALIBRATED, ZERO, 0), np.concatenate(maps))
 

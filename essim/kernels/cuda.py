@@ -8,7 +8,7 @@ and `essim.ensemble`; this is how. A program makes one tile of one plane, and fo
     along c    ... from the right: both products stay in registers and shared memory
     combine    adds d = 1 - SSIM to the running softmax: sum d exp(d / tau) / sum exp(d / tau)
 
-The calibrated ensemble needs q and q^2 alone, and adds sqrt(D) times the gain of this sigma and place.
+The calibrated ensemble needs q and q^2 alone, and adds sqrt(V_q) times the gain of this sigma and place.
 
 Products are in full float32 ("ieee"): TF32 would be wrong by up to 1. A tile without a voxel of the mask is left out.
 """
@@ -22,7 +22,7 @@ from essim.ssim import K1, K2, extremes, half_windows
 # {voxels that windows reach: (tile, warps)}. With fewer warps a tile's sums would not fit into their registers, a wider
 # one would not fit into shared memory: tests/test_kernels_cuda.py compiles each for an H100, and counts.
 TILES = {8: (16, 8), 16: (32, 16)}
-STRATEGIES = {"adaptive": 0, "mean": 1, "min": 2}
+CODES = {"adaptive": 0, "mean": 1, "min": 2}
 CALIBRATED = 3
 
 
@@ -133,11 +133,11 @@ def obstacle(sigmas, temperature):
 
 def anomaly_maps(x, y, *, mask, data_range, sigmas, strategy, temperature):
     """`essim.ensemble_map` of float tensors [N, C, *spatial] on a GPU, two or three spatial axes: float32 tensor."""
-    return launch(x, y, mask, data_range, sigmas, STRATEGIES[strategy], temperature, None)
+    return launch(x, y, mask, data_range, sigmas, CODES[strategy], temperature, None)
 
 
 def calibrated_maps(x, y, *, mask, data_range, calibration):
-    """The same with strategy="calibrated", in three spatial axes."""
+    """`essim.calibrated_map`, in three spatial axes."""
     healthy = torch.cat([calibration.gains, calibration.expected[None]]).to(x.device).contiguous()
     return launch(x, y, mask, data_range, calibration.sigmas, CALIBRATED, 1, healthy)
 

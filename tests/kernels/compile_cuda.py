@@ -10,7 +10,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from essim.kernels.cuda import CALIBRATED, STRATEGIES, TILES, tiles
+from essim.kernels.cuda import CALIBRATED, CODES, TILES, tiles
 
 TYPES = {"mask": "*i8", "wide": "*i64", "inverse_tau": "fp32", "C1": "fp32", "C2": "fp32"}
 INTEGERS = ("size_a", "size_b", "size_c", "sigmas", "span")
@@ -34,7 +34,7 @@ def resources(code):
     return {name: int(re.search(rf"{name.upper()[:3]}\w*:(\d+)", said)[1]) for name in ("registers", "stack")}
 
 
-for strategy in (STRATEGIES["adaptive"], CALIBRATED):
+for strategy in (CODES["adaptive"], CALIBRATED):
     for tile, warps in TILES.values():
         kernel = machine_code(strategy, tile, warps)
         facts = {"strategy": strategy, "tile": tile, "shared": kernel.metadata.shared}

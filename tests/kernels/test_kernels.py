@@ -6,25 +6,17 @@ import sys
 import numpy as np
 import pytest
 import torch
+from helpers import pair
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from essim import ensemble, kernels
+from essim import kernels
 from essim.ensemble import STRATEGIES, ensemble_map
-from essim.kernels import cpu
+from essim.kernels import cpu, dispatch
 
 # White noise over the whole range is the hardest case: a small window's variance is a difference of large squares.
 CLOSE = {"atol": 1e-4, "rtol": 0}
-
-
-def pair(shape, seed=0, dtype=torch.float32):
-    """Two volumes [N, C, *spatial] in [0, 1] that look alike, and a mask with a ragged rim."""
-    generator = torch.Generator().manual_seed(seed)
-    x = torch.rand(shape, generator=generator, dtype=torch.float64)
-    y = (x + 0.2 * torch.randn(shape, generator=generator, dtype=torch.float64)).clamp(0, 1)
-    mask = torch.rand(shape, generator=generator) > 0.7
-    return x.to(dtype), y.to(dtype), mask
 
 
 def reference(x, y, **options):
@@ -258,9 +250,9 @@ def no_libraries(monkeypatch):
     for name in ("cpu", "cuda"):
         monkeypatch.delitem(sys.modules, f"essim.kernels.{name}", raising=False)
         monkeypatch.delattr(kernels, name, raising=False)
-    ensemble.load_kernel.cache_clear()
+    dispatch.load_kernel.cache_clear()
     yield
-    ensemble.load_kernel.cache_clear()
+    dispatch.load_kernel.cache_clear()
 
 
 def test_everything_works_without_numba_and_triton(no_libraries):

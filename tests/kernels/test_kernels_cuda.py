@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers import pair
 from test_calibration import calibration
-from test_kernels import CLOSE, pair, reference, smooth_pair
+from test_kernels import CLOSE, reference, smooth_pair
 
+from essim.calibration import calibrated_map
 from essim.ensemble import STRATEGIES
 from essim.ssim import SIGMAS, check_pair
 
@@ -105,8 +107,7 @@ def test_a_tile_outside_the_mask_is_zero():
 def test_calibrated(shape):
     x, y, mask = pair(shape)
     made = calibration(shape[2:], FEW)
-    options = {"strategy": "calibrated", "calibration": made, "sigmas": FEW}
-    expected = reference(x, y, mask=mask, **options)
+    expected = calibrated_map(x.double(), y.double(), made, mask=mask, backend="torch")
     options = {"mask": mask.to(DEVICE), "data_range": check_pair(x, y, FEW, None).to(DEVICE), "calibration": made}
     found = cuda.calibrated_maps(x.to(DEVICE), y.to(DEVICE), **options).cpu()
     np.testing.assert_allclose(found.double().numpy(), expected.numpy(), atol=1e-3, rtol=1e-4)
