@@ -28,7 +28,7 @@ from torch.nn import functional
 
 from essim.ensemble import inside
 from essim.kernels.dispatch import pick_kernel
-from essim.ssim import as_float, check_pair, in_range, structure_difference
+from essim.ssim import as_float, as_mask, as_tensor, check_pair, in_range, structure_difference
 
 FILE = "calibration.safetensors"  # in a model folder
 PRIOR = 2  # scans of the whole brain's distribution that are added at every place
@@ -98,8 +98,8 @@ def calibrated_map(x, y, calibration, *, mask=None, data_range=None, backend="au
     """The anomaly map of scan x against reconstruction y, in standard deviations of healthy brains (ours).
 
     Args:
-        x, y: [N, C, H, W, D] on the calibration's grid, finite, any dtype and device; integers and halves are computed
-            in float32.
+        x, y: tensors or arrays [N, C, H, W, D] on the calibration's grid, finite, any dtype and device; integers and
+            half-precision floats are computed in float32.
         calibration: a `Calibration`; it has the window sizes.
         mask, data_range, backend: as in `essim.ensemble_map`.
 
@@ -115,7 +115,8 @@ def calibrated_map(x, y, calibration, *, mask=None, data_range=None, backend="au
     >>> essim.calibrated_map(scan, healthy, calibration).shape
     torch.Size([1, 1, 16, 16, 16])
     """
-    data_range = check_pair(x, y, calibration.sigmas, data_range)
+    x, y = as_tensor(x), as_tensor(y)
+    data_range, mask = check_pair(x, y, calibration.sigmas, data_range), as_mask(mask, x)
     if tuple(x.shape[2:]) != tuple(calibration.shape):
         shape = list(calibration.shape)
         raise ValueError(f"the calibration is for volumes of {shape}, x has {list(x.shape[2:])}; bring x to that grid.")

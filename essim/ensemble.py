@@ -13,7 +13,7 @@ Paper: section 2 (adaptive ensembling).
 import torch
 
 from essim.kernels.dispatch import pick_kernel
-from essim.ssim import SIGMAS, as_float, check_pair, dissimilarity
+from essim.ssim import SIGMAS, as_float, as_mask, as_tensor, check_pair, dissimilarity
 
 STRATEGIES = ("adaptive", "mean", "min")
 
@@ -36,12 +36,14 @@ def ensemble_map(
     """The anomaly map of scan x against reconstruction y (paper, section 2).
 
     Args:
-        x, y: [N, C, *spatial], finite, any dtype and device; integers and halves are computed in float32.
+        x, y: tensors or arrays [N, C, *spatial], finite, any dtype and device; integers and half-precision floats are
+            computed in float32.
         sigmas: kernel sizes in voxels; with a single one the map is 1 - SSIM at that size.
         strategy: "adaptive" (the paper's weights), "mean" of the SSIM maps, or "min" (the least similar scale).
         temperature: tau of the adaptive weights (no other strategy has one); towards 0 it becomes "min", towards
             infinity "mean".
-        mask: bool or 0/1, broadcastable to x; the map is 0 outside. The data range comes from the whole volume.
+        mask: what is above 0 counts, broadcastable to x; the map is 0 outside. The data range comes from the whole
+            volume.
         data_range: as in `essim.ssim_maps`.
         backend: "torch" is the readable reference, for any device, float64 and gradients; "cpu" (numba) and "cuda"
             (Triton) are fused kernels in float32 with the same map; "auto" takes the one for x where it can.
@@ -62,7 +64,8 @@ def ensemble_map(
     if strategy not in STRATEGIES:
         raise ValueError(f"strategy must be one of {', '.join(STRATEGIES)}, got {strategy!r}.")
     check_temperature(temperature)
-    data_range = check_pair(x, y, sigmas, data_range)
+    x, y = as_tensor(x), as_tensor(y)
+    data_range, mask = check_pair(x, y, sigmas, data_range), as_mask(mask, x)
     dtype = x.dtype if x.is_floating_point() else torch.float32
     x, y = as_float(x), as_float(y)
     kernel = pick_kernel(backend, x, y, sigmas, temperature)
@@ -78,15 +81,18 @@ def ensemble_map(
 
 
 def l1_map(x, y, mask=None):
-    """|x - y|, the score that most work uses: [N, C, *spatial], 0 outside `mask`.
+    """|x - y|, the score that most work uses: [N, C, *spatial], 0 outside `mask`; arguments as in `ensemble_map`.
 
     >>> import essim, torch
     >>> essim.l1_map(torch.tensor([[[[0.2, 0.9]]]]), torch.tensor([[[[0.2, 0.4]]]]))
     tensor([[[[0.0000, 0.5000]]]])
     """
-    return inside((as_float(x) - as_float(y)).abs(), mask)
+    x, y = as_tensor(x), as_tensor(y)
+    if x.shape != y.shape:
+        raise ValueError(f"l1_map: x and y must have one shape, got {list(x.shape)} and {list(y.shape)}.")
+    return inside((as_float(x) - as_float(y)).abs(), as_mask(mask, x))
 
 
 def inside(anomaly, mask):
-    """The map, 0 outside a mask that broadcasts to it; None: everywhere."""
-    return anomaly if mask is None else anomaly * mask.to(anomaly.dtype)
+    """The map, 0 outside a bool mask of its shape; None: as it is."""
+    return anomaly if mask is None else anomaly * mask

@@ -22,10 +22,14 @@ Only the variance E[p^2] - mu_p^2 still subtracts. x and y are shifted to the mi
 no variance and keeps float32 exact enough far from zero too.
 """
 
+import warnings
+
+import numpy as np
 import torch
 
 SIGMAS = (0.3, 0.5, 0.7, 0.9, 1.1, 1.3, 1.5, 1.7)  # the paper's kernel sizes, in voxels
 K1, K2 = 0.01, 0.03
+CHANNELS = 16  # images with more are rather volumes whose batch axis was left out
 
 
 def window(sigma):
@@ -62,6 +66,32 @@ def blur(maps, sigma):
 def as_float(x):
     """Integers and half-precision floats as float32; float32 and float64 as they are."""
     return x if x.dtype in (torch.float32, torch.float64) else x.float()
+
+
+def as_tensor(volume):
+    """A tensor as it is, anything else that numpy takes as a tensor on the CPU; ValueError where it has no numbers."""
+    if not isinstance(volume, torch.Tensor):
+        array = np.asarray(volume)
+        if array.dtype.kind not in "biuf":
+            raise ValueError(f"a volume must have real numbers, got {array.dtype}; pass a tensor or a numpy array.")
+        precise = array.dtype.kind == "f" and array.dtype.itemsize >= 8
+        volume = torch.from_numpy(np.ascontiguousarray(array, np.float64 if precise else np.float32))
+    if volume.is_complex():
+        raise ValueError("a volume must have real numbers, got complex ones; take their magnitude.")
+    return volume
+
+
+def as_mask(mask, x):
+    """A mask as bool on the device of x, True where it is above 0; None stays None. ValueError unless it fits x."""
+    if mask is None:
+        return None
+    mask = as_tensor(mask).to(x.device)
+    if mask.isnan().any():
+        raise ValueError("the mask has NaN voxels; make it 0 or 1.")
+    try:
+        return (mask > 0).expand(x.shape)
+    except RuntimeError:
+        raise ValueError(f"the mask must broadcast to x, got {list(mask.shape)} for {list(x.shape)}.") from None
 
 
 def extremes(x):
@@ -106,10 +136,14 @@ def share(part, rest):
 
 def check_pair(x, y, sigmas, data_range):
     """The data range of each batch item [N]; ValueError unless x and y can be compared at these sigmas."""
-    if x.shape != y.shape or x.ndim < 3 or not x.numel():
+    if x.shape != y.shape or x.ndim < 4 or not x.numel():
         raise ValueError(
-            f"SSIM: x and y must both be [N, C, *spatial] of one shape, got {list(x.shape)} and {list(y.shape)}."
+            "SSIM: x and y must both be [N, C, *spatial] of one shape, with two spatial axes or more, got "
+            f"{list(x.shape)} and {list(y.shape)}; give a single volume as x[None, None]."
         )
+    if x.ndim == 4 and x.shape[1] > CHANNELS:
+        text = f"SSIM: {list(x.shape)} is taken for images of {x.shape[1]} channels"
+        warnings.warn(f"{text}; give a volume [1, H, W, D] as x[None].", stacklevel=3)
     if not len(sigmas) or min(sigmas) <= 0:
         raise ValueError(f"SSIM: every sigma must be above 0 (voxels), got {list(sigmas)}.")
     radius = int(3.5 * max(sigmas) + 0.5)
@@ -136,7 +170,8 @@ def ssim_maps(x, y, *, sigmas, data_range=None):
     """SSIM maps at several kernel sizes.
 
     Args:
-        x, y: [N, C, *spatial], one to three spatial axes, finite, any dtype and device; channels are independent.
+        x, y: tensors or arrays [N, C, *spatial], two spatial axes or more, finite, any dtype and device; channels are
+            independent.
             Integers and half-precision floats are computed in float32.
         sigmas: standard deviations of the Gaussian window, in voxels; the window's radius is int(3.5 sigma + 0.5).
         data_range: the L of c1 and c2: a number, or [N]; default: per batch item, the larger of the two volumes'
@@ -154,6 +189,7 @@ def ssim_maps(x, y, *, sigmas, data_range=None):
     >>> essim.ssim_maps(x, y, sigmas=essim.SIGMAS).shape
     torch.Size([8, 1, 1, 32, 32])
     """
+    x, y = as_tensor(x), as_tensor(y)
     data_range = check_pair(x, y, sigmas, data_range)
     maps = torch.stack([1 - dissimilarity(as_float(x), as_float(y), sigma, data_range) for sigma in sigmas])
     return maps.to(x.dtype) if x.is_floating_point() else maps

@@ -243,7 +243,7 @@ def calibrated_maps(x, y, *, mask, data_range, calibration):
 def each_volume(x, y, mask, data_range, sigmas, how, healthy):
     """`anomaly_map` of every volume of a batch."""
     announce_compilation()
-    mask = None if mask is None else mask.broadcast_to(x.shape).bool().numpy()
+    mask = None if mask is None else mask.numpy()
     x, y = (volume.detach().float().numpy() for volume in (x, y))
     result = np.empty(x.shape, np.float32)
     for n, c in np.ndindex(x.shape[:2]):

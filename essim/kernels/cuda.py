@@ -146,7 +146,7 @@ def launch(x, y, mask, data_range, sigmas, strategy, temperature, healthy):
     """Every tile of a batch: float32 tensor of its shape."""
     flat = x.ndim == 4
     shape = x.shape if not flat else (*x.shape[:2], 1, *x.shape[2:])
-    mask = None if mask is None else mask.broadcast_to(x.shape).to(torch.int8).contiguous()
+    mask = None if mask is None else mask.to(torch.int8).contiguous()
     x, y = (volume.detach().float().contiguous() for volume in (x, y))
     windows, wide = (values.to(x.device) for values in half_windows(sigmas))
     data_range = data_range.float().repeat_interleave(shape[1])
