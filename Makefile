@@ -11,7 +11,7 @@ TRITON := 3.9.0
 RESULTS := results/$(PROFILE)
 # `make -n reproduce` prints the study's plan: snakemake runs under -n as well, and does nothing itself.
 DRY := $(if $(findstring n,$(firstword -$(MAKEFLAGS))),--dry-run)
-WHERE = $(if $(CLUSTER),workflow/profiles/$(CLUSTER),workflow/profiles/local --cores $(JOBS))
+WHERE = $(if $(CLUSTER),workflow/clusters/$(CLUSTER),workflow/clusters/local --cores $(JOBS))
 SNAKEMAKE = $(BIN)/snakemake --profile $(WHERE) $(DRY)
 SETTINGS = profile=$(PROFILE) $(if $(SEEDS),seeds="[$(SEEDS)]") $(if $(DATA),source="$(DATA)")
 NOTEBOOKS = $(wildcard notebooks/*.ipynb notebooks/*/*.ipynb)
@@ -96,6 +96,7 @@ lab: .venv/stamp ## Open JupyterLab on the notebooks
 
 lint: .venv/stamp ## Check the code's style and that notebooks are stored without outputs
 	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
 	@$(BIN)/nbstripout --keep-id --verify $(NOTEBOOKS)
 
 strip: .venv/stamp ## Take the outputs out of the stored notebooks
@@ -115,5 +116,5 @@ lock: ## Renew constraints.txt with the newest versions that fit together
 	rm -rf .lock
 
 clean: ## Remove the profile's data and results (not .venv, not the reference)
-	@for folder in data/$(PROFILE) $(RESULTS) $(RESULTS)-seed*; do \
+	@for folder in data/$(PROFILE) $(RESULTS) $(RESULTS).yaml $(RESULTS)-seed*; do \
 	  if [ -e "$$folder" ]; then rm -rf "$$folder" && echo "removed $$folder"; fi; done

@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from essim.calibration import Calibration, calibrated_map
 from essim.ensemble import ensemble_map, ensemble_weights
-from essim.figures.scores import speed
+from essim.figures.speed import plot_speed
 from essim.runs.provenance import provenance, save_figure, write_table
 from essim.ssim import SIGMAS, check_pair
 
@@ -208,7 +208,7 @@ def main(arguments=None):
     table["times_torchmetrics"] = table["size"].map(slowest) / table.milliseconds
     record = provenance({"sizes": given.sizes, "rounds": given.rounds, "device": given.device})
     write_table(table, given.out / f"ssim_{given.device}.csv", record)
-    save_figure(speed(table), given.out / f"ssim_{given.device}", record)
+    save_figure(plot_speed(table), given.out / f"ssim_{given.device}", record)
     print(table.to_markdown(index=False, floatfmt=".4g"))
     print(f"Written to {given.out}: ssim_{given.device}.csv, .png and .pdf")
 

@@ -3,7 +3,7 @@
     python benchmarks/training.py [--profiles laptop paper] [--rounds 10] [--device cpu] [--out results/bench]
 
 A step is made of the pieces that essim.train makes it of, with the network, batch and settings of a profile in
-workflow/config.yaml and as many volumes as its cohort has (of random numbers). Each part is timed by itself, and in
+workflow/profiles and as many volumes as its cohort has (of random numbers). Each part is timed by itself, and in
 turn with them the whole step, without pauses between its parts; on one thread, or one GPU without TF32; times are
 medians. `hours` are those of one training (one contrast, one fold), shared among the parts. On a CPU, a network without
 patches sees only 2 slices of each batch, and its forward and backward are scaled to the whole.
@@ -15,13 +15,13 @@ its fields are copied to the GPU.
 
 import argparse
 import statistics
+import sys
 from pathlib import Path
 
 import numba
 import numpy as np
 import pandas as pd
 import torch
-import yaml
 from opensimplex import OpenSimplex
 from ssim import seconds
 from tqdm import tqdm
@@ -35,7 +35,9 @@ from essim.train.loop import computes_bfloat16, draw_times_and_noise, update_ave
 from essim.train.optim import make_optimizers
 from essim.train.slices import HealthySlices
 
-CONFIG = Path(__file__).resolve().parents[1] / "workflow/config.yaml"
+sys.path.append(str(Path(__file__).resolve().parents[1] / "workflow"))
+from profiles import FOLDER, names, read_profile  # noqa: E402 (it lies there)
+
 CPU_BATCH = 2  # of a network without patches
 NOISE = (32, 1, 96, 96)
 
@@ -81,7 +83,7 @@ def training(config, data, seen, device):
         step += 1
 
 
-def measure(name, profile, rounds, device):
+def time_step(name, profile, rounds, device):
     """One row a part of the profile's step, and one for the whole."""
     config, volumes = TrainConfig(**profile["training"]), profile["cohort"]["train"]
     seen = CPU_BATCH if device == "cpu" and config.patch == 1 else config.batch
@@ -132,9 +134,8 @@ def compare_noise(rounds, device):
 
 
 def main(arguments=None):
-    profiles = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))["profiles"]
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--profiles", nargs="+", choices=list(profiles), default=["laptop", "paper"])
+    parser.add_argument("--profiles", nargs="+", choices=names(), default=["laptop", "paper"])
     parser.add_argument("--rounds", type=int, default=10, help="how often each part runs")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--out", type=Path, default=Path("results/bench"), help="folder of the tables")
@@ -143,9 +144,9 @@ def main(arguments=None):
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     if given.device == "cpu":
         numba.set_num_threads(1)
-    steps = pd.concat([measure(name, profiles[name], given.rounds, given.device) for name in given.profiles])
+    steps = pd.concat([time_step(name, read_profile(name), given.rounds, given.device) for name in given.profiles])
     noise = compare_noise(given.rounds, given.device)
-    record = provenance({"profiles": given.profiles, "rounds": given.rounds, "device": given.device}, [CONFIG])
+    record = provenance({"profiles": given.profiles, "rounds": given.rounds, "device": given.device}, [FOLDER])
     for name, table in {"training": steps, "noise": noise}.items():
         write_table(table, given.out / f"{name}_{given.device}.csv", record)
         print(table.to_markdown(index=False, floatfmt=".4g"))

@@ -18,6 +18,7 @@ process grew. Peers that are not installed are left out: pip install -e ".[bench
 """
 
 import argparse
+import itertools
 import resource
 import statistics
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ from ssim import seconds
 from torch import nn
 from tqdm import tqdm
 
-from essim.figures.scores import unet_speed
+from essim.figures.style import BLUE, GREEN, ORANGE, new_figure
 from essim.runs.provenance import provenance, save_figure, write_table
 from essim.runs.workers import work_off
 from essim.train.loop import computes_bfloat16
@@ -138,8 +139,8 @@ def make_work(what, name, size, how, device):
 
     def predict():
         with torch.autocast(device, torch.bfloat16, enabled=how.bfloat16):
-            found = call(x, t)
-        return getattr(found, "sample", found)  # diffusers wraps its tensor
+            output = call(x, t)
+        return getattr(output, "sample", output)  # diffusers wraps its tensor
 
     def train():
         loss = (predict() - x).abs().mean()
@@ -187,8 +188,8 @@ def grow(contender):
 
 def peak_memory(*contender):
     """The most memory (MB) that the work takes, its network and optimizer included; NaN if it is killed for it."""
-    ((_, found),) = work_off(grow, [contender], 1, died=float("nan"))
-    return found
+    ((_, megabytes),) = work_off(grow, [contender], 1, died=float("nan"))
+    return megabytes
 
 
 def race(size_name, what, names, rounds, device, compiled):
@@ -224,6 +225,26 @@ def compare(table):
     return table
 
 
+def plot_speed(table):
+    """Slices a second, a panel for each kind of work (rows) and size (columns)."""
+    works, sizes = table.what.unique(), table["size"].unique()
+    figure, axes = new_figure(len(works), len(sizes), 2.5 * len(sizes) + 1.9, 1.7 * len(works), sharey=True)
+    colours = {"essim": GREEN, "diffusers": BLUE, "MONAI": ORANGE}
+    table = table[(table.contender != "essim") | (table.how == "as called")]  # essim stands in both comparisons
+    for (row, what), (column, size) in itertools.product(enumerate(works), enumerate(sizes)):
+        part, axis = table[(table.what == what) & (table["size"] == size)], axes[row, column]
+        advantages = part.how != "as called"
+        labels = part.contender + advantages.map({True: ", every advantage", False: ""})
+        look = {"color": part.contender.map(colours), "hatch": list(advantages.map({True: "//", False: ""}))}
+        bars = axis.barh(labels, part.slices_per_second, edgecolor="white", **look)
+        numbers = [f"{value:.3g}" if value < 100 else f"{value:,.0f}" for value in part.slices_per_second]
+        axis.bar_label(bars, numbers, padding=3, fontsize=8)
+        axis.set(title=f"{what}, {size}", xlabel="slices a second")
+        axis.margins(x=0.2)
+    axes[0, 0].invert_yaxis()
+    return figure
+
+
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", nargs="+", choices=list(SIZES), default=["laptop", "paper"])
@@ -245,7 +266,7 @@ def main(arguments=None):
     chosen = {"sizes": given.sizes, "rounds": given.rounds, "device": given.device, "compile": compiled}
     record = provenance(chosen)
     write_table(table, given.out / f"unet_{given.device}.csv", record)
-    save_figure(unet_speed(table), given.out / f"unet_{given.device}", record)
+    save_figure(plot_speed(table), given.out / f"unet_{given.device}", record)
     print(table.to_markdown(index=False, floatfmt=".4g"))
     print(f"Written to {given.out}: unet_{given.device}.csv, .png and .pdf")
 

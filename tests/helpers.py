@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from essim.data.volumes import save_nifti
-from essim.evaluation.cases import PARTS
+from essim.evaluation.cases import PARTS, case_rows, read_case
 from essim.settings import Preprocessing, TrainConfig
 
 AS_IT_IS = Preprocessing(smooth=False, shape=(16, 16, 8), factor=1)
@@ -62,6 +62,11 @@ def write_cases(folder, cases):
     lines = [{"dataset": "ms", "subject": name, "split": case[0]} for name, case in cases.items()]
     pd.DataFrame(lines).to_csv(folder / "scans.csv", index=False)
     return folder
+
+
+def read_cases(folder, split=None):
+    """The reconstructed cases of a folder, one at a time (all, or those of one split)."""
+    return (read_case(folder, row) for row in case_rows(folder, split))
 
 
 def slab(width, shape=(16, 14, 12)):

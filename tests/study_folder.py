@@ -19,7 +19,7 @@ class Study:
         self.environment = os.environ | {"PYTHONPATH": str(folder)}
 
     def command(self, *words, config=()):
-        profile = ["--profile", "workflow/profiles/local", "--cores", "2"]
+        profile = ["--profile", "workflow/clusters/local", "--cores", "2"]
         return [sys.executable, "-m", "snakemake", *profile, *words, "--config", f"profile={self.profile}", *config]
 
     def run(self, *words, config=()):
@@ -35,9 +35,10 @@ class Study:
         assert plan or "Nothing to be done" in done.stdout, done.stdout
         return {rule: jobs for rule, jobs in plan.items() if rule not in ("total", "all")}
 
-    def read_config(self):
-        return yaml.safe_load((self.folder / "workflow/config.yaml").read_text())
-
-    def write_config(self, config):
-        text = yaml.safe_dump(config, sort_keys=False)  # parameters in another order would be others
-        (self.folder / "workflow/config.yaml").write_text(text)
+    def change_profile(self, changes):
+        """Write other values into the profile's file; those of a mapping one by one, but for `sets`."""
+        path = self.folder / f"workflow/profiles/{self.profile}.yaml"
+        values = yaml.safe_load(path.read_text())
+        for key, value in changes.items():
+            values[key] = values.get(key, {}) | value if isinstance(value, dict) and key != "sets" else value
+        path.write_text(yaml.safe_dump(values, sort_keys=False))

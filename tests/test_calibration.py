@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from essim.evaluation.healthy import fit_calibration
 from helpers import pair, write_cases
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,6 +10,7 @@ from scipy import ndimage
 
 from essim import calibrated_map, load_calibration
 from essim.calibration import FILE, Calibration, differences, distribution, moments
+from essim.evaluation.healthy import fit_calibration
 from essim.ssim import check_pair
 
 SIGMAS = (0.5, 1.1)

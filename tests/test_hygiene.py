@@ -9,6 +9,7 @@ import tomllib
 from graphlib import TopologicalSorter
 from pathlib import Path
 
+import closure
 import nbformat
 import pandas as pd
 import pytest
@@ -18,9 +19,6 @@ import essim
 from essim.runs import params
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.append(str(ROOT / "workflow"))
-import plan  # noqa: E402 (it lies there)
-
 NOTEBOOKS = sorted((ROOT / "notebooks").rglob("*.ipynb"))
 STEPS = [path for path in NOTEBOOKS if path.parent.name != "walkthrough"]
 MODULES = sorted((ROOT / "essim").rglob("*.py"))
@@ -37,7 +35,7 @@ ROOMS = {
     "evaluation": {"core", "data", "runs"},
     "figures": {"evaluation"},
     "study": {"core", "data", "cohort", "evaluation"},
-    "prepare": {"data", "cohort.mni", "figures.pictures", "runs"},
+    "prepare": {"data", "cohort.mni", "figures.pictures", "figures.style", "runs"},
     "score": {"core", "data", "prepare", "figures", "runs"},
 }
 
@@ -202,20 +200,20 @@ def test_imports_between_rooms_go_one_way():
         if module == "essim.__init__":
             continue
         room = room_of(module)
-        for name in plan.imports_of(module):
+        for name in closure.imports_of(module):
             if room_of(name) != room and not {room_of(name), name.removeprefix("essim.")} & ROOMS[room]:
                 wrong.append(f"{module} imports {name}")
     assert not wrong, "\n".join(wrong)
 
 
 def test_no_module_imports_itself_by_way_of_others():
-    graph = {dotted(path): plan.imports_of(dotted(path)) for path in MODULES if path.stem != "__init__"}
+    graph = {dotted(path): closure.imports_of(dotted(path)) for path in MODULES if path.stem != "__init__"}
     list(TopologicalSorter(graph).static_order())  # raises CycleError, with the circle
 
 
 @named(STEPS)
 def test_the_graph_finds_the_modules_of_a_notebook(path):
-    found = plan.modules_of(step(path))
+    found = closure.modules_of(step(path))
     assert found == sorted(found) and all((ROOT / name).is_file() for name in found)
     assert not [name for name in found if name.startswith("essim/runs/")]
 
@@ -226,7 +224,7 @@ def test_the_public_names_are_there():
         *("calibrated_map", "load_calibration", "load_scans", "average_precision", "best_dice", "fit_threshold"),
     ):
         assert name in essim.__all__ and hasattr(essim, name)
-    assert {f"essim.{name}" for name in essim.__all__} == set(plan.public_names())
+    assert {f"essim.{name}" for name in essim.__all__} == set(closure.public_names())
 
 
 @pytest.mark.parametrize("name", sorted(set(essim.__all__) - {"SIGMAS"}))

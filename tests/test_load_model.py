@@ -2,17 +2,13 @@
 
 import json
 import os
-from pathlib import Path
 
-import pandas as pd
 import pytest
 import torch
-import yaml
 from helpers import AS_IT_IS, healthy_scans, tiny
 from safetensors.torch import load_file
 
-from essim.models import load_lengths, load_model, take_trained
-from essim.settings import Preprocessing, TrainConfig
+from essim.models import load_model
 from essim.train.loop import train
 
 
@@ -106,55 +102,3 @@ def test_load_model_damaged_config(finished, tmp_path, content):
     with pytest.raises(ValueError, match="does not describe a model .*; train the model again") as caught:
         load_model(folder)
     one_sentence(caught, str(folder / "config.json"))
-
-
-# A network that came trained takes the place of a training
-
-HOW = {"contrast": "t2", "training": tiny(), "preprocessing": AS_IT_IS}
-
-
-def test_a_trained_network_is_taken_as_it_is(finished, tmp_path):
-    log = take_trained(finished, tmp_path / "model", **HOW)
-    pd.testing.assert_frame_equal(log, pd.read_csv(finished / "log.csv"))
-    assert sorted(p.name for p in (tmp_path / "model").iterdir()) == ["config.json", "log.csv", "weights.safetensors"]
-    for path in (tmp_path / "model").iterdir():
-        assert path.read_bytes() == (finished / path.name).read_bytes()
-    assert list(load_lengths(tmp_path / "model")) == [12]  # nothing is known of how it got there
-    assert list(load_lengths(finished)) == [1, 3, 12]
-
-
-@pytest.mark.parametrize("contrast", ["t1", "t2"])
-def test_the_networks_in_the_repository_are_those_of_their_profile(tmp_path, contrast):
-    root = Path(__file__).resolve().parents[1]
-    profile = yaml.safe_load((root / "workflow/config.yaml").read_text())["profiles"]["pretrained"]
-    training = TrainConfig(seed=profile["seeds"][0], **profile["training"])
-    how = {"contrast": contrast, "training": training, "preprocessing": Preprocessing(**profile["preprocessing"])}
-    log = take_trained(root / f"{profile['networks']}_{contrast}", tmp_path, **how)
-    assert log.val_loss.min() == json.loads((tmp_path / "config.json").read_text())["val_loss"]
-
-
-@pytest.mark.parametrize(
-    ("change", "named"),
-    [
-        ({"contrast": "t1"}, "is a network for t2, the study asks for t1"),
-        ({"training": tiny(lr=0.5, epochs=9)}, "another `training`: `epochs` 8, the study asks for 9; `lr`"),
-        ({"preprocessing": AS_IT_IS.model_copy(update={"smooth": True})}, "`smooth` False, the study asks for True"),
-    ],
-)
-def test_a_network_of_another_training_is_refused(finished, tmp_path, change, named):
-    with pytest.raises(ValueError) as caught:
-        take_trained(finished, tmp_path / "model", **HOW | change)
-    one_sentence(caught, str(finished))
-    assert named in str(caught.value)
-    assert not (tmp_path / "model").exists()
-
-
-@pytest.mark.parametrize("name", ["config.json", "log.csv", "weights.safetensors"])
-def test_a_trained_network_with_a_file_missing(finished, tmp_path, name):
-    folder = copy(finished, tmp_path / "m")
-    (folder / "log.csv").write_bytes((finished / "log.csv").read_bytes())
-    (folder / name).unlink()
-    with pytest.raises(FileNotFoundError) as caught:
-        take_trained(folder, tmp_path / "model", **HOW)
-    one_sentence(caught, str(folder / name))
-    assert not (tmp_path / "model").exists()

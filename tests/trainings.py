@@ -2,7 +2,15 @@
 
 import pandas as pd
 
+from essim.settings import AutoencoderConfig
+
 WEIGHTS = ["weights.safetensors", "weights_quarter.safetensors", "weights_sixteenth.safetensors"]
+
+
+def tiny_autoencoder(**changes):
+    """A training of a second."""
+    few = {"steps": 8, "batch": 4, "lr": 2e-3, "channels": 8, "latent": 4, "levels": 2, "beta": 0.03}
+    return AutoencoderConfig(**few | changes)
 
 
 def files(out):

@@ -1,79 +1,153 @@
-"""What decides whether a step of the study runs again: the modules that its notebook uses, and the text of its code.
+"""What a run of the graph is about: which scans, patient sets, seeds and folds there are, and how many of each.
 
-In: a notebook's name, `02_train`. Out: paths below the repository's root, a digest.
+In: what Snakemake was told (`--config`): a `profile`, a `source` of one's own scans (`make reproduce DATA=...`), and
+values that replace the profile's. Out: a Plan. What each step is given: steps.py.
 """
 
-import ast
-import functools
 import hashlib
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-QUIET = ("figures", "runs", "settings")  # what only draws, writes or checks: a new colour trains no network again
-DRAWING = ("98_spread", "99_figures")  # notebooks whose results are figures
+import yaml
+from profiles import change, read_profile
 
 
-def code_of(notebook):
-    """The code of a notebook as one text; prose and outputs don't count."""
-    cells = json.loads((ROOT / f"notebooks/{notebook}.ipynb").read_text(encoding="utf-8"))["cells"]
-    return "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+@dataclass(frozen=True)
+class Plan:
+    """One run of the graph."""
+
+    name: str  # of the profile
+    profile: dict  # with every value
+    first_seed: int  # of the profile itself, whatever the command line says; that of networks that come trained
+    data: str  # folder of the scans in study space
+    home: str  # folder of the results; those of another seed than the first lie beside it
+    sets: dict  # patient set: the contrast it is scored in
+    folds: list
+    stamp: list  # the files that say that the scans are there
+    source: str = ""  # of scans of one's own; "": the built-in cohort
+    scans: object = None  # the table of the source's scans
+    raw: bool = False  # whether the source has to be prepared first
+
+    @property
+    def contrasts(self):
+        return sorted(set(self.sets.values()))
+
+    @property
+    def parts(self):
+        """{what a part's folder is called after `home`: (seed, fold)}.
+
+        Every seed, and every fold of it, is a study of its own on the same scans: a seed that is added runs alone.
+        """
+        folders = {fold: f"/fold{fold}" if len(self.folds) > 1 else "" for fold in self.folds}
+        pairs = [(seed, fold) for seed in self.profile["seeds"] for fold in self.folds]
+        return {self._beside(seed) + folders[fold]: (seed, fold) for seed, fold in pairs}
+
+    @property
+    def study(self):
+        """The folder of the summary of all parts."""
+        return self.home + self._beside(self.profile["seeds"][0])
+
+    def _beside(self, seed):
+        return "" if seed == self.first_seed else f"-seed{seed}"
+
+    @property
+    def networks(self):
+        """What the folders of networks that come trained start with; "": they are trained here."""
+        return self.profile["networks"] or ""
+
+    def network(self, contrast):
+        """The folder of the network that comes trained for a contrast; "" where it is trained here."""
+        return f"{self.networks}_{contrast}" if self.networks else ""
+
+    def counts(self, dataset, contrast):
+        """How many scans of a set there are in each part, in words."""
+        if self.source:
+            rows = self.scans[(self.scans.dataset == dataset) & (self.scans.contrast == contrast)]
+            counts = {split: (rows.split == split).sum() for split in ("train", "val", "test")}
+        else:
+            before, splits = ("", ("train", "val", "test")) if dataset == "healthy" else ("patients_", ("val", "test"))
+            counts = {split: self.profile["cohort"][before + split] for split in splits}
+        return f"  {dataset} {contrast}: " + ", ".join(f"{count} {split}" for split, count in counts.items() if count)
+
+    def summary(self):
+        """What will be done with what, in a few lines."""
+        state = "to be prepared first" if self.raw else "prepared already"
+        origin = f"{self.source}, {state}" if self.source else "the built-in cohort"
+        training = self.profile["training"]
+        work = f"training(s) of {training['epochs']} epochs in batches of {training['batch']}"
+        work = f"network(s) that come trained: {self.networks}" if self.networks else work
+        groups = [("healthy", contrast) for contrast in self.contrasts] + list(self.sets.items())
+        return "\n".join(
+            [
+                f"{self.study}: profile {self.name} on {origin}",
+                *(self.counts(*group) for group in groups),
+                f"  {len(self.profile['seeds'])} seed(s) x {len(self.folds)} fold(s) x {len(self.contrasts)} {work}",
+            ]
+        )
+
+    def files_digest(self):
+        """A digest of names, sizes and times of the source's files: new or changed scans are prepared."""
+        files = [Path(path) for role in ("image", "mask", "seg") for path in self.scans[role] if Path(path).is_file()]
+        states = sorted((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files)
+        return hashlib.sha256(repr(states).encode()).hexdigest()
 
 
-def digest_of(notebook):
-    """A short digest of a notebook's code."""
-    return hashlib.sha256(code_of(notebook).encode()).hexdigest()[:12]
+def make_plan(config):
+    """The plan of a run; ValueError, in one sentence, where the profile, a setting or the source is wrong.
 
-
-def modules_of(notebook):
-    """The modules of essim that decide what a notebook computes: sorted paths such as `essim/evaluation/cases.py`.
-
-    Those that it imports, and those that these import, and so on. What only draws, writes or checks is left out.
+    Args:
+        config: {"profile": name, "source": path, and values of the profile}, all of which may be left out.
     """
-    quiet = QUIET[1:] if notebook in DRAWING else QUIET
-    waiting, used = imported(code_of(notebook)), set()
-    while waiting:
-        module = waiting.pop()
-        if module.split(".")[1] not in quiet:
-            used.add(module)
-            waiting |= imports_of(module) - used
-    return sorted(path_of(module).relative_to(ROOT).as_posix() for module in used)
+    name, source = config.get("profile", "laptop"), config.get("source", "")
+    own = read_profile(name)
+    settings = {key: _typed(value) for key, value in config.items() if key not in ("profile", "source")}
+    profile = change(own, settings, "--config")
+    for seeds in (own["seeds"], profile["seeds"]):
+        _check_seeds(seeds)
+    fields = {"name": name, "profile": profile, "first_seed": own["seeds"][0]}
+    if source:
+        return Plan(**fields, **_own_scans(source, profile))
+    places = {"data": profile["data"], "home": profile["results"], "stamp": [f"{profile['data']}/cohort.json"]}
+    return Plan(**fields, **places, sets=profile["sets"], folds=profile["folds"])
 
 
-@functools.cache
-def imports_of(module):
-    """The modules that a module imports itself."""
-    return imported(path_of(module).read_text(encoding="utf-8"))
+def _typed(value):
+    """A value of the command line as YAML has it: Snakemake leaves the numbers of `folds=[0,1]` texts."""
+    return yaml.safe_load(json.dumps(value).replace('"', "")) if isinstance(value, (list, dict)) else value
 
 
-def imported(source):
-    """The modules of essim, `essim.evaluation.cases`, that a text of Python imports or reaches by a public name."""
-    found = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "essim":
-            found |= {module_of(f"{node.module}.{alias.name}") for alias in node.names}
-        elif isinstance(node, ast.Import):
-            found |= {module_of(alias.name) for alias in node.names if alias.name.startswith("essim.")}
-        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "essim":
-            found.add(module_of(f"essim.{node.attr}"))
-    return found - {None}
+def _check_seeds(seeds):
+    whole = isinstance(seeds, list) and all(type(seed) is int and seed >= 0 for seed in seeds)
+    if not whole or not seeds or len({*seeds}) < len(seeds):
+        got = f"seeds must be a list of whole numbers >= 0, each once, got {seeds!r}"
+        raise ValueError(f"{got}: write SEEDS=0,1,2 or seeds=[0,1,2].")
 
 
-def module_of(name):
-    """The module that a dotted name such as `essim.data.volumes.load_scan` lies in; None for a room."""
-    if path_of(name).is_file():
-        return name
-    parent = name.rpartition(".")[0]
-    return public_names().get(name) if parent == "essim" else module_of(parent)
+def _own_scans(source, profile):
+    """The fields of a Plan on scans of one's own, which take the place of the built-in cohort.
 
+    What is there decides which sets are scored: those of patients with healthy scans of the same contrast.
+    """
+    from essim.data.datasets import list_scans  # here, since it takes torch along
+    from essim.data.prepared import is_prepared
 
-def path_of(module):
-    return ROOT / f"{module.replace('.', '/')}.py"
-
-
-@functools.cache
-def public_names():
-    """{public name: module}, from the package's stub."""
-    tree = ast.parse((ROOT / "essim/__init__.pyi").read_text(encoding="utf-8"))
-    froms = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
-    return {f"essim.{alias.name}": f"essim.{node.module}" for node in froms for alias in node.names}
+    try:
+        scans = list_scans(source)[0]
+    except OSError as error:
+        raise ValueError(str(error)) from None
+    pairs = set(zip(scans.dataset, scans.contrast, strict=True))
+    pairs = {(name, contrast) for name, contrast in pairs if ("healthy", contrast) in pairs}
+    sets = {name: contrast for name, contrast in profile["sets"].items() if (name, contrast) in pairs}
+    new = {name for name, _ in pairs} - {"healthy", *profile["sets"]}
+    sets |= {name: contrast for name, contrast in sorted(pairs) if name in new}  # in T2 where there is one
+    if not sets:
+        raise ValueError(f"{source}: has no patients with healthy scans of the same contrast; nothing can be learned.")
+    stem, folds = Path(source).resolve().stem, profile["folds"]
+    fields = {"source": source, "scans": scans, "sets": sets, "home": f"{profile['results']}-{stem}"}
+    if is_prepared(source):
+        splits = [str(path) for pattern in ("splits/*.csv", "Data/splits/*.csv") for path in Path(source).glob(pattern)]
+        folds = [fold for fold in folds if any(path.endswith(f"IXI_train_fold{fold}.csv") for path in splits)]
+        return fields | {"data": source, "stamp": splits, "folds": folds}
+    data, folds = f"{profile['data']}-{stem}", folds if (scans.fold != "").any() else [0]
+    return fields | {"data": data, "stamp": [f"{data}/prepare.json"], "raw": True, "folds": folds}

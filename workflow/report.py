@@ -3,7 +3,7 @@
     report.py PROFILE RESULTS [PAGE]      PAGE is RESULTS/report.html if not given
 
 In: RESULTS with the executed notebooks, the main table with its provenance, and the main figures; the README. Out: one
-HTML file with everything inside it. Parameters are those that the notebooks were given, whatever config.yaml says now.
+HTML file with everything inside it. Parameters are those that the notebooks were given, whatever the profile says now.
 """
 
 import argparse
@@ -14,8 +14,8 @@ from html import escape
 from importlib import metadata
 from pathlib import Path
 
-import yaml
 from fragments import HIGHLIGHTING, fragment, plain, prose, read_executed
+from profiles import read_profile
 
 from essim.runs.files import writing
 
@@ -56,7 +56,7 @@ def report(profile, results):
     """The page's HTML.
 
     Args:
-        profile: a name in workflow/config.yaml. results: the folder of its results.
+        profile: a name in workflow/profiles. results: the folder of its results.
 
     Raises ValueError, in one sentence, where the profile is unknown, or results are missing or unfinished.
     """
@@ -91,14 +91,12 @@ def read_study(results):
 
 def overview(profile, results, notebooks):
     """What the study found, on what and from what: sections of HTML. ValueError where the profile is unknown."""
-    profiles = yaml.safe_load((ROOT / "workflow/config.yaml").read_text(encoding="utf-8"))["profiles"]
-    if profile not in profiles:
-        raise ValueError(f"unknown profile `{profile}`: known are {', '.join(profiles)}.")
+    built_in = read_profile(profile)["data"]
     record = json.loads((results / "tables/main.csv.json").read_text(encoding="utf-8"))
     return OVERVIEW.format(
         table=prose((results / "tables/main.md").read_text(encoding="utf-8"), "table"),
         figures="".join(figure(results / f"figures/{name}.png", words) for name, words in FIGURES.items()),
-        statement=_statement(notebooks, profiles[profile]["data"]),
+        statement=_statement(notebooks, built_in),
         provenance=_provenance(record, notebooks),
     )
 

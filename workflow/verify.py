@@ -19,11 +19,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from essim.runs.files import writing
-
-NETWORKS = ("weights.safetensors", "ae.safetensors", "vae.safetensors")
-BESIDE = ("config.json", "scoring.json", "calibration.safetensors", "log.csv")
-BESIDE += ("ae.json", "ae.csv", "vae.json", "vae.csv")
 TABLES = ("main", "regret", "ablation")
 # kept to be read, but not compared: tests, counts and fits, which a small change of the scores moves far
 READ = ("tests", "transfer", "healthy", "best_sigma_fit", "grid_*", "calibrated", "calibrated_*", "spread", "*_spread")
@@ -111,21 +106,15 @@ def keep(results, reference):
 
 def release(results, networks):
     """Copy the trained networks with all that lies beside them, ready for scoring and for `pretrained`."""
-    from safetensors.torch import load_file, save_file  # here, since comparing tables needs no torch
+    from essim.train.trained import RELEASED, release_trained  # here, since comparing tables needs no torch
 
     folders = sorted(path for path in Path(results).glob("models/*") if path.is_dir())
-    whole = [folder for folder in folders if all((folder / name).is_file() for name in (*NETWORKS, *BESIDE))]
+    whole = [folder for folder in folders if all((folder / name).is_file() for name in RELEASED)]
     if not whole:
-        names = ", ".join((*NETWORKS, *BESIDE))
-        sys.exit(f"{results}/models: has no folder with all of {names}; run `make reproduce` first.")
+        sys.exit(f"{results}/models: has no folder with all of {', '.join(RELEASED)}; run `make reproduce` first.")
     for folder in whole:
         released = Path(f"{networks}_{folder.name}")
-        with writing(released) as target:
-            target.mkdir()
-            for name in NETWORKS:
-                save_file({k: v.half() for k, v in load_file(folder / name).items()}, target / name)
-            for name in BESIDE:
-                shutil.copyfile(folder / name, target / name)
+        release_trained(folder, released)
         print(released)
 
 

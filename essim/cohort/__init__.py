@@ -1,1 +1,11 @@
-"""x"""
+"""Heads that are grown: brains from a template, lesions with exact masks, scanners that see them.
+
+In: a seed and how many. Out: a prepared folder, as of real scans; anybody can grow the same one.
+Imports: runs, data.prepared. Of this room prepare takes the template (mni).
+
+    mni        the MNI152 brain as maps, and the study grid
+    anatomy    a healthy head
+    lesions    a patient: tumour, stroke, MS, white-matter hyperintensities
+    scanner    what T1w and T2w show of it
+    generate   who is in which set, and their files
+"""

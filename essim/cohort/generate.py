@@ -1,19 +1,15 @@
 """The built-in cohort: who is in which set, and their files on disk.
 
-In: a `CohortConfig`. Out: a folder in the layout of the authors' preprocessed data (`Train/ixi`,
-`Test/<set>`, `splits`), images int16, masks uint8, true affines, and `cohort.json`, written last. Every
-subject is a function of (seed, set, index): bit-identical in any order, alone or in a batch, before or after
-an interruption.
+In: a `CohortConfig`. Out: a prepared folder (essim.data.prepared) with images int16, masks uint8, true affines, and
+`cohort.json`, written last. Every subject is a function of (seed, set, index): bit-identical in any order, alone or in
+a batch, before or after an interruption.
 """
 
-import csv
 import gzip
 import hashlib
 import json
-import multiprocessing
-import os
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import nibabel
@@ -21,14 +17,14 @@ import numpy as np
 from tqdm import tqdm
 
 from essim.cohort import anatomy, lesions, mni, scanner
+from essim.data import prepared
+from essim.data.prepared import FOLDS, KINDS, SPLITS, folder_of, path_of, split_name, write_split
 from essim.runs.files import remove, write_json, writing
+from essim.runs.workers import work_off
 
-SETS = ("healthy", *lesions.KINDS)
-# Mean and standard deviation in years.
-AGES = {"healthy": (48, 16), "tumour": (58, 12), "stroke": (64, 11), "ms": (38, 10), "wmh": (70, 8)}
-WOMEN = {"healthy": 0.55, "tumour": 0.42, "stroke": 0.45, "ms": 0.72, "wmh": 0.5}
-FOLDS = 5  # of cross-validation, where there are people enough
-COLUMNS = ("img_name", "label", "age", "SEX_ID (1=m, 2=f)", "site", "img_path", "mask_path", "seg_path")
+SETS = ("healthy", *lesions.PATHOLOGIES)
+AGES = {"healthy": (48, 16), "tumour": (58, 12), "stroke": (64, 11), "ms": (38, 10), "wmh": (70, 8)}  # mean, sd, years
+WOMEN = {"healthy": 0.55, "tumour": 0.42, "stroke": 0.45, "ms": 0.72, "wmh": 0.5}  # their share
 
 
 @dataclass(frozen=True)
@@ -53,7 +49,7 @@ class CohortConfig:
             if not isinstance(value, int) or isinstance(value, bool) or value < 0:
                 raise ValueError(f"{name} is {value!r}: take a whole number of 0 or more")
 
-    def splits(self, dataset: str) -> list[str]:
+    def splits(self, dataset):
         """The split (train, val, test) of every subject of a set, by index; ValueError for an unknown set."""
         if dataset not in SETS:
             raise ValueError(f"dataset is {dataset!r}: take one of {', '.join(SETS)}")
@@ -62,104 +58,123 @@ class CohortConfig:
         return ["val"] * self.patients_val + ["test"] * self.patients_test
 
 
-def person(config: CohortConfig, dataset: str, index: int) -> dict:
-    """Name, split, age (years), sex (m, f) and site of one subject; IndexError where the set is smaller."""
+# One subject
+
+
+def describe(config, dataset, index):
+    """A subject's name, set, split, age (years), sex (m, f) and site, a dict; IndexError where the set is smaller."""
     splits = config.splits(dataset)
     if not 0 <= index < len(splits):
         raise IndexError(f"{dataset} has {len(splits)} subjects: there is no index {index}")
     rng = _stream(config, dataset, index, 0)
-    mean, spread = AGES[dataset]
-    age = round(float(np.clip(mean + spread * rng.standard_normal(), 20, 86)), 1)
+    mean, sd = AGES[dataset]
+    age = round(float(np.clip(mean + sd * rng.standard_normal(), 20, 86)), 1)
     sex = "f" if rng.random() < WOMEN[dataset] else "m"
     training = scanner.TRAINING_SITES[index % len(scanner.TRAINING_SITES)]
     other = scanner.OTHER_SITES[index // (4 if dataset == "healthy" else 1) % len(scanner.OTHER_SITES)]
     # Every fourth healthy test scan comes from the patients' sites: site and lesion can be told apart.
     fourth = splits[index] == "test" and (index - config.train - config.val) % 4 == 3
-    elsewhere = dataset != "healthy" or fourth
-    site = other if config.domain_shift and elsewhere else training
-    return {
-        "subject": f"{dataset}{index:04d}",
-        "dataset": dataset,
-        "split": splits[index],
-        "age": age,
-        "sex": sex,
-        "site": site.name,
-    }
+    site = other if config.domain_shift and (dataset != "healthy" or fourth) else training
+    name = f"{dataset}{index:04d}"
+    return {"subject": name, "dataset": dataset, "split": splits[index], "age": age, "sex": sex, "site": site.name}
 
 
-def subject(config: CohortConfig, dataset: str, index: int) -> dict:
-    """One subject: what `person` says, `t1`, `t2` int16 (0 outside the brain), `mask` and, for patients,
-    `seg` uint8, all [H, W, D], `affine` [4, 4], `displacement` [3, H, W, D] in mm. No state, no order: a pure
-    function."""
-    who = person(config, dataset, index)
+def grow_subject(config, dataset, index):
+    """One subject: what `describe` says, `t1`, `t2` int16 (0 outside the brain), `mask` and `seg` (None if healthy)
+    uint8, all [H, W, D], `affine` [4, 4], `displacement` [3, H, W, D] in mm. No state, no order: a pure function."""
+    person = describe(config, dataset, index)
     rng, voxel = _stream(config, dataset, index, 1), config.voxel_mm
     seg, shift = None, {"t1": None, "t2": None}
     if dataset == "healthy":
-        head = anatomy.grow(rng, voxel, who["age"], who["sex"])
+        head = anatomy.grow_head(rng, voxel, person["age"], person["sex"])
     else:
-        patient = lesions.draw_patient(dataset, rng, voxel, who["age"], who["sex"])
+        patient = lesions.draw_patient(dataset, rng, voxel, person["age"], person["sex"])
         head, seg, shift = patient.head, patient.mask.astype(np.uint8), patient.shift
-    site = scanner.SITES[who["site"]]
+    site = scanner.SITES[person["site"]]
     images = {
-        c: scanner.acquire(_stream(config, dataset, index, stream), head, site, c, shift[c])
-        for stream, c in ((2, "t1"), (3, "t2"))
+        contrast: scanner.acquire(_stream(config, dataset, index, stream), head, site, contrast, shift[contrast])
+        for stream, contrast in ((2, "t1"), (3, "t2"))
     }
-    return (
-        who
-        | images
-        | {
-            "mask": head.mask.astype(np.uint8),
-            "seg": seg,
-            "affine": mni.affine_of(voxel),
-            "displacement": head.displacement,
-        }
-    )
+    volumes = images | {"mask": head.mask.astype(np.uint8), "seg": seg}
+    return person | volumes | {"affine": mni.affine_of(voxel), "displacement": head.displacement}
 
 
-def _stream(config, dataset, index, stream) -> np.random.Generator:
+def _stream(config, dataset, index, stream):
+    """The random generator of one subject for one purpose."""
     return np.random.default_rng([config.seed, SETS.index(dataset), index, stream])
 
 
-def paths_of(who: dict) -> dict[str, str]:
-    """The files of one subject below the data folder: t1, t2, mask and, for patients, seg."""
-    folder = "Train/ixi" if who["dataset"] == "healthy" else f"Test/{who['dataset']}"
-    kinds = ("t1", "t2", "mask") if who["dataset"] == "healthy" else ("t1", "t2", "mask", "seg")
-    return {kind: f"{folder}/{kind}/{who['subject']}_{kind}.nii.gz" for kind in kinds}
+def paths_of(person):
+    """The files of one subject below the data folder: {kind: path}, with a lesion mask for patients."""
+    kinds = KINDS[:3] if person["dataset"] == "healthy" else KINDS
+    return {kind: path_of(person["dataset"], person["subject"], kind) for kind in kinds}
 
 
-def generate(config: CohortConfig, out: str | Path, workers: int = 1) -> Path:
+def _write_subject(config, out, key):
+    subject = grow_subject(config, *key)
+    for kind, path in paths_of(subject).items():
+        image = nibabel.Nifti1Image(subject[kind], subject["affine"])
+        image.header.set_xyzt_units("mm")
+        image.set_sform(subject["affine"], code=4)  # 4: MNI space
+        image.set_qform(subject["affine"], code=4)
+        # Gzip without name and time: the same subject gives the same bytes.
+        with writing(out / path) as temporary, open(temporary, "wb") as raw:
+            with gzip.GzipFile("", "wb", 1, raw, mtime=0) as stream:
+                stream.write(image.to_bytes())
+
+
+# The folder
+
+
+def generate(config, out, workers=1):
     """Write the cohort into the folder `out` with `workers` processes; returns the path of `cohort.json`.
 
-    Finished cohorts of the same recipe (parameters and source) are left alone. After an interruption the
-    finished subjects are kept; another recipe starts from scratch. Raises FileExistsError where `out`
-    holds scans of another origin, OSError where the disk is full; nothing half-written stays.
+    Finished cohorts of the same recipe (parameters and source) are left alone. After an interruption the finished
+    subjects are kept; another recipe starts from scratch. Raises FileExistsError where `out` holds scans of another
+    origin, OSError where the disk is full, RuntimeError where a process dies; nothing half-written stays.
     """
     out, recipe = Path(out), recipe_of(config)
     done, begun = out / "cohort.json", out / "recipe.json"  # Snakemake removes the first where a cohort is out of date
-    people = [(dataset, i) for dataset in SETS for i in range(len(config.splits(dataset)))]
-    files = {(d, i): [out / p for p in paths_of(person(config, d, i)).values()] for d, i in people}
-    if _recipe_in(done) == recipe and all(f.is_file() for group in files.values() for f in group):
-        if all((out / "splits" / name).is_file() for name in _tables(config)):
-            return done
+    people = {
+        (dataset, i): describe(config, dataset, i) for dataset in SETS for i in range(len(config.splits(dataset)))
+    }
+    files = {key: [out / path for path in paths_of(person).values()] for key, person in people.items()}
+    splits = {out / SPLITS / name: group for name, group in _split_files(config, people).items()}
+    todo = [key for key, paths in files.items() if not all(path.is_file() for path in paths)]
+    if _recipe_in(done) == recipe and not todo and all(path.is_file() for path in splits):
+        return done
     if recipe not in (_recipe_in(done), _recipe_in(begun)):
         _start_afresh(out)
+        todo = list(people)
     write_json(begun, {"recipe": recipe, "parameters": asdict(config)})
     remove(done)
-    todo = [key for key in people if not all(f.is_file() for f in files[key])]
     _write_subjects(config, out, todo, workers, len(people))
-    for name, rows in _tables(config).items():
-        with writing(out / "splits" / name) as temporary, open(temporary, "w", newline="") as stream:
-            csv.writer(stream).writerows([("", *COLUMNS), *((i, *row) for i, row in enumerate(rows))])
-    digests = {
-        str(f.relative_to(out)): hashlib.sha256(f.read_bytes()).hexdigest() for group in files.values() for f in group
-    }
+    for path, group in splits.items():
+        write_split(path, group)
+    written = [path for paths in files.values() for path in paths]
+    digests = {str(path.relative_to(out)): hashlib.sha256(path.read_bytes()).hexdigest() for path in written}
     write_json(done, {"parameters": asdict(config), "recipe": recipe, "files": digests})
     return done
 
 
-def _start_afresh(out: Path) -> None:
+def recipe_of(config):
+    """Hash of the parameters and of the source that makes the subjects and their places."""
+    digest = hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode())
+    for module in (mni.__file__, anatomy.__file__, lesions.__file__, scanner.__file__, prepared.__file__, __file__):
+        digest.update(Path(module).read_bytes())
+    return digest.hexdigest()
+
+
+def _recipe_in(path):
+    try:
+        return json.loads(path.read_text())["recipe"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _start_afresh(out):
     """Remove an earlier cohort, whole or not; FileExistsError where the scans are of another origin."""
-    folders = [out / "Train" / "ixi", *(out / "Test" / kind for kind in lesions.KINDS), out / "splits"]
+    folders = [out / folder for folder in (*map(folder_of, SETS), SPLITS)]
     if not (out / "cohort.json").exists() and not (out / "recipe.json").exists():
         for folder in folders:
             if folder.exists():
@@ -169,84 +184,32 @@ def _start_afresh(out: Path) -> None:
         remove(path)
 
 
-def recipe_of(config: CohortConfig) -> str:
-    """Hash of the parameters and of the source that makes the subjects."""
-    digest = hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode())
-    for module in (mni.__file__, anatomy.__file__, lesions.__file__, scanner.__file__, __file__):
-        digest.update(Path(module).read_bytes())
-    return digest.hexdigest()
-
-
-def _recipe_in(path: Path) -> str | None:
-    try:
-        return json.loads(path.read_text())["recipe"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def _write_subjects(config, out, todo, workers, total) -> None:
-    """Every subject of `todo`, with a progress bar over the whole cohort."""
+def _write_subjects(config, out, todo, workers, total):
+    """Every subject of `todo`, with a progress bar over the whole cohort; the first error ends it."""
+    write = partial(_write_subject, config, out)
+    if workers > 1 and len(todo) > 1:
+        results = work_off(write, todo, workers, died=True)
+    else:
+        results = ((key, write(key)) for key in todo)
     with tqdm(total=total, initial=total - len(todo), desc="cohort", unit="subject") as bar:
-        if workers <= 1 or len(todo) <= 1:
-            for dataset, index in todo:
-                _write_subject(config, out, dataset, index)
-                bar.update()
-            return
-        # Spawn: forking a notebook's kernel with its threads hangs now and then, and macOS spawns anyway.
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(min(workers, len(todo)), context, initializer=_one_thread) as pool:
-            jobs = [pool.submit(_write_subject, config, out, *key) for key in todo]
-            try:
-                for job in as_completed(jobs):
-                    job.result()
-                    bar.update()
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
+        for (dataset, index), died in results:
+            if died:
+                raise RuntimeError(f"{dataset} {index}: its process died, often for want of memory; take fewer workers")
+            bar.update()
 
 
-def _one_thread() -> None:
-    os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
-
-
-def _write_subject(config: CohortConfig, out: Path, dataset: str, index: int) -> None:
-    made = subject(config, dataset, index)
-    for kind, path in paths_of(made).items():
-        image = nibabel.Nifti1Image(made[kind], made["affine"])
-        image.header.set_xyzt_units("mm")
-        image.set_sform(made["affine"], code=4)  # 4: MNI space
-        image.set_qform(made["affine"], code=4)
-        # Gzip without name and time: the same subject gives the same bytes.
-        with writing(out / path) as temporary, open(temporary, "wb") as raw:
-            with gzip.GzipFile("", "wb", 1, raw, mtime=0) as stream:
-                stream.write(image.to_bytes())
-
-
-def _tables(config: CohortConfig) -> dict[str, list[tuple]]:
-    """The split files: name -> rows. In each fold others validate, from the last of those not tested to the first."""
-    folds = max(1, min(FOLDS, (config.train + config.val) // max(1, config.val)))
-    tables = {f"IXI_{split}_fold{fold}.csv": [] for fold in range(folds) for split in ("train", "val")}
-    tables |= {"IXI_test.csv": []} | {f"{kind}_{split}.csv": [] for kind in lesions.KINDS for split in ("val", "test")}
-    for dataset in SETS:
-        for index, split in enumerate(config.splits(dataset)):
-            who = person(config, dataset, index)
-            path = {kind: "/" + p for kind, p in paths_of(who).items()}
-            if dataset != "healthy" or split == "test":
-                names = [f"{dataset}_{split}.csv" if dataset != "healthy" else "IXI_test.csv"]
-            else:
-                own = (config.train + config.val - 1 - index) // max(1, config.val)  # the fold to validate in
-                names = [f"IXI_{'val' if fold == own else 'train'}_fold{fold}.csv" for fold in range(folds)]
-            for name in names:
-                tables[name].append(
-                    (
-                        f"{who['subject']}_t1.nii.gz",
-                        int(dataset != "healthy"),
-                        who["age"],
-                        1 if who["sex"] == "m" else 2,
-                        who["site"],
-                        path["t1"],
-                        path["mask"],
-                        path.get("seg", ""),
-                    )
-                )
-    return tables
+def _split_files(config, people):
+    """{name: subjects} of the split files. In each fold others validate, the last of those not tested in the first."""
+    folds = range(max(1, min(FOLDS, (config.train + config.val) // max(1, config.val))))
+    names = [split_name("healthy", split, fold) for fold in folds for split in ("train", "val")]
+    names += [split_name(dataset, split) for dataset in SETS[1:] for split in ("val", "test")]
+    files = {name: [] for name in [*names, split_name("healthy", "test")]}  # there also for nobody
+    for (dataset, index), person in people.items():
+        if dataset != "healthy" or person["split"] == "test":
+            parts = [(person["split"], 0)]
+        else:
+            own = (config.train + config.val - 1 - index) // max(1, config.val)  # the fold to validate in
+            parts = [("val" if fold == own else "train", fold) for fold in folds]
+        for split, fold in parts:
+            files[split_name(dataset, split, fold)].append(person | {"seg": dataset != "healthy"})
+    return files

@@ -1,9 +1,8 @@
 """Four kinds of lesion with exact masks: tumour, stroke, MS, white-matter hyperintensities (wmh).
 
-In: a random generator and a person. Out: the head they live in, their mask, and how far they move each voxel
-from its tissue towards CSF in T1w and T2w. Lesions are drawn before the scanner's blur, bias and noise. Every
-kind is a level in mm, high inside; the level where the mask has the volume drawn for this patient is its
-edge.
+In: a random generator and a person. Out: the head they live in, their mask, and how far they move each voxel from its
+tissue towards CSF in T1w and T2w. Lesions are drawn before the scanner's blur, bias and noise. Every kind is a level in
+mm, high inside; the level where the mask has the volume drawn for this patient is its edge.
 """
 
 from dataclasses import dataclass
@@ -11,12 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from essim.cohort.anatomy import Anatomy, grow, smooth_noise
+from essim.cohort.anatomy import Anatomy, grow_head, smooth_noise
 from essim.cohort.mni import axes_of, world_of
 
-# Volume of one patient's lesions in ml: median and log standard deviation of a lognormal, drawn again outside
-# [low, high]. In the order of BraTS (whole tumour, near 90 ml), ATLAS v2.0 (median near 10 ml, tail beyond
-# 100 ml), MSLUB (median near 15 ml) and the WMH challenge 2017 (median near 10 ml).
+# Volume of one patient's lesions in ml: median and log standard deviation of a lognormal, drawn again outside [low,
+# high]. In the order of BraTS (whole tumour, near 90 ml), ATLAS v2.0 (median near 10 ml, tail beyond 100 ml), MSLUB
+# (median near 15 ml) and the WMH challenge 2017 (median near 10 ml).
 SIZES_ML = {
     "tumour": (85.0, 0.5, 20.0, 200.0),
     "stroke": (10.0, 1.4, 0.2, 150.0),
@@ -24,12 +23,10 @@ SIZES_ML = {
     "wmh": (11.0, 0.9, 1.0, 50.0),
 }
 
-# Contrast: the share of the way from the tissue's intensity to CSF's, (mean, standard deviation between
-# patients). Fixed before any training, from relaxation times and descriptions of plain (not FLAIR) T1w and
-# T2w:
-# - oedema: T2 130 to 180 ms (white matter 75, CSF > 1500), so near .6 of CSF at TE 100 ms: brighter than
-#   grey matter (.5), well below CSF; solid tumour a little darker, necrosis near CSF (Just & Thelen 1988, Oh
-#   et al. 2005);
+# Contrast: the share of the way from the tissue's intensity to CSF's, (mean, standard deviation between patients).
+# Fixed before any training, from relaxation times and descriptions of plain (not FLAIR) T1w and T2w:
+# - oedema: T2 130 to 180 ms (white matter 75, CSF > 1500), so near .6 of CSF at TE 100 ms: brighter than grey matter
+#   (.5), well below CSF; solid tumour a little darker, necrosis near CSF (Just & Thelen 1988, Oh et al. 2005);
 # - chronic infarct: a cavity near CSF with a gliotic rim, in both contrasts (ATLAS v2.0, Liew et al. 2022);
 # - MS plaque: T2 of 150 to 250 ms, near .75 of CSF; grey-like in T1w, few real "black holes" (Filippi 2019);
 # - wmh: in T1w between white and grey matter, weaker than in T2w (STRIVE, Wardlaw et al. 2013).
@@ -42,23 +39,22 @@ CONTRAST = {
     "ms": {"t1": (0.30, 0.06), "t2": (0.62, 0.07)},
     "wmh": {"t1": (0.26, 0.04), "t2": (0.38, 0.05)},
 }
-KINDS = tuple(SIZES_ML)
+PATHOLOGIES = tuple(SIZES_ML)
 
 
 @dataclass(frozen=True)
 class Patient:
-    """`head`, `mask` bool [H, W, D] (all that is abnormal: at least half of the voxel), `shift` per contrast
-    (t1, t2) [H, W, D] in [0, 1]: share of the way to CSF."""
+    """A head with lesions."""
 
     head: Anatomy
-    mask: np.ndarray
-    shift: dict[str, np.ndarray]
+    mask: np.ndarray  # bool [H, W, D], all that is abnormal: at least half of the voxel
+    shift: dict[str, np.ndarray]  # {t1, t2: [H, W, D] in [0, 1]}, the share of the way to CSF
 
 
-def draw_patient(kind: str, rng: np.random.Generator, voxel_mm: int, age: float, sex: str) -> Patient:
-    """One patient. `kind` is tumour, stroke, ms or wmh; ValueError for any other."""
+def draw_patient(kind, rng, voxel_mm, age, sex):
+    """One `Patient`. `kind` is tumour, stroke, ms or wmh, ValueError for any other; age and sex as in `grow_head`."""
     if kind not in SIZES_ML:
-        raise ValueError(f"kind is {kind!r}: take one of {', '.join(KINDS)}")
+        raise ValueError(f"kind is {kind!r}: take one of {', '.join(PATHOLOGIES)}")
     head_rng, rng = rng.spawn(2)
     median, spread, low, high = SIZES_ML[kind]
     ml = 0.0
@@ -68,7 +64,7 @@ def draw_patient(kind: str, rng: np.random.Generator, voxel_mm: int, age: float,
     if kind == "tumour":
         radius, place = (750 * ml / np.pi) ** (1 / 3), _tumour_place(rng)
         push = _mass_effect(place, 0.6 * radius, rng.uniform(0.15, 0.4))
-    head = grow(head_rng, voxel_mm, age, sex, push)
+    head = grow_head(head_rng, voxel_mm, age, sex, push)
     noise = [smooth_noise(rng, axes_of(voxel_mm), mm) for mm in (24, 10, 5)]
     if kind == "tumour":
         level, allowed = _tumour(head, place, noise)
@@ -80,14 +76,14 @@ def draw_patient(kind: str, rng: np.random.Generator, voxel_mm: int, age: float,
     return Patient(head, mask, {c: (np.clip(s, 0, 1) * cover).astype(np.float32) for c, s in share.items()})
 
 
-def _cut(level, allowed, ml, voxel_mm) -> tuple[np.ndarray, np.ndarray]:
+def _cut(level, allowed, ml, voxel_mm):
     """Mask of the `ml` highest levels where allowed, and the level above its edge in mm."""
     count = min(max(1, round(1000 * ml / voxel_mm**3)), int(allowed.sum()))
     inside = level - np.partition(level[allowed], -count)[-count]
     return allowed & (inside >= 0), np.where(allowed, inside, np.minimum(inside, 0))
 
 
-def _shift(kind, contrast, rng, inside, mask, noise, voxel_mm) -> np.ndarray:
+def _shift(kind, contrast, rng, inside, mask, noise, voxel_mm):
     """Share of the way to CSF, before partial volume, with variation inside the lesion."""
 
     def value(name):
@@ -109,7 +105,7 @@ def _shift(kind, contrast, rng, inside, mask, noise, voxel_mm) -> np.ndarray:
     return outer + solid * (inner - outer) + necrosis * (value("necrosis") - inner)
 
 
-def _tumour_place(rng) -> np.ndarray:
+def _tumour_place(rng):
     """Centre in the white matter of one hemisphere, above the tentorium, mm."""
     side = rng.choice([-1, 1])
     return np.array([side * rng.uniform(20, 42), rng.uniform(-65, 35), rng.uniform(0, 42)], np.float32)
@@ -209,15 +205,15 @@ def _wmh(rng, head, ml, noise):
     return level, (white > 0.5) & (head.ventricle > 0)
 
 
-def _pick(rng, where, world) -> np.ndarray:
+def _pick(rng, where, world):
     """World position of one random voxel of a mask."""
     places = np.flatnonzero(where)
     return world.reshape(3, -1)[:, places[rng.integers(len(places))]]
 
 
-def _blob(level, head, centre, radius, stretch, rng, radial, edge=0.0) -> None:
-    """Raise `level` to an ovoid: `edge` on its border, `edge + radius` at its centre; long axis random or
-    `radial` (away from the ventricle, as plaques around a vein)."""
+def _blob(level, head, centre, radius, stretch, rng, radial, edge=0.0):
+    """Raise `level` to an ovoid: `edge` on its border, `edge + radius` at its centre; long axis random or `radial`
+    (away from the ventricle, as plaques around a vein)."""
     voxel = head.voxel_mm
     at = [int(np.argmin(np.abs(a - c))) for a, c in zip(axes_of(voxel), centre, strict=True)]
     reach = int(np.ceil(1.6 * radius * stretch / voxel)) + 1

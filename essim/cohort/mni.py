@@ -1,8 +1,8 @@
 """The MNI152 2009a brain as maps to grow heads from, and the study grid around it.
 
-In: the files that nilearn carries (T1w template, grey- and white-matter maps, brain mask; Fonov et al.,
-NeuroImage 54, 2011); nothing is downloaded. Out: float32 maps, trilinear samples of them, grid coordinates.
-World coordinates are MNI, RAS+, mm; volumes are [H, W, D] with D axial.
+In: the files that nilearn carries (T1w template, grey- and white-matter maps, brain mask; Fonov et al., NeuroImage 54,
+2011); nothing is downloaded. Out: float32 maps, trilinear samples of them, grid coordinates. World coordinates are MNI,
+RAS+, mm; volumes are [H, W, D] with D axial.
 """
 
 from functools import lru_cache
@@ -16,63 +16,48 @@ TEMPLATE_ORIGIN = np.array([-98, -134, -72])  # world position of voxel (0, 0, 0
 MAP_CORNER, MAP_SHAPE = np.array([-84, -116, -80]), (168, 200, 168)  # the part that is kept, zero-padded
 
 
-def shape_of(voxel_mm: int) -> tuple[int, int, int]:
+def shape_of(voxel_mm):
     """Voxels of the study grid: (80, 96, 80) at 2 mm."""
     return tuple(side // voxel_mm for side in CANVAS_MM)
 
 
-def affine_of(voxel_mm: int) -> np.ndarray:
+def affine_of(voxel_mm):
     """Voxel to world [4, 4] in mm, RAS+, voxel centres."""
     affine = np.diag([voxel_mm, voxel_mm, voxel_mm, 1.0])
     affine[:3, 3] = np.array(CORNER_MM) + voxel_mm / 2
     return affine
 
 
-def axes_of(voxel_mm: int) -> list[np.ndarray]:
+def axes_of(voxel_mm):
     """World coordinates of the voxel centres along each axis, mm."""
     return [c + voxel_mm * (np.arange(n) + 0.5) for c, n in zip(CORNER_MM, shape_of(voxel_mm), strict=True)]
 
 
-def world_of(voxel_mm: int) -> np.ndarray:
+def world_of(voxel_mm):
     """World coordinates of the voxel centres, float32 [3, H, W, D], mm."""
     return np.stack(np.meshgrid(*axes_of(voxel_mm), indexing="ij")).astype(np.float32)
 
 
 @lru_cache(maxsize=4)
-def load_template(voxel_mm: int = 2) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The MNI152 maps, float32: (tissue at 1 mm [168, 200, 168, 3], guide at 2 mm [84, 100, 84, 3], aging at
-    2 mm [84, 100, 84, 6]). Cached: do not write into them.
+def load_maps(voxel_mm=2):
+    """The MNI152 maps (tissue, guide, aging), float32. Cached: do not write into them.
 
-    tissue: grey, white (smoothed to the study's voxel size) and texture, the T1w minus what the fractions
-    explain. guide: signed distance to the brain's surface (mm, positive inside), to the ventricles (mm,
-    negative inside), and `individual`, 0 in deep grey nuclei and brain stem, 1 in cortex. aging: two
-    pull-back fields of at most 1 mm, the first widens the ventricles, the second the sulci.
+    tissue, at 1 mm [168, 200, 168, 3]: grey, white (smoothed to the study's voxel size) and texture, the T1w minus what
+    the fractions explain. guide, at 2 mm [84, 100, 84, 3]: signed distance to the brain's surface (mm, positive
+    inside), to the ventricles (mm, negative inside), and `individual`, 0 in deep grey nuclei and brain stem, 1 in
+    cortex. aging, at 2 mm [84, 100, 84, 6]: two pull-back fields of at most 1 mm, the first widens the ventricles, the
+    second the sulci.
     """
-    from nilearn import datasets  # takes a second: only when a subject is grown
-
-    def read(load):
-        volume = np.asarray(load(resolution=1).dataobj, np.float32)
-        cut = MAP_CORNER - TEMPLATE_ORIGIN  # negative at the bottom: padded
-        volume = volume[cut[0] : cut[0] + MAP_SHAPE[0], cut[1] : cut[1] + MAP_SHAPE[1]]
-        return np.pad(volume, ((0, 0), (0, 0), (-cut[2], 0)))[:, :, : MAP_SHAPE[2]]
-
-    def halve(volume):
-        return volume.reshape(84, 2, 100, 2, 84, 2).mean((1, 3, 5), dtype=np.float32)
-
-    brain = read(datasets.load_mni152_brain_mask) > 0
-    t1, grey, white = (
-        read(f) * brain
-        for f in (datasets.load_mni152_template, datasets.load_mni152_gm_template, datasets.load_mni152_wm_template)
-    )
+    brain, t1, grey, white = _read_files()
     csf = np.clip(brain - grey - white, 0, 1)
-    design = np.stack([f[brain] for f in (csf, grey, white)], 1).astype(np.float64)
+    design = np.stack([fraction[brain] for fraction in (csf, grey, white)], 1).astype(np.float64)
     texture = np.zeros_like(t1)
     texture[brain] = t1[brain] - design @ np.linalg.solve(design.T @ design, design.T @ t1[brain])
     tissue = np.stack([ndimage.gaussian_filter(v, 0.35 * voxel_mm) for v in (grey, white, texture)], -1)
 
     x, y, z = (c + 0.5 + 2 * a.astype(np.float32) for c, a in zip(MAP_CORNER, np.ogrid[:84, :100, :84], strict=True))
-    csf = halve(csf)
-    surface = _signed_distance(ndimage.binary_closing(halve(brain) > 0.5, iterations=2))
+    csf, brain = (v.reshape(84, 2, 100, 2, 84, 2).mean((1, 3, 5), dtype=np.float32) for v in (csf, brain))
+    surface = _signed_distance(ndimage.binary_closing(brain > 0.5, iterations=2))
     ventricle = -_signed_distance(_ventricles(csf, surface, x, y, z))
     deep = np.sqrt((x / 34) ** 2 + ((y + 14) / 38) ** 2 + ((z - 6) / 24) ** 2)
     stem = np.maximum(np.abs(x) / 20, np.abs(y + 30) / 19) + np.maximum(z + 8, 0) / 10
@@ -82,13 +67,28 @@ def load_template(voxel_mm: int = 2) -> tuple[np.ndarray, np.ndarray, np.ndarray
     return tissue, guide, np.concatenate(aging, -1)
 
 
-def _signed_distance(inside: np.ndarray) -> np.ndarray:
+def _read_files():
+    """Brain mask (bool), T1w, grey and white matter at 1 mm [168, 200, 168], zero outside the brain."""
+    from nilearn import datasets as nilearn  # takes a second: only when a subject is grown
+
+    def read(load):
+        volume = np.asarray(load(resolution=1).dataobj, np.float32)
+        cut = MAP_CORNER - TEMPLATE_ORIGIN  # negative at the bottom: padded
+        volume = volume[cut[0] : cut[0] + MAP_SHAPE[0], cut[1] : cut[1] + MAP_SHAPE[1]]
+        return np.pad(volume, ((0, 0), (0, 0), (-cut[2], 0)))[:, :, : MAP_SHAPE[2]]
+
+    brain = read(nilearn.load_mni152_brain_mask) > 0
+    maps = (nilearn.load_mni152_template, nilearn.load_mni152_gm_template, nilearn.load_mni152_wm_template)
+    return brain, *(read(load) * brain for load in maps)
+
+
+def _signed_distance(inside):
     """Distance (mm) to the border of a binary volume at 2 mm, positive inside."""
     inner, outer = ndimage.distance_transform_edt(inside), ndimage.distance_transform_edt(~inside)
     return ndimage.gaussian_filter(2 * (inner - outer) - np.where(inside, 1.0, -1.0), 0.6)
 
 
-def _ventricles(csf, surface, x, y, z) -> np.ndarray:
+def _ventricles(csf, surface, x, y, z):
     """The lateral and third ventricles, binary: deep CSF without cisterns and fissures."""
     side = np.abs(x)
     lateral = (side > 2) & (side < np.where(y > -22, 24, 42)) & (y > -75) & (y < 40) & (z > -6) & (z < 34)
@@ -100,18 +100,18 @@ def _ventricles(csf, surface, x, y, z) -> np.ndarray:
     return (sizes > 40)[labels]
 
 
-def _towards(target: np.ndarray, sigma: float) -> np.ndarray:
+def _towards(target, sigma):
     """Pull-back field [..., 3] that widens `target`: it points towards it, length at most 1 mm."""
     smooth = ndimage.gaussian_filter(target.astype(np.float32), sigma)
     gradient = np.stack(np.gradient(smooth), -1).astype(np.float32)
     return gradient / np.sqrt((gradient**2).sum(-1)).max()
 
 
-def sample(maps: np.ndarray, world: np.ndarray, corner, spacing_mm: float) -> np.ndarray:
+def sample(maps, world, corner, spacing_mm):
     """Trilinear values [C, n] of maps [H, W, D, C] at points [3, n] in mm, float32; border values outside.
 
-    All channels of a corner are fetched at once, for as many points as the cache holds: several times faster
-    than one `map_coordinates` a channel.
+    `corner` is where the first voxel's centre lies, `spacing_mm` a voxel's side. All channels of a corner are fetched
+    at once, for as many points as the cache holds: several times faster than one `map_coordinates` a channel.
     """
     size, channels = maps.shape[:3], maps.shape[3]
     strides, flat = (size[1] * size[2], size[2], 1), maps.reshape(-1, channels)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from essim.cohort.anatomy import Anatomy, smooth_noise
+from essim.cohort.anatomy import smooth_noise
 from essim.cohort.mni import axes_of
 
 ACQUIRED_MM = 1.2  # noise is drawn at this voxel size and averaged to the study's
@@ -17,21 +17,19 @@ BRIGHTEST = 1000  # grey value of the brightest tissue (white matter in T1w, CSF
 
 @dataclass(frozen=True)
 class Site:
-    """A scanner: intensity of (csf, grey, white) in T1w and T2w relative to the brightest tissue; standard
-    deviation of the noise at acquisition resolution, in the same unit; standard deviation of the log bias
-    field; blur in mm."""
+    """A scanner. Intensities are relative to the brightest tissue."""
 
     name: str
-    t1: tuple[float, float, float]
+    t1: tuple[float, float, float]  # intensity of csf, grey and white
     t2: tuple[float, float, float]
-    noise: float
-    bias: float
-    blur: float
+    noise: float  # standard deviation at acquisition resolution
+    bias: float  # standard deviation of the log bias field
+    blur: float  # mm
 
 
-# Grey is about .7 of white matter in MPRAGE. In T2w, CSF > grey > white, near .5 and .33 of CSF for spin echo
-# at TE near 100 ms with relaxation times at 1.5 to 3 T (Wansapura et al. 1999, Stanisz et al. 2005). Sites
-# differ as protocols do.
+# Grey is about .7 of white matter in MPRAGE. In T2w, CSF > grey > white, near .5 and .33 of CSF for spin echo at TE
+# near 100 ms with relaxation times at 1.5 to 3 T (Wansapura et al. 1999, Stanisz et al. 2005). Sites differ as
+# protocols do.
 TRAINING_SITES = (
     Site("north", (0.22, 0.69, 1.0), (1.0, 0.49, 0.33), 0.035, 0.040, 0.5),
     Site("east", (0.26, 0.72, 1.0), (1.0, 0.52, 0.36), 0.045, 0.055, 0.6),
@@ -44,12 +42,12 @@ OTHER_SITES = (
 SITES = {site.name: site for site in TRAINING_SITES + OTHER_SITES}
 
 
-def acquire(rng: np.random.Generator, head: Anatomy, site: Site, contrast: str, lesion=None) -> np.ndarray:
-    """One volume [H, W, D], int16. `contrast` is t1 or t2.
+def acquire(rng, head, site, contrast, lesion=None):
+    """One volume [H, W, D], int16, of a head (`Anatomy`) at a `Site`. `contrast` is t1 or t2.
 
-    `lesion` [H, W, D] is the share of the way from tissue to CSF that lesions move each voxel (0 none, 1
-    CSF). It acts before blur, bias and noise, as tissue does. The template's own texture enters T1w as it is
-    and T2w inverted and weaker: what is bright in T1w for its myelin or iron is dark in T2w.
+    `lesion` [H, W, D] is the share of the way from tissue to CSF that lesions move each voxel (0 none, 1 CSF). It acts
+    before blur, bias and noise, as tissue does. The template's own texture enters T1w as it is and T2w inverted and
+    weaker: what is bright in T1w for its myelin or iron is dark in T2w.
     """
     axes = axes_of(head.voxel_mm)
     tissue = np.array(getattr(site, contrast), np.float32)
@@ -66,13 +64,13 @@ def acquire(rng: np.random.Generator, head: Anatomy, site: Site, contrast: str, 
     image = (image / np.maximum(outside, 0.1))[head.mask]
     bias = site.bias * smooth_noise(rng, axes, 70)[head.mask]
     gain = BRIGHTEST * np.float32(np.exp(0.15 * rng.standard_normal()))
-    values = np.zeros(head.mask.shape, np.int16)
-    seen = np.clip(np.rint(gain * _rician(rng, image * np.exp(bias), site.noise, head.voxel_mm)), 1, 32767)
-    values[head.mask] = seen
-    return values
+    volume = np.zeros(head.mask.shape, np.int16)
+    magnitude = _rician(rng, image * np.exp(bias), site.noise, head.voxel_mm)
+    volume[head.mask] = np.clip(np.rint(gain * magnitude), 1, 32767)
+    return volume
 
 
-def _rician(rng, signal: np.ndarray, noise: float, voxel_mm: float) -> np.ndarray:
+def _rician(rng, signal, noise, voxel_mm):
     """Magnitude of signal plus complex noise, averaged over the acquired voxels in one study voxel."""
     draws = max(1, round((voxel_mm / ACQUIRED_MM) ** 3))
     total = np.zeros_like(signal)

@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from essim.data.layouts import NONZERO
-from essim.data.splits import person
+from essim.data.splits import person_of
 
 SAME_MM = 1e-3  # affines may differ by rounding
 
@@ -25,91 +25,99 @@ def find_problems(scans, labels, *, each):
         each: masks must fit each image of their subject, as in prepared data; otherwise one of them (those that fit
             none of it are on a grid of their own, which only some data sets have: leave these out of `labels`).
     """
-    problems = {}
-
-    def add(what, text, rows):
-        before, already = problems.get(what, ("", set()))
-        problems[what] = (f"{before}; {text}" if before and text not in before else text, already | set(rows))
-
-    users = {}  # file -> rows
+    rows_of = {}  # by file
     for role in ("image", "mask", "seg"):
         for index, path in scans[role].items():
             if path not in ("", NONZERO):
-                users.setdefault(path, []).append(index)
-    headers = dict(zip(users, _several(_header, users, "check headers"), strict=True))
-    for path, header in headers.items():
-        if isinstance(header, str):
-            add(path, header, users[path])
-
-    segs = {path: scans.loc[users[path][0]] for path in sorted(set(scans.seg) - {""}) if path in users}
-    readable = {path: row for path, row in segs.items() if not isinstance(headers[path], str)}
-    found = _several(lambda path: _lesion(path, readable[path], labels), readable, "check lesion masks")
-    for path, (text, _) in zip(readable, found, strict=True):
-        if text:
-            add(path, text, users[path])
-    if mixed := sum(fractions for _, fractions in found):
+                rows_of.setdefault(path, []).append(index)
+    headers = _look(_read_header, rows_of, "check headers")
+    grids = {path: grid for path, (grid, _) in headers.items() if grid}
+    segs = {path: scans.loc[rows_of[path][0]] for path in sorted({*scans.seg} & {*grids})}
+    lesions = _look(lambda path: _check_lesion(path, segs[path], labels), segs, "check lesion masks")
+    if mixed := sum(fractions for fractions, _ in lesions.values()):
         text = f"{mixed} lesion mask(s) have fractions, as linear interpolation leaves them; the nearest label counts."
         warnings.warn(text, stacklevel=3)
 
-    for (dataset, subject), rows in scans.groupby(["dataset", "subject"], sort=False):
-        images = [headers[path] for path in rows.image if not isinstance(headers[path], str)]
-        for path in dict.fromkeys([*rows["mask"], *rows["seg"]]):
-            header = headers.get(path)
-            if not images or header is None or isinstance(header, str) or dataset not in labels:
-                continue
-            fits = [_same_grid(header, image) for image in images]
-            if not (all(fits) if each else any(fits)):
-                shapes = f"{list(header[0])} against {list(images[fits.index(False)][0])}"
-                add(path, f"does not fit its image ({shapes}, or another affine)", rows.index)
-        if dataset != "healthy" and (rows.seg == "").any():
-            add(rows.image.iloc[0], "is a patient's scan without a lesion mask", rows.index)
-        if rows.duplicated(["contrast", "split"]).any():
-            add(subject, f"comes twice in {dataset}", rows.index)
-    for (dataset, name), rows in scans.groupby(["dataset", scans.subject.map(person)], sort=False):
-        if rows.split.nunique() > 1:
-            add(name, f"is in two splits of {dataset} ({', '.join(sorted(rows.split.unique()))})", rows.index)
+    findings = [(path, text, rows_of[path]) for path, (_, text) in (*headers.items(), *lesions.items()) if text]
+    findings += _check_subjects(scans, labels, grids, each)
+    findings += _check_splits(scans)
+    problems = {}
+    for name, text, rows in findings:
+        before, known = problems.get(name, ("", set()))
+        problems[name] = (f"{before}; {text}" if before and text not in before else text, known | set(rows))
     return problems
 
 
-def _several(work, files, what):
-    """[work(file) for file in files], several at a time; a bar with the time left if it takes long."""
+def _look(work, files, what):
+    """{file: work(file)}, several at a time; a bar with the time left if it takes long."""
     with ThreadPoolExecutor() as pool:
-        return list(tqdm(pool.map(work, files), total=len(files), desc=what, unit="file", delay=3))
+        results = tqdm(pool.map(work, files), total=len(files), desc=what, unit="file", delay=3)
+        return dict(zip(files, results, strict=True))
 
 
-def _header(path):
-    """(shape, affine) in RAS+ of a NIfTI file, or what is wrong with it."""
+# Files: each gives what it saw, and what is wrong or None
+
+
+def _read_header(path):
+    """The grid (shape, affine) of a NIfTI file in RAS+, None where it cannot be read; and what is wrong."""
     if not Path(path).is_file():
-        return "is missing"
+        return None, "is missing"
     try:
         volume = nib.load(path)
         shape = volume.shape[:3] if volume.shape[3:] == (1,) else volume.shape
         if len(shape) != 3:
-            return f"has {len(shape)} dimensions, a scan must have 3"
+            return None, f"has {len(shape)} dimensions, a scan must have 3"
         change = nib.io_orientation(volume.affine)
         affine = volume.affine @ nib.orientations.inv_ornt_aff(change, shape)
-        return tuple(shape[axis] for axis in np.argsort(change[:, 0])), affine
+        return (tuple(shape[axis] for axis in np.argsort(change[:, 0])), affine), None
     except Exception as error:  # whatever a damaged file makes the reader raise
-        return f"cannot be read as NIfTI ({type(error).__name__})"
+        return None, f"cannot be read as NIfTI ({type(error).__name__})"
 
 
-def _lesion(path, row, labels):
-    """(what is wrong with the voxels of a lesion mask, or None; whether it has fractions)."""
+def _check_lesion(path, row, labels):
+    """Whether the voxels of a lesion mask have fractions; and what is wrong."""
     try:
         values = np.asanyarray(nib.load(path).dataobj)
         if not ((values >= 0) & (values < 255.5)).all():
-            return "has values that are no labels (negative, above 255 or NaN)", False
+            return False, "has values that are no labels (negative, above 255 or NaN)"
     except Exception as error:  # whatever a damaged file makes the reader raise
-        return f"cannot be read as NIfTI ({type(error).__name__}), the file is damaged", False
+        return False, f"cannot be read as NIfTI ({type(error).__name__}), the file is damaged"
     whole = np.rint(values).astype(np.uint8)
     fractions = bool((whole != values).any())  # between two labels lie others: these are not asked for
     present = set(np.flatnonzero(np.bincount(whole.ravel())).tolist())
-    known = labels.get(row["dataset"])
-    if known and not fractions and present - set(known):
-        return f"has the label(s) {sorted(present - set(known))}, known are {sorted(known)}", fractions
+    allowed = labels.get(row["dataset"])
+    if allowed and not fractions and present - set(allowed):
+        return fractions, f"has the label(s) {sorted(present - set(allowed))}, known are {sorted(allowed)}"
     if not present - {0, row["ignore"]}:
-        return "has no lesion voxel; list the scan as healthy or leave it out", fractions
-    return None, fractions
+        return fractions, "has no lesion voxel; list the scan as healthy or leave it out"
+    return fractions, None
+
+
+# Subjects and persons: each yields (file or subject, what is wrong, indices of its rows)
+
+
+def _check_subjects(scans, labels, grids, each):
+    """Masks that lie on another grid than their image, patients without a lesion mask, scans that come twice."""
+    for (dataset, subject), rows in scans.groupby(["dataset", "subject"], sort=False):
+        images = [grids[path] for path in rows.image if path in grids]
+        for path in dict.fromkeys([*rows["mask"], *rows["seg"]]):
+            if not images or path not in grids or dataset not in labels:
+                continue
+            fits = [_same_grid(grids[path], image) for image in images]
+            if not (all(fits) if each else any(fits)):
+                shapes = f"{list(grids[path][0])} against {list(images[fits.index(False)][0])}"
+                yield path, f"does not fit its image ({shapes}, or another affine)", rows.index
+        if dataset != "healthy" and (rows.seg == "").any():
+            yield rows.image.iloc[0], "is a patient's scan without a lesion mask", rows.index
+        if rows.duplicated(["contrast", "split"]).any():
+            yield subject, f"comes twice in {dataset}", rows.index
+
+
+def _check_splits(scans):
+    """Persons who are in more than one part."""
+    for (dataset, person), rows in scans.groupby(["dataset", scans.subject.map(person_of)], sort=False):
+        if rows.split.nunique() > 1:
+            yield person, f"is in two splits of {dataset} ({', '.join(sorted(rows.split.unique()))})", rows.index
 
 
 def _same_grid(one, other):

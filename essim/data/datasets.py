@@ -1,27 +1,22 @@
 """Where scans come from: any source -> one tidy table, one row a scan, checked.
 
-In: a folder in the layout of the paper's preprocessed data (the built-in cohort and what `essim.prepare` writes have
-it too), a folder of data sets as downloaded (essim.data.layouts), or a CSV or TSV of one's own. Out: a pandas.DataFrame with
-the columns `COLUMNS`.
-
-    Train/ixi/{t1,t2,mask}/...     Test/<set>/{t1,t2,mask,seg}/...     splits/IXI_{train,val}_fold<k>.csv, IXI_test.csv,
-                                                                      splits/<set>_{val,test}.csv
+In: a prepared folder (essim.data.prepared), a folder of data sets as downloaded (essim.data.layouts), or a CSV or TSV
+of one's own. Out: a pandas.DataFrame with the columns SCAN_COLUMNS.
 """
 
-import re
 import warnings
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
 
 from essim.data.checks import find_problems
-from essim.data.layouts import CONTROLS, LAYOUTS, NONZERO, find, sex
-from essim.data.splits import assign, read_split
+from essim.data.layouts import AUTHORS, CONTROLS, LAYOUTS, NONZERO, find_subjects, known_labels, sex_of
+from essim.data.prepared import CONTRASTS, is_prepared, read_splits
+from essim.data.splits import assign
 
-COLUMNS = ["dataset", "subject", "split", "fold", "contrast", "image", "mask", "seg", "age", "sex", "site", "ignore"]
-NEEDED = ("dataset", "subject", "contrast", "image")  # of a table of one's own
-CONTRASTS = ("t1", "t2")
-AUTHORS = {"Brats21": "BraTS21", "ATLAS_v2": "ATLAS v2.0", "MSLUB": "MSLUB", "WMH": "WMH 2017"}  # their name: layout
+NEEDED = ["dataset", "subject", "contrast", "image"]  # in a table of one's own
+SCAN_COLUMNS = ["dataset", "subject", "split", "fold", *NEEDED[2:], "mask", "seg", "age", "sex", "site", "ignore"]
 STUDY_LABELS = (0, 1, 2)  # of essim's own lesion masks: background, lesion, ignored
 
 
@@ -46,6 +41,18 @@ def load_scans(source, *, fold=0, seed=0, strict=True):
         ValueError: a table is damaged or lacks a column; or, in one report by file: files that are missing or no NIfTI,
             masks that don't fit their image, labels that the data set doesn't have, patients without a lesion, persons
             in two splits.
+
+    >>> import essim, nibabel, numpy, pandas, tempfile
+    >>> own = pandas.DataFrame({"subject": ["anna", "ben"], "image": ["a.nii", "b.nii"], "split": ["train", "test"]})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for name in own.image:
+    ...         nibabel.save(nibabel.Nifti1Image(numpy.ones((4, 4, 4)), numpy.eye(4)), f"{folder}/{name}")
+    ...     own.assign(dataset="healthy", contrast="t1").to_csv(f"{folder}/scans.csv")
+    ...     scans = essim.load_scans(f"{folder}/scans.csv")
+    >>> scans[["dataset", "subject", "split", "contrast"]]
+       dataset subject  split contrast
+    0  healthy    anna  train       t1
+    1  healthy     ben   test       t1
     """
     source = Path(source)
     scans, labels = list_scans(source, fold=fold, seed=seed)
@@ -60,7 +67,7 @@ def load_scans(source, *, fold=0, seed=0, strict=True):
         counts = ", ".join(f"{count} {dataset}" for dataset, count in lost.items())
         warnings.warn(f"{source}: scans with problems are left out ({counts}).", stacklevel=2)
         scans = scans.drop(index=bad).reset_index(drop=True)
-    return scans[COLUMNS]
+    return scans[SCAN_COLUMNS]
 
 
 def list_scans(source, *, fold=0, seed=0):
@@ -77,11 +84,6 @@ def list_scans(source, *, fold=0, seed=0):
     return (assign(scans, fold=fold, seed=seed) if (scans.split == "").any() else scans), labels
 
 
-def is_prepared(source):
-    """Whether a source is a folder in the prepared layout, which can be trained on and scored as it is."""
-    return Path(source).is_dir() and split_folder(Path(source)) is not None
-
-
 def _warn_of_gaps(source, scans):
     """Say how many subjects are there in one contrast only, where their set has both."""
     for dataset, rows in scans.groupby("dataset", sort=False):
@@ -93,109 +95,70 @@ def _warn_of_gaps(source, scans):
                 warnings.warn(text, stacklevel=3)
 
 
-# The three kinds of source
-
-
-def split_folder(source):
-    """The folder of the split files of a prepared data folder, or None."""
-    return next((f for f in (source / "splits", source / "Data" / "splits") if f.is_dir()), None)
+# The three kinds of source: each gives the rows of the table and {set: the labels that its lesion masks may have}
 
 
 def read_prepared(source, fold):
-    """The rows of a folder in the prepared layout, and the labels of each set."""
-    splits = split_folder(source)
-    root = next((f for f in (source, source / "Data") if (f / "Train").is_dir() or (f / "Test").is_dir()), source)
-    avail = splits / "avail_t2.csv"  # the authors' list of IXI subjects that have a T2
-    have_t2 = set(map(_subject, pd.read_csv(avail, dtype=str).stack())) if avail.is_file() else None
+    """A prepared folder, split already."""
     rows, labels = [], {}
-    for name, split, path in split_files(splits, fold):
-        if not path.is_file():
-            raise FileNotFoundError(f"{path}: the split file is missing; generate the cohort again or add the file.")
+    for name, split, subjects in read_splits(source, fold):
         layout = next((layout for layout in LAYOUTS if layout.name == AUTHORS.get(name)), None)
         dataset = layout.dataset if layout else name
         labels[dataset] = known_labels(layout) if layout else STUDY_LABELS
-        shared = {"dataset": dataset, "split": split, "ignore": layout.ignore if layout else 2}
-        shared["fold"] = fold if dataset == "healthy" and split != "test" else ""
-        for entry in read_split(path):
-            subject = shared | _prepared_files(root, entry)
-            images = subject.pop("images")
-            if dataset == "healthy" and have_t2 is not None and subject["subject"] not in have_t2:
-                images.pop("t2", None)
-            rows += [subject | {"contrast": contrast, "image": str(image)} for contrast, image in images.items()]
-    return pd.DataFrame(rows, columns=COLUMNS), labels
-
-
-def split_files(folder, fold):
-    """The split files to read: (set, split, path). Healthy scans stand in the files called IXI."""
-    healthy = [("train", f"IXI_train_fold{fold}.csv"), ("val", f"IXI_val_fold{fold}.csv"), ("test", "IXI_test.csv")]
-    found = [("healthy", split, folder / name) for split, name in healthy]
-    for path in sorted(folder.glob("*_test.csv")):
-        name = path.name.removesuffix("_test.csv")
-        if name != "IXI":
-            found += [(name, "val", folder / f"{name}_val.csv"), (name, "test", path)]
-    return found
-
-
-def _subject(name):
-    return re.sub(r"(_t[12])?(\.nii(\.gz)?)?$", "", name)
-
-
-def _prepared_files(root, entry):
-    """What a line of a split file says of a subject; "/Train/ixi/t1/..." is relative to the data folder."""
-    columns = ("img_path", "mask_path", "seg_path")
-    t1, mask, seg = (root / entry[c].lstrip("/") if entry.get(c) else "" for c in columns)
-    named = {c: t1.parent.parent / c / re.sub(r"_t[12]\.nii", f"_{c}.nii", t1.name) for c in CONTRASTS}
-    images = {contrast: path for contrast, path in named.items() if path.is_file()} or {"t1": t1}
-    return {
-        "subject": _subject(entry["img_name"]),
-        "images": images,
-        "mask": str(mask),
-        "seg": str(seg),
-        "age": entry.get("age", ""),
-        "sex": sex(entry.get("SEX_ID (1=m, 2=f)", "")),
-        "site": entry.get("site", "") or entry.get("Scanner Brand", ""),
-    }
+        part = {"dataset": dataset, "split": split, "fold": fold if dataset == "healthy" and split != "test" else ""}
+        for subject in subjects:
+            ignore = layout.ignore if layout else 2
+            rows += _rows(subject["images"], subject | part | {"sex": sex_of(subject["sex"]), "ignore": ignore})
+    return pd.DataFrame(rows, columns=SCAN_COLUMNS), labels
 
 
 def read_downloaded(source):
-    """The rows of data sets as downloaded, not yet split, and the labels of each set."""
-    subjects = find(source)
+    """Data sets as downloaded, not yet split; patients without a lesion mask are left out, with a warning."""
+    subjects = find_subjects(source)
     if not subjects:
         known = ", ".join(layout.name for layout in LAYOUTS)
         raise FileNotFoundError(
             f"{source}: has no folder `splits` and no scan of a data set that is known ({known}); generate the cohort "
             "there (notebook 01_cohort), correct the path, or list your scans in a CSV."
         )
-    lesions = {s.layout.name for s in subjects if "seg" in s.files}
-    rows, labels, unlabelled, spare = [], {}, {}, {}
-    for found in subjects:
-        dataset = found.layout.dataset
-        if not dataset:  # BIDS: patients are those with a lesion
-            control = found.layout.name not in lesions or found.group.lower() in CONTROLS
-            dataset = "healthy" if control and "seg" not in found.files else "patients"
-        if dataset != "healthy" and "seg" not in found.files:
-            unlabelled[dataset] = unlabelled.get(dataset, 0) + 1
+    with_lesions = {subject.layout.name for subject in subjects if "seg" in subject.files}
+    rows, labels, unlabelled, spare = [], {}, Counter(), Counter()
+    for subject in subjects:
+        layout, dataset = subject.layout, _dataset_of(subject, with_lesions)
+        if dataset != "healthy" and "seg" not in subject.files:
+            unlabelled[dataset] += 1
             continue
-        if found.spare:
-            spare[dataset] = spare.get(dataset, 0) + len(found.spare)
-        if not found.layout.own_grid:
-            labels[dataset] = known_labels(found.layout, labels.get(dataset, ()))
-        files = {role: str(found.files.get(role, "")) for role in ("mask", "seg")}
-        files["mask"] = files["mask"] or found.layout.mask
-        about = {"subject": found.subject, "site": found.site, "age": found.age, "sex": found.sex}
-        shared = {"dataset": dataset, "split": "", "fold": "", "ignore": found.layout.ignore} | files | about
-        images = {contrast: found.files[contrast] for contrast in CONTRASTS if contrast in found.files}
-        rows += [shared | {"contrast": contrast, "image": str(path)} for contrast, path in images.items()]
+        spare[dataset] += len(subject.spare)
+        if not layout.own_grid:
+            labels[dataset] = known_labels(layout, labels.get(dataset, ()))
+        about = {"subject": subject.name, "site": subject.site, "age": subject.age, "sex": subject.sex}
+        files = {"mask": str(subject.files.get("mask", layout.mask)), "seg": str(subject.files.get("seg", ""))}
+        images = {contrast: subject.files[contrast] for contrast in CONTRASTS if contrast in subject.files}
+        part = {"dataset": dataset, "split": "", "fold": ""}
+        rows += _rows(images, part | about | files | {"ignore": layout.ignore})
     for dataset, count in unlabelled.items():
         warnings.warn(f"{source}: {count} {dataset} subject(s) without a lesion mask are left out.", stacklevel=3)
-    for dataset, count in spare.items():
+    for dataset, count in (+spare).items():
         text = f"{source}: {count} further file(s) of {dataset} subjects (other runs or spaces) are unused."
         warnings.warn(text, stacklevel=3)
-    return pd.DataFrame(rows, columns=COLUMNS), labels
+    return pd.DataFrame(rows, columns=SCAN_COLUMNS), labels
+
+
+def _dataset_of(subject, with_lesions):
+    """The set of a downloaded subject; `with_lesions` names the layouts that have a lesion mask for anybody."""
+    if subject.layout.dataset:
+        return subject.layout.dataset
+    control = subject.layout.name not in with_lesions or subject.group.lower() in CONTROLS
+    return "healthy" if control and "seg" not in subject.files else "patients"
+
+
+def _rows(images, shared):
+    """A row for each of a subject's images."""
+    return [shared | {"contrast": contrast, "image": str(path)} for contrast, path in images.items()]
 
 
 def read_own(path):
-    """The rows of a table of one's own, and the labels of each set: any."""
+    """A table of one's own, split or not; its lesion masks may have any labels. ValueError says what is wrong."""
     try:
         table = pd.read_csv(path, sep=None, engine="python", keep_default_na=False, dtype=str)
     except Exception as error:  # csv.Error, ValueError: whatever a file that is no table makes the reader raise
@@ -209,7 +172,7 @@ def read_own(path):
         raise ValueError(f"{path}: contrast `{wrong[0]}` is neither t1 nor t2; correct the table.")
     if "split" in table and (table["split"] == "").any() != (table["split"] == "").all():
         raise ValueError(f"{path}: the column `split` has gaps; fill it (train, val, test) or leave it out.")
-    table = table.reindex(columns=COLUMNS, fill_value="")
+    table = table.reindex(columns=SCAN_COLUMNS, fill_value="")
     for column, form, text in (
         ("split", "(train|val|test)?", "is none of train, val, test"),
         ("ignore", r"(\d+(\.0*)?)?", "is no label, a whole number"),
@@ -221,12 +184,5 @@ def read_own(path):
     for column in ("image", "mask", "seg"):
         table[column] = [p if p in ("", NONZERO) else str(path.parent / p) for p in table[column]]
     table["ignore"] = [int(label.split(".")[0]) if label else "" for label in table["ignore"]]  # also 2.0
-    table["sex"] = table["sex"].map(sex)
+    table["sex"] = table["sex"].map(sex_of)
     return table.assign(fold=""), dict.fromkeys(table.dataset)
-
-
-def known_labels(layout, others=()):
-    """The labels that a lesion mask of a layout may have, and those of `others` as well; None: any."""
-    if layout.labels is None or others is None:
-        return None
-    return tuple(sorted({0, *layout.labels, *others} | ({layout.ignore} - {""})))

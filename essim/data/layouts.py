@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pandas as pd
 
-ROLES = ("t1", "t2", "mask", "seg")
 NONZERO = "nonzero"  # instead of a mask's path: the image is stripped, its brain is what isn't zero
 
 
@@ -109,44 +108,49 @@ LAYOUTS = (
         people=People("participants.tsv", "participant_id", r"(sub-[A-Za-z0-9]+)", "age", "sex", "group"),
     ),
 )
+AUTHORS = {"Brats21": "BraTS21", "ATLAS_v2": "ATLAS v2.0", "MSLUB": "MSLUB", "WMH": "WMH 2017"}  # their name: layout
 CONTROLS = {"control", "controls", "healthy", "hc", "cn", "hv", "normal"}  # what participants.tsv calls them
 
 
 @dataclass
-class Found:
+class Subject:
     """One subject of a data set: its files by role, {role: path below the source}."""
 
     layout: Layout
-    subject: str
+    name: str
     site: str
-    files: dict[str, Path]
+    files: dict[str, Path] = field(default_factory=dict)
+    ranks: dict[str, int] = field(default_factory=dict)  # of the patterns that the files match, 0 the best
+    spare: list[Path] = field(default_factory=list)  # files in a role that is taken
     age: str | float = ""
     sex: str = ""
     group: str = ""
-    spare: list[Path] = field(default_factory=list)  # files in a role that is taken
 
 
-def find(source):
-    """The subjects below the folder `source`, by data set and name: a list of `Found`. Links are followed."""
+def find_subjects(source):
+    """The subjects below the folder `source`, a list of `Subject` by data set and name. Links are followed.
+
+    Raises ValueError where two BIDS data sets have a subject of one name, and for a damaged table of people.
+    """
     subjects, tables = {}, []
-    wanted = {layout.people.file for layout in LAYOUTS if layout.people}
     for path in sorted(_walk(source)):
-        if path.name in wanted:
+        if any(layout.people and layout.people.file == path.name for layout in LAYOUTS):
             tables.append(path)
         match = _match(path.relative_to(source).as_posix())
         if match:
             layout, role, rank, groups = match
             name = layout.subject.format(**groups)
-            found = subjects.setdefault((layout.name, name), (Found(layout, name, groups.get("site") or "", {}), {}))
-            _take(*found, role, rank, path)
-    order = {layout.name: i for i, layout in enumerate(LAYOUTS)}
-    every = [subjects[key][0] for key in sorted(subjects, key=lambda key: (order[key[0]], key[1]))]
+            subject = subjects.setdefault((layout.name, name), Subject(layout, name, groups.get("site") or ""))
+            _take(subject, role, rank, path)
+    order = [layout.name for layout in LAYOUTS]
+    subjects = [subjects[key] for key in sorted(subjects, key=lambda key: (order.index(key[0]), key[1]))]
     for path in tables:
-        _add_people(every, path)
-    return every
+        _add_people(subjects, path)
+    return subjects
 
 
 def _walk(source):
+    """Every file below a folder that isn't hidden."""
     for folder, folders, names in os.walk(source, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(".")]
         yield from (Path(folder) / name for name in names if not name.startswith("."))
@@ -166,15 +170,15 @@ def _match(path):
     return None
 
 
-def _take(found, ranks, role, rank, path):
+def _take(subject, role, rank, path):
     """Put a file into its role; of several the best pattern's first stays, and what loses at the same rank is spare."""
-    if role not in found.files or rank < ranks[role]:
-        found.files[role], ranks[role] = path, rank
-    elif rank == ranks[role]:
-        if not found.layout.dataset and _root(path) != _root(found.files[role]):
-            text = f"{found.files[role]} and {path}: two data sets have a {found.subject}"
+    if role not in subject.files or rank < subject.ranks[role]:
+        subject.files[role], subject.ranks[role] = path, rank
+    elif rank == subject.ranks[role]:
+        if not subject.layout.dataset and _root(path) != _root(subject.files[role]):
+            text = f"{subject.files[role]} and {path}: two data sets have a {subject.name}"
             raise ValueError(f"{text}; give their subjects names of their own, or list the scans in a CSV.")
-        found.spare.append(path)
+        subject.spare.append(path)
 
 
 def _root(path):
@@ -184,29 +188,40 @@ def _root(path):
     return root[:-1] if root[-1:] in (("rawdata",), ("sourcedata",)) else root
 
 
-def _add_people(every, path):
+def _add_people(subjects, path):
     """Fill in age, sex and group from a table beside the scans."""
+    for people in {layout.people for layout in LAYOUTS if layout.people and layout.people.file == path.name}:
+        lines = _read_people(people, path)
+        for subject in subjects:
+            key = re.match(people.key_in_subject, subject.name)
+            line = lines.get(key[1]) if key and subject.layout.people == people else None
+            if line:
+                subject.age, subject.sex = line.get(people.age, ""), sex_of(line.get(people.sex, ""))
+                subject.group = str(line.get(people.group, ""))
+
+
+def _read_people(people, path):
+    """{key: line} of a table beside the scans; a subject can stand there twice: the line with fewer gaps counts."""
     excel = path.suffix == ".xls"
     try:
         table = pd.read_excel(path, engine="calamine") if excel else pd.read_csv(path, sep="\t")
     except Exception as error:  # whatever a damaged table makes the reader raise
         raise ValueError(f"{path}: cannot be read ({' '.join(str(error).split())}); fetch it again.") from error
-    for people in {layout.people for layout in LAYOUTS if layout.people and layout.people.file == path.name}:
-        if people.key not in table:
-            raise ValueError(f"{path}: has no column `{people.key}`; fetch it again or move it away.")
-        # a subject can stand there twice, once without an age: the line that knows more comes first
-        rows = table.assign(gaps=table.isna().sum(axis=1)).sort_values("gaps", kind="stable").astype(object)
-        lines = reversed(rows.where(rows.notna(), "").to_dict("records"))
-        known = {str(line[people.key]).removesuffix(".0"): line for line in lines}
-        for found in every:
-            key = re.match(people.key_in_subject, found.subject)
-            if found.layout.people == people and key and key[1] in known:
-                row = known[key[1]]
-                found.age, found.sex = row.get(people.age, ""), sex(row.get(people.sex, ""))
-                found.group = str(row.get(people.group, ""))
+    if people.key not in table:
+        raise ValueError(f"{path}: has no column `{people.key}`; fetch it again or move it away.")
+    rows = table.assign(gaps=table.isna().sum(axis=1)).sort_values("gaps", kind="stable").astype(object)
+    lines = rows.where(rows.notna(), "").to_dict("records")
+    return {str(line[people.key]).removesuffix(".0"): line for line in reversed(lines)}
 
 
-def sex(value):
+def sex_of(value):
     """ "m", "f" or "" from what a table says: 1 or 2, M or F, male or female."""
     text = str(value).strip().lower().removesuffix(".0")
     return {"1": "m", "2": "f"}.get(text, text[0] if text in {"m", "f", "male", "female"} else "")
+
+
+def known_labels(layout, others=()):
+    """The labels that a lesion mask of a layout may have, and those of `others` as well; None: any."""
+    if layout.labels is None or others is None:
+        return None
+    return tuple(sorted({0, *layout.labels, *others} | ({layout.ignore} - {""})))

@@ -12,24 +12,21 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
-import torch
 
 from essim.runs.files import writing
-from essim.settings import Preprocessing  # noqa: F401 (belongs to this module's interface)
 
 LESION, IGNORED = 1, 2  # in the lesion masks that essim writes
 
 
 @dataclass
 class Scan:
-    """A preprocessed scan: [H, W, D] arrays. `image` float32 in [0, 1]; `mask` bool, the brain; `seg` bool, the
-    lesions, all False if healthy; `ignored` bool, what is neither lesion nor background."""
+    """A preprocessed scan, [H, W, D]."""
 
-    image: np.ndarray
-    mask: np.ndarray
-    seg: np.ndarray
-    ignored: np.ndarray
-    affine: np.ndarray
+    image: np.ndarray  # float32 in [0, 1], 0 outside the mask
+    mask: np.ndarray  # bool, the brain
+    seg: np.ndarray  # bool, the lesions; all False if healthy
+    ignored: np.ndarray  # bool, what is neither lesion nor background
+    affine: np.ndarray  # [4, 4], voxel to world, mm
 
 
 def read_nifti(path, *, finite=True):
@@ -80,7 +77,7 @@ def read_labels(path):
 
 
 def read_label(path, like, affine, image_path):
-    """Read a mask or segmentation on the grid of an image [H, W, D]."""
+    """Read a mask or segmentation [H, W, D]; ValueError where it isn't on the grid of the image `like` (its affine)."""
     data, label_affine = read_labels(path)
     if data.shape != like.shape or not np.allclose(label_affine, affine, atol=1e-3):
         raise ValueError(
@@ -91,7 +88,7 @@ def read_label(path, like, affine, image_path):
 
 
 def curvature_flow(image):
-    """Edge-preserving smoothing of [H, W, D], 3 iterations with time step 0.125."""
+    """Edge-preserving smoothing of [H, W, D], float32: 3 iterations with time step 0.125 (section 3)."""
     smoothed = sitk.CurvatureFlow(sitk.GetImageFromArray(image), timeStep=0.125, numberOfIterations=3)
     return sitk.GetArrayFromImage(smoothed)
 
@@ -154,7 +151,10 @@ def read_scan(row):
 
 
 def preprocess(image, mask, seg, affine, preprocessing, path):
-    """A `Scan` from what `read_scan` gives; `path` is what a ValueError calls the scan."""
+    """A `Scan` from what `read_scan` gives: section 3, with a `Preprocessing` for its parameters.
+
+    Raises ValueError, which calls the scan `path`, where it is constant inside the mask, or the crop leaves no brain.
+    """
     import torchio as tio  # here, since it takes two seconds, and who only scores needs none of it
 
     low, high = np.percentile(image[mask], (1, 99))
@@ -162,20 +162,17 @@ def preprocess(image, mask, seg, affine, preprocessing, path):
         raise ValueError(f"{path}: is constant, or nearly, inside the brain mask; leave the scan out.")
     if preprocessing.smooth:
         image = curvature_flow(image)
-
-    def tensor(array):
-        return torch.from_numpy(np.ascontiguousarray(array))[None]
-
+    image, mask, seg = (np.ascontiguousarray(array)[None] for array in (image, mask.astype(np.uint8), seg))
     subject = tio.Subject(
-        image=tio.ScalarImage(tensor=tensor(image), affine=affine),
-        mask=tio.LabelMap(tensor=tensor(mask.astype(np.uint8)), affine=affine),
-        seg=tio.LabelMap(tensor=tensor(seg), affine=affine),
+        image=tio.ScalarImage(tensor=image, affine=affine),
+        mask=tio.LabelMap(tensor=mask, affine=affine),
+        seg=tio.LabelMap(tensor=seg, affine=affine),
     )
     subject = tio.CropOrPad(preprocessing.shape)(subject)
     subject = tio.RescaleIntensity((0, 1), percentiles=(1, 99), masking_method="mask")(subject)
     if preprocessing.factor > 1:  # label maps are resampled to the nearest neighbour
-        spacing = tuple(s * preprocessing.factor for s in subject.spacing)
-        subject = tio.Resample(spacing, image_interpolation="bspline")(subject)
+        spacing_mm = tuple(side * preprocessing.factor for side in subject.spacing)
+        subject = tio.Resample(spacing_mm, image_interpolation="bspline")(subject)
     mask = subject.mask.numpy()[0] > 0
     if not mask.any():
         shape = list(preprocessing.shape)
@@ -186,7 +183,7 @@ def preprocess(image, mask, seg, affine, preprocessing, path):
 
 
 def save_nifti(path, array, affine):
-    """Write [H, W, D] as NIfTI with its own dtype (bool as uint8) and its affine in mm."""
+    """Write an array [H, W, D] as NIfTI with its own dtype (bool as uint8) and its affine in mm."""
     array = array.astype(np.uint8) if array.dtype == bool else array
     image = nib.Nifti1Image(array, affine, dtype=array.dtype)
     image.header.set_xyzt_units("mm")

@@ -1,1 +1,16 @@
-"""x"""
+"""How good a score is: from reconstructions and anomaly maps to tables.
+
+In: the scan table, a trained network, and *scorers*, functions from a `Case` to its anomaly maps. Out: folders of
+reconstructions, and tables of one row a scan, a decision or a lesion.
+Imports: the core, data, runs.
+
+    cases       reconstructions on disk, the `Case`s read from them, and the one loop over them
+    scoring     every case under every score, at thresholds from the labelled validation part
+    healthy     what is learned from healthy scans: the calibration and thresholds that need no lesion
+    evaluate    one set of patients under every score and every threshold
+    metrics     voxel by voxel: AUPRC, Dice, thresholds
+    detection   lesion by lesion: sensitivity, false positives, FROC, distances between surfaces
+    stats       intervals and paired tests over subjects
+    summaries   means, regret, the spread over several runs, and a mean as text
+    baselines   scores that need no training
+"""

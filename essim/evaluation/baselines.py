@@ -9,19 +9,14 @@ from scipy.ndimage import gaussian_filter
 
 
 def intensity_map(image, mask, contrast):
-    """The intensity itself, the simplest score: bright voxels in T2, dark ones in T1 (Meissen et al., 2021).
-
-    Args: image [..., H, W, D] in [0, 1]; mask of that shape; contrast "t1" or "t2".
-    """
+    """The intensity of [..., H, W, D] itself: bright voxels in "t2", dark ones in "t1" (Meissen et al., 2021)."""
     return (image if contrast == "t2" else 1 - image) * mask
 
 
 def blurred(image, mask, sigma):
     """A Gaussian mean of the brain alone: |image - blurred| is the plainest score of what stands out locally.
 
-    Voxels outside the mask have no part in it, and so the brain's rim isn't darkened.
-
-    Args: image [H, W, D] in [0, 1]; mask of that shape; sigma in voxels.
+    Voxels outside the mask have no part in it, and so the brain's rim isn't darkened. sigma is in voxels.
     Returns: float32 [H, W, D], 0 outside the mask.
     """
     weight = np.asarray(mask, np.float32)

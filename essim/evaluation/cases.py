@@ -1,6 +1,7 @@
-"""Patients as if healthy, on disk and back: the reconstructions that every score starts from.
+"""Patients as if healthy, on disk and back: the reconstructions that every score starts from, and the loop over them.
 
-In: the scan table and a trained model. Out: a folder of reconstructions, or the `Case`s read from one.
+In: the scan table and a trained network. Out: a folder of reconstructions, the `Case`s read from one, or a table of
+what a function says about each of them.
 
     reconstructions/<set>/scans.csv                                          one row a subject
     reconstructions/<set>/<subject>/{image,reconstruction,mask,seg}.nii.gz   preprocessed, on one grid
@@ -8,8 +9,7 @@ In: the scan table and a trained model. Out: a folder of reconstructions, or the
 Paper: section 3 (reconstruction).
 """
 
-import threading
-from contextlib import nullcontext
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,19 +19,18 @@ import torch
 from tqdm import tqdm
 
 from essim.data.volumes import IGNORED, LESION, load_scan, read_nifti, save_nifti
+from essim.reconstruct import noise_seed, reconstruct_volume
 from essim.runs.files import writing
 
 PARTS = ("image", "reconstruction", "mask", "seg")
-SLICES = 64  # slices that the network sees at once
-TURN = threading.Lock()
 
 
 @dataclass
 class Case:
     """One reconstructed scan: [H, W, D] arrays on one grid; `split` is "val" or "test".
 
-    `mask` is the brain, `seg` the lesions, `scored` the brain without what is neither lesion nor background; `spacing`
-    the three sides of a voxel in mm.
+    `mask` is the brain, `seg` the lesions, `scored` the brain without what is neither lesion nor background;
+    `spacing_mm` the three sides of a voxel.
     """
 
     dataset: str
@@ -42,34 +41,21 @@ class Case:
     mask: np.ndarray
     seg: np.ndarray
     scored: np.ndarray
-    spacing: tuple
+    spacing_mm: tuple
+
+    @property
+    def name(self):
+        """The first columns of the case's rows in a table: dataset and subject."""
+        return {"dataset": self.dataset, "subject": self.subject}
+
+    @property
+    def tissue(self):
+        """The healthy brain around the lesions: bool [H, W, D]."""
+        return self.scored & ~self.seg
 
     def tensors(self):
         """(image, reconstruction, mask) as [1, 1, H, W, D] tensors, ready for `essim.ensemble_map`."""
-        return tuple(torch.from_numpy(a)[None, None] for a in (self.image, self.reconstruction, self.mask))
-
-
-def reconstruct_volume(diffusion, image, mask, *, t, draws, seed):
-    """A volume [H, W, D] in [0, 1] as if healthy: the same shape, 0 outside the mask, slice by slice.
-
-    Threads of one process may call it at once; on a GPU they take turns, for its memory holds one of them.
-    """
-    device = diffusion.betas.device
-    filled = np.flatnonzero(mask.any((0, 1)))
-    slices = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)[filled]))[:, None]
-    with nullcontext() if device.type == "cpu" else TURN:
-        parts = [
-            diffusion.reconstruct(part.to(device), t=t, draws=draws, seed=[*seed, i]).cpu()
-            for i, part in enumerate(slices.split(SLICES))
-        ]
-    result = np.zeros_like(image)
-    result[:, :, filled] = torch.cat(parts)[:, 0].numpy().transpose(1, 2, 0)
-    return result * mask
-
-
-def noise_seed(seed, subject):
-    """The seed of one scan's noise: from the study's seed and the scan's name, not from the order."""
-    return [seed, *subject.encode()]
+        return tuple(torch.from_numpy(array)[None, None] for array in (self.image, self.reconstruction, self.mask))
 
 
 def reconstruct_set(diffusion, scans, preprocessing, out, *, t, draws, seed, cache=None):
@@ -99,21 +85,12 @@ def reconstruct_set(diffusion, scans, preprocessing, out, *, t, draws, seed, cac
 
 
 def case_rows(folder, split=None):
-    """The rows of a folder's scans.csv as dicts, all or those of one split.
-
-    Raises:
-        FileNotFoundError: the folder has no scans.csv.
-    """
+    """The rows of a folder's scans.csv as dicts, all or those of one split; FileNotFoundError where there is none."""
     folder = Path(folder)
     if not (folder / "scans.csv").is_file():
         raise FileNotFoundError(f"{folder / 'scans.csv'}: no such file; reconstruct the set first (03_reconstruct).")
     rows = pd.read_csv(folder / "scans.csv", keep_default_na=False, dtype={"subject": str}).to_dict("records")
     return [row for row in rows if split in (None, row["split"])]
-
-
-def read_cases(folder, split=None):
-    """The reconstructed cases of a folder, one at a time (all, or those of one split)."""
-    return (read_case(folder, row) for row in case_rows(folder, split))
 
 
 def read_case(folder, row):
@@ -122,23 +99,40 @@ def read_case(folder, row):
     image, reconstruction, mask, seg = (array for array, _ in volumes.values())
     image, reconstruction = image.astype(np.float32), reconstruction.astype(np.float32)
     mask, scored = mask > 0, (mask > 0) & (seg != IGNORED)
-    spacing = tuple(np.linalg.norm(volumes["image"][1][:3, :3], axis=0).tolist())
+    spacing_mm = tuple(np.linalg.norm(volumes["image"][1][:3, :3], axis=0).tolist())
     name = row["dataset"], row["subject"], row["split"]
-    return Case(*name, image, reconstruction, mask, seg == LESION, scored, spacing)
+    return Case(*name, image, reconstruction, mask, seg == LESION, scored, spacing_mm)
+
+
+def for_each(folder, split, work, what):
+    """[work(case) for the cases of a split, None: all], several at a time, with a progress bar called `what`."""
+    rows = case_rows(folder, split)
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        results = pool.map(lambda row: work(read_case(folder, row)), rows)
+        return list(tqdm(results, total=len(rows), desc=what, unit="volume"))
+
+
+def rows_of(folder, split, judge, what):
+    """What `judge`, a function from a `Case` to records (dicts), says about every case of a split (None: all).
+
+    Returns: a DataFrame, one row a record, in the order of scans.csv: dataset, subject, then the record's.
+    """
+    cases = for_each(folder, split, lambda case: [case.name | record for record in judge(case)], what)
+    return pd.DataFrame([record for records in cases for record in records])
+
+
+def residuals(folder):
+    """How well each case was rebuilt: a DataFrame, mean |x - y| `inside` its lesions and `outside` in the brain."""
+
+    def judge(case):
+        error, voxels = np.abs(case.image - case.reconstruction), case.seg.sum()
+        inside, outside = error[case.seg].mean() if voxels else np.nan, error[case.tissue].mean()
+        yield {"split": case.split, "inside": inside, "outside": outside, "lesion_voxels": voxels}
+
+    return rows_of(folder, None, judge, "residuals")
 
 
 def widest_slice(seg):
     """The axial slice of a segmentation [H, W, D] that shows most of it; the middle one where it is empty."""
     area = np.asarray(seg > 0).sum((0, 1))
     return int(area.argmax()) if area.any() else len(area) // 2
-
-
-def residuals(folder):
-    """How well each case was rebuilt: a DataFrame, mean |x - y| `inside` its lesions and `outside` in the brain."""
-    rows = []
-    for case in read_cases(folder):
-        error, healthy = np.abs(case.image - case.reconstruction), case.scored & ~case.seg
-        inside = error[case.seg].mean() if case.seg.any() else np.nan
-        row = {"inside": inside, "outside": error[healthy].mean(), "lesion_voxels": case.seg.sum()}
-        rows.append({"dataset": case.dataset, "subject": case.subject, "split": case.split} | row)
-    return pd.DataFrame(rows)

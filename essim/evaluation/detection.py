@@ -9,22 +9,15 @@ component is a false positive if none of its voxels is a lesion's. So one predic
 several parts of one prediction may find the same. What doesn't count is taken away before the components are.
 """
 
-import cc3d
 import numpy as np
 import pandas as pd
 import surface_distance
 from scipy import ndimage
 
-from essim.postprocess import remove_small
+from essim.postprocess import connected_components, remove_small
 
 SIZES = {"< 0.1 ml": 0.1, "0.1 to 1 ml": 1.0, "1 to 10 ml": 10.0, "> 10 ml": np.inf}  # of a lesion: below this many ml
 SHELL = (2, 3)  # voxels from a lesion, where its surroundings are: the voxel next to it may be partly lesion
-CONNECTIVITY = 26
-
-
-def components(binary):
-    """(labels [H, W, D], how many): the components of a bool map, 1, 2, ...; voxels that touch by a corner are one."""
-    return cc3d.connected_components(binary, connectivity=CONNECTIVITY, return_N=True)
 
 
 def size_of(volume_ml):
@@ -33,9 +26,7 @@ def size_of(volume_ml):
 
 
 def detect(prediction, seg, scored):
-    """What one binary prediction finds of one scan's lesions.
-
-    Args: prediction, seg: bool [H, W, D]. scored: the voxels that count, bool [H, W, D].
+    """What one binary prediction finds of one scan's lesions; all are bool [H, W, D], else a ValueError.
 
     Returns: a dict of
         lesions, found, predicted, false_positives    counts; `predicted` and the last are components of the prediction
@@ -45,18 +36,15 @@ def detect(prediction, seg, scored):
                        the two is empty (as in the challenge)
 
     A mean over subjects leaves NaN out: sensitivity is of the patients who have lesions; F1 is of all.
-
-    Raises:
-        ValueError: the three differ in shape.
     """
     if not prediction.shape == seg.shape == scored.shape:
         shapes = [list(a.shape) for a in (prediction, seg, scored)]
         raise ValueError(f"detect: prediction, seg and scored must have one shape, got {shapes}.")
-    return _detect(prediction & scored, *components(seg & scored))
+    return _detect(prediction & scored, *connected_components(seg & scored))
 
 
 def _detect(prediction, labels, lesions):
-    parts, predicted = components(prediction)
+    parts, predicted = connected_components(prediction)
     found, true = _touched(labels, prediction), _touched(parts, labels > 0)
     sensitivity = found / lesions if lesions else np.nan
     precision = true / predicted if predicted else np.nan
@@ -70,12 +58,10 @@ def _touched(labels, binary):
     return len(np.setdiff1d(labels[binary], [0]))
 
 
-def lesions(seg, image, scored, voxel_mm):
+def lesions(seg, image, scored, spacing_mm):
     """Every lesion of one scan, of any size.
 
-    Args:
-        seg, scored: bool [H, W, D], the lesions and the voxels that count. image: the scan, [H, W, D].
-        voxel_mm: the three sides of a voxel.
+    Args: image: the scan, [H, W, D]. spacing_mm: the three sides of a voxel.
 
     Returns: (table, labels). A row a lesion, with the columns
         label          of its voxels in `labels`, int [H, W, D]
@@ -85,15 +71,15 @@ def lesions(seg, image, scored, voxel_mm):
         contrast       (mean inside - mean around) / standard deviation around, in healthy brain 2 to 3 voxels away:
                        negative where the lesion is darker; NaN where nothing healthy is that near
     """
-    labels, count = components(seg & scored)
+    labels, _ = connected_components(seg & scored)
     healthy = scored & ~seg
     # to the centre of the next voxel outside, half a side beyond the edge
-    inside = ndimage.distance_transform_edt(np.pad(labels > 0, 1), sampling=voxel_mm)[1:-1, 1:-1, 1:-1]
+    inside = ndimage.distance_transform_edt(np.pad(labels > 0, 1), sampling=spacing_mm)[1:-1, 1:-1, 1:-1]
     rows = []
     for label, box in enumerate(ndimage.find_objects(labels), 1):
         lesion = labels[box] == label
-        voxels, thickness = int(lesion.sum()), 2 * inside[box][lesion].max() - min(voxel_mm)
-        row = {"label": label, "voxels": voxels, "volume_ml": voxels * np.prod(voxel_mm) / 1000}
+        voxels, thickness = int(lesion.sum()), 2 * inside[box][lesion].max() - min(spacing_mm)
+        row = {"label": label, "voxels": voxels, "volume_ml": voxels * np.prod(spacing_mm) / 1000}
         wide = tuple(slice(max(s.start - SHELL[1], 0), s.stop + SHELL[1]) for s in box)
         away = ndimage.distance_transform_edt(labels[wide] != label)
         around = image[wide][healthy[wide] & (away >= SHELL[0]) & (away <= SHELL[1])].astype(float)
@@ -112,7 +98,7 @@ def operating_points(anomaly, seg, scored, thresholds):
     boxes = ndimage.find_objects(((anomaly > min(thresholds)) | seg).astype(np.uint8))  # outside nothing happens
     box = boxes[0] if boxes else ...
     anomaly, seg, scored = (np.ascontiguousarray(volume[box]) for volume in (anomaly, seg, scored))
-    truth, rows = components(seg & scored), []
+    truth, rows = connected_components(seg & scored), []
     for threshold in thresholds:
         counts = _detect(remove_small(anomaly > threshold) & scored, *truth)
         rows.append({"threshold": threshold} | {key: counts[key] for key in ("lesions", "found", "false_positives")})
@@ -140,8 +126,6 @@ def froc(counts, by=()):
 def surface_distances(prediction, seg, spacing_mm):
     """How far the surfaces of two bool maps [H, W, D] lie apart, in mm, weighted by area, both directions.
 
-    Args: spacing_mm: the three sides of a voxel.
-
     Returns: a dict of
         distance_mm        mean distance from each point of one surface to the other surface
         hausdorff95_mm     the larger of the two directions' 95th percentiles
@@ -150,8 +134,8 @@ def surface_distances(prediction, seg, spacing_mm):
     """
     if not (prediction.any() and seg.any()):
         return {"distance_mm": np.nan, "hausdorff95_mm": np.nan}
-    found = surface_distance.compute_surface_distances(seg, prediction, spacing_mm)
-    far = np.concatenate([found["distances_gt_to_pred"], found["distances_pred_to_gt"]])
-    area = np.concatenate([found["surfel_areas_gt"], found["surfel_areas_pred"]])
-    hausdorff = surface_distance.compute_robust_hausdorff(found, 95)
-    return {"distance_mm": float(np.average(far, weights=area)), "hausdorff95_mm": float(hausdorff)}
+    surfaces = surface_distance.compute_surface_distances(seg, prediction, spacing_mm)
+    distance = np.concatenate([surfaces["distances_gt_to_pred"], surfaces["distances_pred_to_gt"]])
+    area = np.concatenate([surfaces["surfel_areas_gt"], surfaces["surfel_areas_pred"]])
+    hausdorff = surface_distance.compute_robust_hausdorff(surfaces, 95)
+    return {"distance_mm": float(np.average(distance, weights=area)), "hausdorff95_mm": float(hausdorff)}

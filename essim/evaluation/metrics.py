@@ -14,18 +14,36 @@ _SIGN = 1 << 31  # of a float32
 
 
 def _voxels(score, label, mask):
-    """Flat float scores and bool labels of the voxels that count."""
-    score, label = np.asarray(score), np.asarray(label)
-    if score.shape != label.shape or (mask is not None and np.shape(mask) != score.shape):
-        shapes = [list(score.shape), list(label.shape)] + ([] if mask is None else [list(np.shape(mask))])
+    """Flat float scores and bool labels of the voxels that count; ValueError says what can't be judged."""
+    score, label = _array(score, "score"), _array(label, "label")
+    mask = np.ones(score.shape, bool) if mask is None else _array(mask, "mask")
+    if not score.shape == label.shape == mask.shape:
+        shapes = [list(values.shape) for values in (score, label, mask)]
         raise ValueError(f"metrics: score, label and mask must have one shape, got {shapes}.")
-    keep = np.ones(score.shape, bool) if mask is None else np.asarray(mask).astype(bool)
-    score = score[keep]
+    if np.isnan(mask).any():
+        raise ValueError("metrics: the mask has NaN voxels; make it 0 or 1.")
+    keep = mask > 0
+    score, label = score[keep], label[keep]
     if score.dtype.kind != "f":  # an unsigned score would wrap where the sweep negates it
         score = score.astype(float)
     if not np.isfinite(score).all():
         raise ValueError("metrics: the score has NaN or infinite voxels; check the anomaly map.")
-    return score, label[keep].astype(bool)
+    if label.dtype != bool and not np.isin(label, (0, 1)).all():
+        raise ValueError("metrics: the label must be 0 or 1 in every voxel that counts; pass `label > 0`, or a mask.")
+    return score, label.astype(bool)
+
+
+def _array(values, name):
+    """A tensor, array or list as a numpy array of numbers."""
+    if hasattr(values, "detach"):  # a tensor; numpy has no bfloat16
+        values = values.detach().cpu()
+        values = values.float() if "bfloat16" in str(values.dtype) else values
+    if np.ma.is_masked(values):
+        raise ValueError(f"metrics: the {name} is a masked array; pass its data, and what counts as the mask.")
+    values = np.asarray(values)
+    if values.dtype.kind not in "biuf":
+        raise ValueError(f"metrics: the {name} must have real numbers, got {values.dtype}.")
+    return values
 
 
 def _keys(score):
@@ -42,7 +60,7 @@ def _floats(keys):
 def _ranked(score, label):
     """(thresholds, hits, marked) of flat voxels, from the highest distinct score down.
 
-    With everything from `thresholds[i]` on marked, `marked[i]` voxels are, `hits[i]` of them positive.
+    Above `thresholds[i]`, the next lower score or just below the lowest, lie `marked[i]` voxels, `hits[i]` positive.
     """
     if score.dtype == np.float32:  # sorting integers, the label their last bit, is several times faster than argsort
         keys = np.sort(_keys(score).astype(np.uint64) << np.uint64(1) | label)[::-1]
@@ -51,13 +69,25 @@ def _ranked(score, label):
         order = np.argsort(-score, kind="stable")
         ranked, label = score[order], label[order]
     last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))  # the last voxel of each distinct score
-    return ranked[last], np.cumsum(label)[last], last + 1
+    thresholds = np.append(ranked[last][1:], np.nextafter(ranked[-1], -np.inf))
+    return thresholds, np.cumsum(label)[last], last + 1
+
+
+def _best(thresholds, hits, marked):
+    """(Dice, threshold) of the best of the `_ranked` thresholds, the highest where several are as good."""
+    overlap = 2 * hits / (marked + hits[-1])
+    best = int(np.argmax(overlap))
+    return float(overlap[best]), float(thresholds[best])
 
 
 def average_precision(score, label, mask=None):
     """Area under the precision-recall curve (AUPRC, the step-wise sum of scikit-learn), a float in [0, 1].
 
     NaN, with a warning, where no voxel is positive: precision and recall have no meaning there.
+
+    >>> import essim
+    >>> essim.average_precision([0.9, 0.8, 0.3, 0.1], [True, False, True, False])
+    0.8333333333333333
     """
     score, label = _voxels(score, label, mask)
     if not label.any():
@@ -91,21 +121,22 @@ def best_dice(score, label, mask=None):
 
     Returns: (dice, threshold), positive where score > threshold. On test data this is an upper bound, not a result.
     A tie goes to the highest threshold. Without positive voxels: (1.0, the largest score): nothing marked is right.
+
+    >>> import essim
+    >>> essim.best_dice([0.9, 0.8, 0.3, 0.1], [True, False, True, False])
+    (0.8, 0.1)
     """
     score, label = _voxels(score, label, mask)
     if not label.any():
         return 1.0, float(score.max()) if score.size else 0.0
-    thresholds, hits, marked = _ranked(score, label)
-    overlap = 2 * hits / (marked + hits[-1])
-    best = int(np.argmax(overlap))
-    # positive down to thresholds[best]: the threshold is the next lower score, or just below the lowest
-    below = thresholds[best + 1] if best + 1 < len(thresholds) else np.nextafter(thresholds[best], -np.inf)
-    return float(overlap[best]), float(below)
+    return _best(*_ranked(score, label))
 
 
 def healthy_threshold(scores, masks, share):
     """The threshold above which a share of the voxels of healthy volumes lies, all inside their masks pooled."""
-    pooled = [_voxels(score, mask, mask)[0] for score, mask in zip(scores, masks, strict=True)]
+    pooled = [
+        _voxels(score, np.zeros(np.shape(score), bool), mask)[0] for score, mask in zip(scores, masks, strict=True)
+    ]
     if not pooled:
         raise ValueError("healthy_threshold: no volumes; it needs healthy scans that the network has not seen.")
     return float(np.quantile(np.concatenate(pooled), 1 - share))
@@ -114,7 +145,12 @@ def healthy_threshold(scores, masks, share):
 def fit_threshold(scores, labels, masks):
     """The threshold with the best Dice over the pooled voxels of several volumes (the paper's, on validation parts).
 
-    Args: lists of volumes, of any shapes that agree item by item. Returns: the threshold (positive above it).
+    Args: lists of volumes, of any shapes that agree item by item; None in `masks`: all voxels count.
+    Returns: the threshold (positive above it).
+
+    >>> import essim
+    >>> essim.fit_threshold([[0.9, 0.2], [0.4, 0.1]], [[True, False], [True, False]], [None, None])
+    0.2
     """
     pooled = [_voxels(*volume) for volume in zip(scores, labels, masks, strict=True)]
     if not pooled:
@@ -148,45 +184,40 @@ class Pooled:
         """Positive voxels / voxels: the AUPRC of guessing; NaN before there are any."""
         return float(self.positives.sum() / self.voxels.sum()) if self.voxels.any() else float("nan")
 
-    def curve(self):
-        """(precision, recall, threshold) for every bin that holds voxels, the highest first: positive from it on."""
-        bins, hits, misses = self._ranked()
-        return hits / (hits + misses), hits / max(hits[-1:].sum(), 1), _below(bins << self._SHIFT)
-
     def marking(self, shares):
         """For each share in (0, 1), a threshold with about that share of all voxels above it, one a bin at most."""
-        bins, hits, misses = self._ranked()
-        marked = hits + misses
-        chosen = np.unique(np.searchsorted(marked, np.asarray(shares) * marked[-1]).clip(0, len(bins) - 1))
-        return _below(bins[chosen] << self._SHIFT)
+        thresholds, _, marked = self._ranked()
+        chosen = np.unique(np.searchsorted(marked, np.asarray(shares) * marked[-1]).clip(0, len(marked) - 1))
+        return thresholds[chosen]
 
     def average_precision(self):
         """(AUPRC, bound): that of the voxels themselves lies within `bound` of it; (NaN, NaN) without positives."""
-        bins, hits, misses = self._ranked()
-        p, n = np.diff(hits, prepend=0), np.diff(misses, prepend=0)
-        if not p.any():
+        if not self.positives.any():
             return float("nan"), float("nan")
-        tied = hits / (hits + misses)
+        _, hits, marked = self._ranked()
+        positives, misses, tied = np.diff(hits, prepend=0), marked - hits, hits / marked
         # at worst, a bin's negatives all lie above its positives; at best, below
-        worst, best = (hits - p + 1) / (hits - p + 1 + misses), hits / np.maximum(hits + misses - n, 1)
-        zero = bins == self._ZERO  # truly tied
+        worst = (hits - positives + 1) / (hits - positives + 1 + misses)
+        best = hits / np.maximum(marked - np.diff(misses, prepend=0), 1)
+        zero = self._bins() == self._ZERO  # truly tied
         worst[zero], best[zero] = tied[zero], tied[zero]
-        low, value, high = (float((p * precision).sum() / hits[-1]) for precision in (worst, tied, best))
+        low, value, high = (float((positives * precision).sum() / hits[-1]) for precision in (worst, tied, best))
         return value, max(high - value, value - low)
 
     def best_dice(self):
         """(Dice, threshold) of the best edge, positive where score > threshold; ties and no positives: `best_dice`."""
-        bins, hits, misses = self._ranked()
         if not self.positives.any():
-            return 1.0, float(_below((bins[:1] + 1) << self._SHIFT).max(initial=0))
-        overlap = 2 * hits / (hits + misses + hits[-1])
-        best = int(np.argmax(overlap))
-        return float(overlap[best]), float(_below(bins[best] << self._SHIFT))
+            return 1.0, float(_below((self._bins()[:1] + 1) << self._SHIFT).max(initial=0))
+        return _best(*self._ranked())
+
+    def _bins(self):
+        """The bins that hold voxels, the highest first."""
+        return np.flatnonzero(self.voxels)[::-1]
 
     def _ranked(self):
-        """The bins that hold voxels, the highest first; positive and negative voxels from the highest to each."""
-        bins = np.flatnonzero(self.voxels)[::-1]
-        return bins, np.cumsum(self.positives[bins]), np.cumsum((self.voxels - self.positives)[bins])
+        """As `_ranked`, bin by bin."""
+        bins = self._bins()
+        return _below(bins << self._SHIFT), np.cumsum(self.positives[bins]), np.cumsum(self.voxels[bins])
 
 
 def _below(key):

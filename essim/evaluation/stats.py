@@ -1,7 +1,7 @@
 """How sure a mean over subjects is: bootstrap intervals, paired tests, corrected for how many were made.
 
 In: scores, one a subject. Out: intervals, or a table of comparisons; and groups by age. What another training would
-change is not in them: essim.evaluation.scoring.spread. Not in the paper.
+change is not in them: `essim.evaluation.summaries.spread`. Not in the paper.
 """
 
 import numpy as np
@@ -9,13 +9,11 @@ import pandas as pd
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-LEVEL = 0.95
-BOOTSTRAPS = 2000
 PERMUTATIONS = 10_000  # up to 13 subjects there are fewer: then all of them
 EQUAL = 1e-12  # values that differ by no more than this share of the largest are the same but for rounding
 
 
-def interval(values, *, level=LEVEL, resamples=BOOTSTRAPS, seed=0):
+def interval(values, *, level=0.95, resamples=2000, seed=0):
     """The bootstrap interval of the mean over subjects: (low, high), bias-corrected and accelerated (BCa).
 
     NaN values are left out: subjects whose score has no meaning. Fewer than 3 left: (NaN, NaN). All equal: that value
@@ -29,8 +27,8 @@ def interval(values, *, level=LEVEL, resamples=BOOTSTRAPS, seed=0):
     if np.ptp(values) <= EQUAL * np.abs(values).max():
         return float(values.mean()), float(values.mean())
     options = {"confidence_level": level, "n_resamples": resamples, "method": "BCa"}
-    found = stats.bootstrap((values,), np.mean, rng=np.random.default_rng(seed), **options)
-    return float(found.confidence_interval.low), float(found.confidence_interval.high)
+    low, high = stats.bootstrap((values,), np.mean, rng=np.random.default_rng(seed), **options).confidence_interval
+    return float(low), float(high)
 
 
 def mean_with_interval(frame, by, columns):
@@ -69,8 +67,7 @@ def paired_tests(scores, method, others, score="auprc"):
         verdict           "better", "worse", or "no clear difference" where p_permutation_holm is not below 0.05
     A subject that lacks one of the two scores, or has NaN, is left out. No difference at all: p = 1.
 
-    Raises:
-        ValueError: a set has no test patient with both scores.
+    Raises ValueError where a set has no test patient with both scores.
     """
     wide = scores[scores.split == "test"].pivot(index=["dataset", "subject"], columns="method", values=score)
     rows = []
@@ -99,11 +96,11 @@ def _compare(gains):
     row["rank_biserial"] = ranks.sum() / np.abs(ranks).sum() if ranks.any() else 0.0
     # of few subjects, all signs of the ranks, ties or not: scipy's own way takes a second
     few = 2**count <= PERMUTATIONS or not gains.any()
-    wilcoxon = _signs(ranks) if few else float(stats.wilcoxon(gains, zero_method="pratt").pvalue)
-    return row | {"p_wilcoxon": wilcoxon, "p_permutation": _signs(gains)}
+    wilcoxon = _p_of_signs(ranks) if few else float(stats.wilcoxon(gains, zero_method="pratt").pvalue)
+    return row | {"p_wilcoxon": wilcoxon, "p_permutation": _p_of_signs(gains)}
 
 
-def _signs(values):
+def _p_of_signs(values):
     """p of the mean of paired differences against random signs, two-sided."""
     if len(values) < 2 or not values.any():
         return 1.0

@@ -1,1 +1,18 @@
-"""x"""
+"""Figures: what is drawn of the study's tables and slices, one function a figure.
+
+In: tables of essim.evaluation and essim.study, slices of volumes. Out: matplotlib Figures; `plot_...` draws curves,
+bars and tables, `show_...` slices. `essim.runs.provenance.save_figure` writes them.
+Imports: evaluation. prepare draws with pictures and style, score with all of it.
+
+    style        colours, names of sets, one style a method, what figures share
+    pictures     slices in a grid: scans, reconstructions, maps, what a threshold marks
+    training     losses, and what a longer training brings (02, 05, 99)
+    sigma        the score over sigma, the paper's main figure (04, 99)
+    summary      regret, and the spread over several runs (05, 98, 99)
+    evaluation   precision, thresholds, patients, false alarms (06, 09)
+    calibration  the calibrated ensemble (07)
+    lesions      sizes, and the best sigma of each (01, 08)
+    ablations    a choice and its alternatives (ablations/)
+    speed        the benchmark of the score (99)
+    teaching     strips that follow a slider, and curves (walkthrough/)
+"""

@@ -1,14 +1,12 @@
-"""The best sigma of every lesion as a figure.
+"""Lesions as figures: how large they are, and the best sigma of each.
 
-In: tables of essim.study.best_sigma. Out: a matplotlib Figure; `essim.runs.provenance.save_figure` writes it.
+In: the table of the cohort, the tables of essim.study.best_sigma. Out: a matplotlib Figure. Not in the paper.
 """
 
 import numpy as np
 
-from essim.figures.pictures import BLUE, GREEN, NAMES, ORANGE, PURPLE, RED, new_figure
+from essim.figures.style import BLUE, SET_NAMES, SIGMA_TICKS, new_figure, series_styles, set_ticks, sigma_axis
 
-LOOKS = [(ORANGE, "s", "-"), (GREEN, "^", "--"), (RED, "D", "-."), (PURPLE, "v", ":"), (BLUE, "o", (0, (5, 1)))]
-TICKS = (0.3, 0.5, 1, 2, 4)  # of sigma
 # term of the models: the lesion's column, its axis
 AXES = {
     "volume": ("volume_ml", "lesion volume (ml)"),
@@ -17,11 +15,28 @@ AXES = {
 }
 
 
-def best_sigma(table, lines):
+def plot_lesion_sizes(table):
+    """Histograms of the total lesion volume, one panel a patient set; `table` has `dataset` and `lesion_ml`."""
+    names = [name for name in table.dataset.unique() if name != "healthy"]
+    figure, axes = new_figure(1, len(names), 2.2 * len(names), 2.1, sharex=True, sharey=True)
+    for axis, name in zip(axes[0], names, strict=True):
+        volumes = table[table.dataset == name].lesion_ml
+        median = volumes.median()
+        axis.hist(volumes, np.geomspace(0.1, 300, 18), color=BLUE, edgecolor="white", linewidth=0.5)
+        axis.axvline(median, color="black", linestyle="--", linewidth=1)
+        axis.set(title=f"{SET_NAMES[name]}: median {median:.2g} ml", xscale="log", xlabel="lesion volume (ml)")
+    axes[0, 0].set_ylabel("patients")
+    axes[0, 0].yaxis.get_major_locator().set_params(integer=True)
+    return figure
+
+
+def plot_best_sigma(table, lines):
     """Best sigma over volume, thickness and contrast, a point a lesion; last, what every sigma makes of the lesions.
 
-    Args: table: `essim.study.best_sigma.best_sigmas` of all sets; lesions that no sigma finds are left out. lines: {term:
-        `essim.study.best_sigma.line`}, drawn with its 95 % band. Points are jittered along sigma. Last: medians over lesions.
+    Args:
+        table: `essim.study.best_sigma.best_sigmas` of all sets; lesions that no sigma finds are left out. Points are
+            jittered along sigma; the last panel has medians over lesions.
+        lines: {term: `essim.study.best_sigma.line`}, drawn with its 95 % band.
     """
     figure, axes = new_figure(1, 4, 11.5, 2.9)
     *panels, last = axes[0]
@@ -30,30 +45,28 @@ def best_sigma(table, lines):
         figure.suptitle("No lesion is found at any \u03c3.")
         return figure
     sigmas = {name: float(name.removeprefix("ssim ")) for name in table if name.startswith("ssim ")}
-    looks = dict(zip(table.dataset.unique(), LOOKS * len(table), strict=False))
-    for name, (colour, marker, style) in looks.items():
+    for name, style in series_styles(table.dataset.unique()).items():
         part = table[table.dataset == name]
         jittered = part.best_sigma * np.exp(rng.uniform(-0.06, 0.06, len(part)))
+        points = {"color": style["color"], "marker": style["marker"], "linewidth": 0, "alpha": 0.6}
         for axis, (column, _) in zip(panels, AXES.values(), strict=True):
-            look = {"color": colour, "linewidth": 0, "alpha": 0.6}
-            axis.scatter(part[column].abs(), jittered, 14, marker=marker, label=NAMES[name], **look)
-        share = part[list(sigmas)].div(part.auprc, axis=0).median()
-        last.plot(list(sigmas.values()), share, color=colour, marker=marker, linestyle=style)
-    for axis, (term, (_, label)) in zip(panels, AXES.items(), strict=True):
-        fitted = lines[term].astype(float)
-        fitted = fitted.transform({name: (lambda v: v) if name == "contrast" else np.exp2 for name in fitted})
-        axis.plot(fitted[term], fitted.log_sigma, color="black", label="fit, 95 % band")
-        axis.fill_between(fitted[term], fitted.low, fitted.high, color="black", alpha=0.12, linewidth=0)
-        axis.set(xscale="linear" if term == "contrast" else "log", xlabel=label, yscale="log")
-        axis.set_yticks(TICKS, [f"{tick:g}" for tick in TICKS])
-        axis.set_yticks([], minor=True)
-        axis.xaxis.set_major_formatter("{x:g}")
-    panels[1].set_xticks([2, 5, 10, 20, 50], ["2", "5", "10", "20", "50"])
-    panels[1].set_xticks([], minor=True)
+            axis.scatter(part[column].abs(), jittered, 14, label=SET_NAMES[name], **points)
+        last.plot(list(sigmas.values()), part[list(sigmas)].div(part.auprc, axis=0).median(), **style)
+    for axis, term in zip(panels, AXES, strict=True):
+        _draw_fit(axis, term, lines[term].astype(float))
+    set_ticks(panels[1].xaxis, (2, 5, 10, 20, 50))
     panels[0].set_ylabel("best \u03c3 of the lesion (voxels)")
-    last.set(xscale="log", xlabel="SSIM window \u03c3 (voxels)", ylabel="share of the lesion's best AUPRC")
-    last.set_ylim(0, 1.03)
-    last.set_xticks(TICKS, [f"{tick:g}" for tick in TICKS])
-    last.set_xticks([], minor=True)
+    sigma_axis(last)
+    last.set(ylabel="share of the lesion's best AUPRC", ylim=(0, 1.03))
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=6)
     return figure
+
+
+def _draw_fit(axis, term, line):
+    """The fitted line of one term with its band; all but the contrast are logarithms to base 2."""
+    x, sigma, low, high = (line[c] if c == "contrast" else 2 ** line[c] for c in (term, "log_sigma", "low", "high"))
+    axis.plot(x, sigma, color="black", label="fit, 95 % band")
+    axis.fill_between(x, low, high, color="black", alpha=0.12, linewidth=0)
+    axis.set(xscale="linear" if term == "contrast" else "log", xlabel=AXES[term][1], yscale="log")
+    set_ticks(axis.yaxis, SIGMA_TICKS)
+    axis.xaxis.set_major_formatter("{x:g}")

@@ -1,6 +1,7 @@
-"""Pictures of the teaching notebooks: strips that follow a slider, and their curves.
+"""Pictures of the walkthrough: strips of slices that follow a slider, and curves.
 
-In: slices [H, W] and panels (essim.figures.pictures). Out: a matplotlib Figure; a widget; strips are drawn in milliseconds.
+In: panels of slices [H, W] (essim.figures.pictures), drawn in milliseconds; numbers. Out: a PNG, a widget, a matplotlib
+Figure. Not in the paper.
 """
 
 from io import BytesIO
@@ -14,9 +15,9 @@ from PIL import Image as Pixels
 from PIL import ImageDraw, ImageFont
 from scipy.ndimage import binary_erosion
 
-from essim.figures.pictures import BLUE, GREEN, GREY, MARKS, ORANGE, RED, new_figure
+from essim.figures.pictures import MARKS
+from essim.figures.style import ORANGE, new_figure
 
-STYLES = [{"color": c, "marker": m, "markevery": 5} for c, m in zip((ORANGE, GREEN, RED, BLUE), "s^Dv", strict=True)]
 ZOOM = 4  # pixels a voxel
 GAP = 2  # voxels between two panels
 LINE = 22  # pixels of a line of titles
@@ -60,20 +61,19 @@ def follow(look, **controls):
 
 def _colours(panel):
     """One panel as RGB in [0, 1], front up, ZOOM pixels a voxel."""
-    low, high = panel.limits or (0, max(np.percentile(panel.image, 99.5), 1e-6))
-    colours = matplotlib.colormaps["cividis" if panel.kind == "map" else "gray"]
-    picture = colours(np.clip((panel.image - low) / (high - low), 0, 1))[:, :, :3]
+    low, high = panel.value_range
+    colours = matplotlib.colormaps[panel.cmap](np.clip((panel.image - low) / (high - low), 0, 1))[:, :, :3]
     if panel.marks is not None:
         for mark, colour in enumerate(MARKS.values(), 1):
-            picture[panel.marks == mark] = to_rgb(colour)
-    picture = picture.repeat(ZOOM, 0).repeat(ZOOM, 1)
+            colours[panel.marks == mark] = to_rgb(colour)
+    colours = colours.repeat(ZOOM, 0).repeat(ZOOM, 1)
     if panel.outline is not None:
-        large = panel.outline.repeat(ZOOM, 0).repeat(ZOOM, 1)
-        picture[large & ~binary_erosion(large)] = to_rgb("white" if panel.kind == "map" else ORANGE)
-    return picture.transpose(1, 0, 2)[::-1]
+        lesion = panel.outline.repeat(ZOOM, 0).repeat(ZOOM, 1)
+        colours[lesion & ~binary_erosion(lesion)] = to_rgb("white" if panel.kind == "map" else ORANGE)
+    return colours.transpose(1, 0, 2)[::-1]
 
 
-def curves(panels, *, level=None, sharey=True, **settings):
+def plot_curves(panels, *, level=None, sharey=True, **settings):
     """Lines, one panel a title: {title: {label: (x, y, format, colour)}}, a label's format and colour as in matplotlib.
 
     `level` is a horizontal line in every panel, `sharey` whether they have one vertical scale; `settings` are those of
@@ -94,93 +94,4 @@ def curves(panels, *, level=None, sharey=True, **settings):
         if sharey:
             axis.label_outer()
     figure.legend(labels.values(), labels, loc="outside right center")
-    return figure
-
-
-def bars(panels, **settings):
-    """Bars side by side, one panel a title: {title: {group: {label: height}}}; groups stand along the axis."""
-    figure, axes = new_figure(1, len(panels), 3.2 * len(panels), 2.4, sharey=True)
-    for axis, (title, groups) in zip(axes[0], panels.items(), strict=True):
-        labels = list(next(iter(groups.values())))
-        for place, (label, colour) in enumerate(zip(labels, (ORANGE, GREY, BLUE), strict=False)):
-            heights = [group[label] for group in groups.values()]
-            axis.bar(np.arange(len(groups)) + 0.4 * place - 0.2, heights, 0.36, color=colour, label=label)
-        axis.set(title=title, xticks=range(len(groups)), xticklabels=list(groups), **settings)
-    axes[0, 0].legend()
-    return figure
-
-
-def bootstrap_means(values, counts, intervals):
-    """What other patients would give: the means of 2000 resamples of the first n `values`, a panel each of `counts`.
-
-    Lines are `intervals`, one (low, high) a count; ticks below are the patients.
-    """
-    figure, axes = new_figure(1, len(counts), 3.4 * len(counts), 2.3, sharex=True, sharey=True)
-    for axis, count, ends in zip(axes[0], counts, intervals, strict=True):
-        few = values[:count]
-        axis.hist(np.random.default_rng(0).choice(few, (2000, count)).mean(1), 40, color=GREY)
-        for end in ends:
-            axis.axvline(end, color=BLUE, linestyle="--")
-        axis.plot(few, np.full(count, -12), "|", color=ORANGE, markersize=9)
-        title = f"{count} patients: {few.mean():.2f} ({ends[0]:.2f} to {ends[1]:.2f})"
-        axis.set(title=title, xlabel="mean AUPRC", yticks=[])
-    return figure
-
-
-def tuning(rounds, means):
-    """Gains where an idea was chosen and on fresh patients: `rounds` [n, 2] as histograms, means {ideas tried: (2)}."""
-    figure, axes = new_figure(1, 2, 7, 2.5)
-    looks = (("where it was tuned", ORANGE, "o-"), ("fresh patients", BLUE, "s--"))
-    for column, (label, colour, look) in enumerate(looks):
-        axes[0, 0].hist(rounds[:, column], 30, color=colour, alpha=0.6, label=label)
-        axes[0, 1].plot(list(means), [mean[column] for mean in means.values()], look, color=colour)
-    axes[0, 0].axvline(0, color="black", linewidth=0.8)
-    axes[0, 1].axhline(0, color="black", linewidth=0.8)
-    axes[0, 0].set(xlabel="gain in AUPRC", ylabel="random halves")
-    axes[0, 1].set(xscale="log", xlabel="ideas tried", ylabel="mean gain in AUPRC")
-    axes[0, 0].legend()
-    return figure
-
-
-def dice_curves(thresholds, dices):
-    """Dice over the threshold: [thresholds, patients], a thin line each, its best a star; thick: their mean."""
-    figure, axes = new_figure(1, 1, 4.6, 2.8)
-    axes[0, 0].plot(thresholds, dices, color=BLUE, linewidth=0.6, alpha=0.6)
-    axes[0, 0].plot(thresholds, dices.mean(1), color="black", linewidth=2.5)
-    axes[0, 0].plot(thresholds[dices.argmax(0)], dices.max(0), "*", color=ORANGE, markersize=8)
-    axes[0, 0].set(xlabel="threshold", ylabel="Dice", ylim=(0, 1))
-    return figure
-
-
-def weights(values, ratio):
-    """Histograms of adaptive weights [K, n], and of the largest over the smallest of each voxel, [n].
-
-    Black: the least and the most possible, as an SSIM lies in [-1, 1]; dashed: all alike.
-    """
-    figure, axes = new_figure(1, 2, 7, 2.4, sharey=True)
-    most, others = np.exp(2), len(values) - 1
-    panels = ((values.ravel(), "weight", 1 / len(values), (1 / (1 + others * most), most / (most + others))),)
-    panels += ((ratio, "largest / smallest weight", 1, (1, most)),)
-    for axis, (numbers, label, alike, ends) in zip(axes[0], panels, strict=True):
-        share = np.full(numbers.size, 1 / numbers.size)
-        axis.hist(numbers, np.linspace(*ends, 60), weights=share, color=BLUE)
-        axis.axvline(alike, color="black", linestyle="--", linewidth=1)
-        for end in ends:
-            axis.axvline(end, color="black", linewidth=1.5)
-        axis.set(xlabel=label, yscale="log")
-    axes[0, 0].set_ylabel("share")
-    return figure
-
-
-def strips_of_patients(values, table):
-    """One thin line a patient over the columns of `values` {name: array}; black: means, from `low` to `high`.
-
-    `table` is indexed by those names and has `Dice`, `low`, `high`.
-    """
-    figure, axes = new_figure(1, 1, 4.2, 2.6)
-    axes[0, 0].plot(np.array(list(values.values())), "o-", color=BLUE, linewidth=0.6, alpha=0.5)
-    error = (table.Dice - table.low, table.high - table.Dice)
-    axes[0, 0].errorbar(range(len(table)), table.Dice, error, fmt="D", color="black", capsize=4, zorder=3)
-    axes[0, 0].set(xticks=range(len(table)), xticklabels=list(values), ylabel="Dice", ylim=(0, 1))
-    axes[0, 0].margins(x=0.15)
     return figure

@@ -1,1 +1,11 @@
-"""x"""
+"""Raw scans to study space: registered to a template, stripped, without bias field.
+
+In: a source that `essim.load_scans` knows. Out: a folder in the prepared layout, with a page to judge it by.
+Imports: data, cohort.mni, figures.pictures and .style, runs; score imports this room.
+
+    folder          all subjects of a source, side by side, and only what is missing or has changed
+    registration    one person to study space
+    brain           one scan in its own space: its brain, its bias field
+    align           images in mm: registered, sampled on other grids
+    qc              the pictures and the page
+"""

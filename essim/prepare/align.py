@@ -19,12 +19,12 @@ SEED = 1  # of the points at which images are compared; SimpleITK takes 0 for th
 @contextmanager
 def one_thread():
     """SimpleITK on one thread: mutual information that several sum up differs in its last bits from run to run."""
-    before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    threads = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
     try:
         yield
     finally:
-        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
 
 
 # Arrays, points and matrices
@@ -50,21 +50,24 @@ def from_sitk(image):
     return sitk.GetArrayFromImage(image).transpose(2, 1, 0), LPS @ affine
 
 
+def voxel_ml(affine):
+    """The volume of a voxel of a grid, from its affine [4, 4] in mm."""
+    return abs(np.linalg.det(affine[:3, :3])) / 1000
+
+
 def centre_of(image):
     """The centre of mass of an image without negative values: a point, [3] in mm."""
     values, affine = from_sitk(sitk.Cast(image, sitk.sitkFloat64))
     values = values[::2, ::2, ::2]
-    index = [2 * np.average(places, weights=values) for places in np.indices(values.shape)]
-    return (LPS @ affine @ [*index, 1])[:3]
+    voxel = [2 * np.average(indices, weights=values) for indices in np.indices(values.shape)]
+    return (LPS @ affine @ [*voxel, 1])[:3]
 
 
 def as_transform(matrix, centre=(0, 0, 0)):
     """A matrix as affine sitk.Transform whose parameters turn about a centre (a point in mm)."""
-    transform = sitk.AffineTransform(3)
-    transform.SetCenter([float(x) for x in centre])
-    transform.SetMatrix(matrix[:3, :3].ravel().tolist())
-    transform.SetTranslation((matrix[:3, :3] @ centre + matrix[:3, 3] - centre).tolist())
-    return transform
+    linear, centre = matrix[:3, :3], np.asarray(centre, float)
+    shift = linear @ centre + matrix[:3, 3] - centre
+    return sitk.AffineTransform(linear.ravel().tolist(), shift.tolist(), centre.tolist())
 
 
 def as_matrix(transform):
@@ -99,7 +102,7 @@ def sample_scan(image, grid, matrix):
 # Registration
 
 
-def rigid(fixed, brain, moving, shift):
+def register_rigid(fixed, brain, moving, shift):
     """The matrix from a scan to another one of the same person.
 
     Args:
@@ -108,17 +111,15 @@ def rigid(fixed, brain, moving, shift):
 
     Raises RuntimeError where the two don't overlap.
     """
-    starts = [sitk.Euler3DTransform(), sitk.Euler3DTransform()]
-    for start, offset in zip(starts, (np.zeros(3), shift), strict=True):
-        start.SetCenter(centre_of(brain).tolist())
-        start.SetTranslation(offset.tolist())
+    centre = centre_of(brain).tolist()
+    starts = [sitk.Euler3DTransform(centre, 0, 0, 0, offset.tolist()) for offset in (np.zeros(3), shift)]
     best = _best(fixed, brain, moving, starts, 8)
     for mm in (4, 2):
         best = _best(fixed, brain, moving, [best], mm)
     return as_matrix(best)
 
 
-def affine(fixed, moving):
+def register_affine(fixed, moving):
     """The matrix from a template to a person's scan, both float32, 0 outside the brain: a similarity first, started
     from several sides, then affine. Raises RuntimeError where they don't overlap."""
     brain, starts = fixed > 0, []
@@ -152,13 +153,13 @@ def _best(fixed, brain, moving, starts, mm):
         learningRate=float(mm), minStep=mm / 100, numberOfIterations=100, gradientMagnitudeTolerance=1e-6
     )
     method.SetOptimizerScalesFromPhysicalShift()
-    found = []
+    reached = []
     for start in starts:
         moved = type(start)(start)
         method.SetInitialTransform(moved, inPlace=True)
         method.Execute(fixed, moving)
-        found.append((method.GetMetricValue(), moved))
-    return min(found, key=lambda pair: pair[0])[1]  # SimpleITK's sign: the less, the better
+        reached.append((method.GetMetricValue(), moved))
+    return min(reached, key=lambda pair: pair[0])[1]  # SimpleITK's sign: the less, the better
 
 
 def _coarse(image, mm):

@@ -117,11 +117,11 @@ def _strip(path, image):
         options += ["--disable_tta", "--save_bet_mask", "--no_bet_image"]
         with _turn() if device == "cuda" else nullcontext():
             done = subprocess.run([command, *options], capture_output=True, text=True, check=False)
-        found = Path(folder) / "brain_bet.nii.gz"
-        if done.returncode or not found.is_file():
+        mask = Path(folder) / "brain_bet.nii.gz"
+        if done.returncode or not mask.is_file():
             reason = " ".join((done.stderr.strip() or "it wrote no mask").splitlines()[-1].split())
             raise ValueError(f"{path}: HD-BET fails ({reason}); run `hd-bet` on it by hand, or give a mask.")
-        return sample_label(read_mask(found), image, HERE)
+        return sample_label(read_mask(mask), image, HERE)
 
 
 @contextmanager

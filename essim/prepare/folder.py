@@ -1,4 +1,4 @@
-"""Raw scans to study space: python -m essim.prepare SOURCE OUT
+"""A source of raw scans to a folder of scans in study space (python -m essim.prepare).
 
 In: any source that `essim.load_scans` knows (data sets as downloaded, a CSV of one's own); it is only read. Out, in the
 layout of the paper's preprocessed data, so that `essim.load_scans(OUT)` reads it:
@@ -12,23 +12,20 @@ layout of the paper's preprocessed data, so that `essim.load_scans(OUT)` reads i
 Called again, it does what is missing or has changed. Paper: section 3 (data).
 """
 
-import argparse
 import csv
 import hashlib
 import json
-import os
-import sys
 import time
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from tqdm import tqdm
 
 from essim.data.checks import find_problems
-from essim.data.datasets import COLUMNS, is_prepared, list_scans
+from essim.data.datasets import list_scans
+from essim.data.prepared import KINDS, SPLITS, is_prepared, path_of
 from essim.data.splits import write_splits
 from essim.data.volumes import LESION, read_labels, save_nifti
 from essim.prepare import align, brain, qc, registration
@@ -36,7 +33,6 @@ from essim.runs.files import remove, write_json, writing
 from essim.runs.provenance import provenance
 from essim.runs.workers import work_off
 
-KINDS = ("t1", "t2", "mask", "seg")
 LESION_OFF = 0.1  # a lesion of 2 ml or more whose volume changed by more than its head's is doubtful
 DIED = "the process that worked on it died, often for want of memory; run the same command with fewer --jobs"
 
@@ -54,21 +50,16 @@ class Job:
     template: str | None
     voxel_mm: float
 
-    def place_of(self, kind):
-        """The path of one of KINDS below the output folder."""
-        folder = "Train/ixi" if self.dataset == "healthy" else f"Test/{self.dataset}"
-        return f"{folder}/{kind}/{self.subject}_{kind}.nii.gz"
-
     def record(self):
         return f"subjects/{self.dataset}/{self.subject}.json"
 
     def digest(self):
         """Of everything that decides the result: settings, code, and name, size and time of the files."""
-        known = asdict(self) | {"code": _code()}
+        decisive = asdict(self) | {"code": _code()}
         for path in (*self.images.values(), self.mask, self.seg, self.template):
             if path and Path(path).is_file():
-                known[f"file {path}"] = [Path(path).stat().st_size, Path(path).stat().st_mtime_ns]
-        return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
+                decisive[f"file {path}"] = [Path(path).stat().st_size, Path(path).stat().st_mtime_ns]
+        return _digest_of(decisive)
 
 
 def prepare(source, out, *, template=None, voxel_mm=1, jobs=1):
@@ -96,48 +87,52 @@ def prepare(source, out, *, template=None, voxel_mm=1, jobs=1):
     work = _jobs(scans, template, voxel_mm)
     digests = {key: job.digest() for key, job in work.items()}
     todo = [job for key, job in work.items() if key not in problems and not _finished(out, job, digests[key])]
-    state = hashlib.sha256(json.dumps([sorted(map(str, digests.items())), sorted(problems.values())]).encode())
-    if not todo and _read_json(out / "prepare.json").get("state") == state.hexdigest():
-        return [_read_json(out / job.record()) for key, job in work.items() if key not in problems], [
-            (*key, reason) for key, reason in sorted(problems.items())
-        ]
-    remove(out / "prepare.json")
-    write_json(out / "source.json", {"source": str(source.resolve())})
-    failures = dict(problems)
-    with tqdm(total=len(work), initial=len(work) - len(todo), desc="prepare", unit="subject") as bar:
-        for job, reason in work_off(partial(_prepare_subject, out), todo, jobs, died=DIED):
+    state = _digest_of([sorted(map(str, digests.items())), sorted(problems.values())])
+    as_before = not todo and _read_json(out / "prepare.json").get("state") == state
+    if not as_before:
+        remove(out / "prepare.json")
+        write_json(out / "source.json", {"source": str(source.resolve())})
+        problems |= _place_all(out, todo, len(work), jobs)
+    records = [_read_json(out / job.record()) for key, job in work.items() if key not in problems]
+    failures = [(*key, reason) for key, reason in sorted(problems.items())]
+    if not as_before:
+        _write_tables(out, scans, work, failures)
+        qc.page(out / "qc.html", "Scans in study space", records, failures)
+        summary = provenance({"source": str(source), "template": template, "voxel_mm": voxel_mm})
+        summary |= {"subjects": len(records), "doubtful": sum(bool(record["doubtful"]) for record in records)}
+        write_json(out / "prepare.json", summary | {"failed": len(failures), "state": state})
+    return records, failures
+
+
+def _place_all(out, todo, total, workers):
+    """Bring the subjects of the jobs `todo` to study space; {(dataset, subject): reason} for those that fail."""
+    failures = {}
+    with tqdm(total=total, initial=total - len(todo), desc="prepare", unit="subject") as bar:
+        for job, reason in work_off(partial(_prepare_subject, out), todo, workers, died=DIED):
             if reason:
                 failures[job.dataset, job.subject] = reason
             bar.update()
-    done = {key: job for key, job in work.items() if key not in failures}
-    records = [_read_json(out / job.record()) for job in done.values()]
-    failures = [(*key, reason) for key, reason in sorted(failures.items())]
-    _write_tables(out, scans, done, failures)
-    qc.page(out / "qc.html", "Scans in study space", records, failures)
-    settings = {"source": str(source), "template": template, "voxel_mm": voxel_mm}
-    counts = {"subjects": len(records), "doubtful": sum(bool(r["doubtful"]) for r in records), "failed": len(failures)}
-    write_json(out / "prepare.json", provenance(settings) | counts | {"state": state.hexdigest()})
-    return records, failures
+    return failures
 
 
 def _check_out(source, out, scans):
     """Refuse an output folder where it would touch data, or that holds something else."""
-    here, there = out.resolve(), source.resolve()
-    if there.is_dir() and (here.is_relative_to(there) or there.is_relative_to(here)):
+    target, origin = out.resolve(), source.resolve()
+    if origin.is_dir() and (target.is_relative_to(origin) or origin.is_relative_to(target)):
         raise ValueError(f"{out}: lies in the source {source}, or the source in it; give a folder of its own.")
     for path in scans.image:
-        if Path(path).resolve().is_relative_to(here):
+        if Path(path).resolve().is_relative_to(target):
             raise ValueError(f"{out}: holds scans of the source ({path}); give a folder of its own.")
     if out.exists() and not out.is_dir():
         raise FileExistsError(f"{out}: is a file; give a new folder.")
-    if out.is_dir() and any(out.iterdir()) and _read_json(out / "source.json").get("source") != str(there):
+    if out.is_dir() and any(out.iterdir()) and _read_json(out / "source.json").get("source") != str(origin):
         raise FileExistsError(f"{out}: holds something else than the scans of {source}; give a new folder.")
 
 
-def _problems(found, scans):
+def _problems(by_file, scans):
     """{(dataset, subject): sentence} from what `find_problems` found."""
     problems = {}
-    for what, (text, rows) in found.items():
+    for what, (text, rows) in by_file.items():
         for key in scans.loc[sorted(rows), ["dataset", "subject"]].itertuples(index=False, name=None):
             problems[key] = f"{problems[key]} {what}: {text}." if key in problems else f"{what}: {text}."
     return problems
@@ -150,9 +145,9 @@ def _jobs(scans, template, voxel_mm):
     for key, rows in scans.groupby(["dataset", "subject"], sort=False):
         rows = rows.sort_values("contrast")
         images = dict(zip(rows.contrast, rows.image, strict=True))
-        given = {role: next((v for v in rows[role] if v != ""), "") for role in ("mask", "seg", "ignore")}
-        given["ignore"] = given["ignore"] if given["ignore"] == "" else int(given["ignore"])
-        jobs[key] = Job(*key, images=images, **given, **settings)
+        files = {role: next((entry for entry in rows[role] if entry != ""), "") for role in ("mask", "seg", "ignore")}
+        files["ignore"] = files["ignore"] if files["ignore"] == "" else int(files["ignore"])
+        jobs[key] = Job(*key, images=images, **files, **settings)
     return jobs
 
 
@@ -173,43 +168,48 @@ def _prepare_subject(out, job):
         remove(out / job.record())  # from here on the subject is in work
         template = _template(job.template, job.voxel_mm)
         placed = registration.place(job.images, template, mask=job.mask, seg=job.seg, ignore=job.ignore)
-        volumes = dict(placed.images) | {"mask": placed.mask} | ({} if placed.seg is None else {"seg": placed.seg})
-        for kind in KINDS:
-            if kind in volumes:
-                with writing(out / job.place_of(kind)) as temporary:
-                    save_nifti(temporary, volumes[kind], placed.affine)
-            else:
-                remove(out / job.place_of(kind))  # of an earlier call, with other input
-        drawn = f"qc/{job.dataset}/{job.subject}.png"
-        qc.picture(out / drawn, placed, template)
-        files = [job.place_of(kind) for kind in volumes] + [drawn]
-        record = {"dataset": job.dataset, "subject": job.subject, "digest": digest, "files": files, "picture": drawn}
-        record |= _measure(placed, job) | {"seconds": round(time.monotonic() - start, 1)}
+        files, picture = _write_volumes(out, job, placed), f"qc/{job.dataset}/{job.subject}.png"
+        qc.picture(out / picture, placed, template)
+        record = {"dataset": job.dataset, "subject": job.subject, "digest": digest}
+        record |= {"files": [*files, picture], "picture": picture}
+        record |= _placement_record(placed, job) | {"seconds": round(time.monotonic() - start, 1)}
         write_json(out / job.record(), record)
         return None
     except Exception as error:  # of one subject: the others go on
         return " ".join(str(error).split()) or type(error).__name__
 
 
-def _measure(placed, job):
+def _write_volumes(out, job, placed):
+    """Write what there is of KINDS and remove what an earlier call left of the rest; returns the paths below `out`."""
+    volumes = dict(placed.images) | {"mask": placed.mask} | ({} if placed.seg is None else {"seg": placed.seg})
+    paths = {kind: path_of(job.dataset, job.subject, kind) for kind in KINDS}
+    for kind, path in paths.items():
+        if kind in volumes:
+            with writing(out / path) as temporary:
+                save_nifti(temporary, volumes[kind], placed.affine)
+        else:
+            remove(out / path)
+    return [paths[kind] for kind in volumes]
+
+
+def _placement_record(placed, job):
     """What tells whether a subject lies well in study space; `growth`: of its volume, from scan to study space."""
-    voxel = abs(np.linalg.det(placed.affine[:3, :3])) / 1000
+    voxel_ml = align.voxel_ml(placed.affine)
     anchor = next(iter(placed.transforms))
     growth = 1 / abs(np.linalg.det(align.as_matrix(placed.transforms[anchor])[:3, :3]))
-    found = {"dice": round(placed.dice, 4), "growth": round(growth, 4)}
-    found |= {"brain_ml": float(placed.mask.sum() * voxel / growth)}
-    found |= {"lesion_ml": None, "lesion_ml_study": None}
+    record = {"dice": round(placed.dice, 4), "growth": round(growth, 4)}
+    record |= {"brain_ml": float(placed.mask.sum() * voxel_ml / growth), "lesion_ml": None, "lesion_ml_study": None}
     doubts = []
     if placed.dice < registration.DOUBTFUL:
         doubts.append(f"the brain overlaps the template's by {placed.dice:.2f} only")
     if placed.seg is not None:
         data, affine = read_labels(job.seg)
-        before = float(((data > 0) & (data != job.ignore)).sum() * abs(np.linalg.det(affine[:3, :3])) / 1000)
-        after = float((placed.seg == LESION).sum() * voxel)
-        found |= {"lesion_ml": before, "lesion_ml_study": after}
+        before = float(((data > 0) & (data != job.ignore)).sum() * align.voxel_ml(affine))
+        after = float((placed.seg == LESION).sum() * voxel_ml)
+        record |= {"lesion_ml": before, "lesion_ml_study": after}
         if before >= 2 and abs(after / growth / before - 1) > LESION_OFF:
             doubts.append(f"of the lesion's {before:.1f} ml, {after / growth:.1f} ml are left")
-    return found | {"doubtful": "; ".join(doubts)}
+    return record | {"doubtful": "; ".join(doubts)}
 
 
 @lru_cache(maxsize=1)
@@ -217,22 +217,15 @@ def _template(path, voxel_mm):
     return registration.load_template(path, voxel_mm)
 
 
-# Tables
+# What is told of all of them
 
 
-def _write_tables(out, scans, done, failures):
-    rows = []
-    for row in scans.to_dict("records"):
-        job = done.get((row["dataset"], row["subject"]))
-        if job:
-            paths = {"image": job.place_of(row["contrast"]), "mask": job.place_of("mask")}
-            paths["seg"] = job.place_of("seg") if job.seg else ""
-            row |= {role: str(out / path) if path else "" for role, path in paths.items()}
-        rows.append(row)
-    remove(out / "splits")  # those of an earlier call may name sets that are gone
-    if done:
-        failed = {(dataset, subject) for dataset, subject, _ in failures}
-        write_splits(pd.DataFrame(rows, columns=COLUMNS), out, without=failed)
+def _write_tables(out, scans, work, failures):
+    """Write the split files, without those who failed, and failed.csv."""
+    remove(out / SPLITS)  # those of an earlier call may name sets that are gone
+    if len(failures) < len(work):
+        seg = [work[key].seg for key in zip(scans.dataset, scans.subject, strict=True)]
+        write_splits(scans.assign(seg=seg), out, without={failure[:2] for failure in failures})
     remove(out / "failed.csv")
     if failures:
         with writing(out / "failed.csv") as path, open(path, "w", newline="", encoding="utf-8") as stream:
@@ -240,8 +233,13 @@ def _write_tables(out, scans, done, failures):
 
 
 def _code():
+    """A digest of the modules that decide where a scan comes to lie."""
     modules = (align, brain, registration)
     return hashlib.sha256(b"".join(Path(module.__file__).read_bytes() for module in modules)).hexdigest()
+
+
+def _digest_of(content):
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _read_json(path):
@@ -250,32 +248,3 @@ def _read_json(path):
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-
-
-def main(arguments=None):
-    """The command line; returns the exit code: 0, 1 if a subject failed, 2 if nothing could be done, 130 on Ctrl-C."""
-    parser = argparse.ArgumentParser(prog="python -m essim.prepare", description="Bring raw scans to study space.")
-    parser.add_argument("source", metavar="SOURCE", help="a folder of data sets as downloaded, or a CSV of your scans")
-    parser.add_argument("out", metavar="OUT", help="a new folder, or that of an earlier call, which goes on")
-    parser.add_argument("--template", metavar="FILE", help="skull-stripped T1 template, such as SRI24's (MNI152)")
-    parser.add_argument("--voxel", metavar="MM", type=float, default=1, help="side of a voxel in study space (1)")
-    parser.add_argument("--jobs", metavar="N", type=int, default=os.cpu_count(), help="subjects at once (all cores)")
-    given = parser.parse_args(arguments)
-    if given.jobs < 1:
-        parser.error("--jobs must be 1 or more")
-    try:
-        records, failures = prepare(
-            given.source, given.out, template=given.template, voxel_mm=given.voxel, jobs=given.jobs
-        )
-    except (OSError, ValueError) as error:
-        sys.stderr.write(f"prepare: {error}\n")
-        return 2
-    except KeyboardInterrupt:
-        sys.stderr.write("prepare: stopped; the same command goes on where it was.\n")
-        return 130
-    doubtful = sum(bool(record["doubtful"]) for record in records)
-    parts = [f"{len(records)} of {len(records) + len(failures)} subjects are in study space"]
-    parts += [f"{doubtful} of them doubtful"] if doubtful else []
-    parts += [f"{len(failures)} failed (see {Path(given.out) / 'failed.csv'})"] if failures else []
-    sys.stdout.write(f"prepare: {', '.join(parts)}; look at {Path(given.out) / 'qc.html'}.\n")
-    return 1 if failures else 0

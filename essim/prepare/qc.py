@@ -8,7 +8,9 @@ from urllib.parse import quote
 
 import numpy as np
 
-from essim.figures.pictures import BLUE, ORANGE, PLANES, Panel, new_figure
+from essim.data.volumes import LESION
+from essim.figures.pictures import PLANES, Panel
+from essim.figures.style import BLUE, ORANGE, new_figure
 from essim.runs.files import writing
 
 INCH = 1 / 55  # a voxel's, of 1 mm
@@ -35,26 +37,25 @@ brain's border on all sides, and T1 and T2 should show the same anatomy at the s
 
 def picture(path, placed, template):
     """Write a PNG of one person: a row for each contrast; axial, coronal and sagittal slices with both outlines."""
-    shape, lesion = np.array(placed.mask.shape), placed.seg == 1 if placed.seg is not None else None
-    drawn = lesion if lesion is not None and lesion.any() else placed.mask
-    spots = [int(drawn.sum(tuple({0, 1, 2} - {axis})).argmax()) for axis in range(3)]
-    if drawn is placed.mask:
-        spots = [int(np.flatnonzero(drawn.any(tuple({0, 1, 2} - {axis}))).mean()) for axis in range(3)]
-    sides = [shape[[a for a in range(3) if a != axis]] for axis in PLANES.values()]
-    inch = INCH * np.linalg.norm(placed.affine[:3, 0])
-    widths = [int(side[0]) for side in sides]
-    size = (sum(widths) * inch + 0.4, len(placed.images) * max(side[1] for side in sides) * inch + 0.3)
+    lesion = placed.seg == LESION if placed.seg is not None else np.zeros_like(placed.mask)
+    other_axes = [(1, 2), (0, 2), (0, 1)]
+    if lesion.any():
+        centre = [int(lesion.sum(axes).argmax()) for axes in other_axes]
+    else:
+        centre = [int(np.flatnonzero(placed.mask.any(axes)).mean()) for axes in other_axes]
+    inch, shape = INCH * np.linalg.norm(placed.affine[:3, 0]), placed.mask.shape
+    widths, heights = zip(*(np.delete(shape, axis).tolist() for axis in PLANES.values()), strict=True)
+    size = (sum(widths) * inch + 0.4, len(placed.images) * max(heights) * inch + 0.3)
     figure, axes = new_figure(len(placed.images), 3, *size, width_ratios=widths)
     figure.set_facecolor("black")
     figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
     for line, (contrast, image) in zip(axes, placed.images.items(), strict=True):
         high = np.percentile(image[placed.mask], 99.5) if placed.mask.any() else 1
         for cell, axis in zip(line, PLANES.values(), strict=True):
-            cut = [volume.take(spots[axis], axis) for volume in (image, template.brain)]
-            outline = lesion.take(spots[axis], axis) if lesion is not None else None
-            Panel(cut[0], outline, limits=(0, max(high, 1e-6))).draw(cell)
-            if cut[1].any():
-                cell.contour(cut[1].T.astype(float), [0.5], colors=[BLUE], linewidths=0.8)
+            brain, outline = template.brain.take(centre[axis], axis), lesion.take(centre[axis], axis)
+            Panel(image.take(centre[axis], axis), outline, limits=(0, max(high, 1e-6))).draw(cell)
+            if brain.any():
+                cell.contour(brain.T.astype(float), [0.5], colors=[BLUE], linewidths=0.8)
             cell.set(xticks=[], yticks=[])
             cell.spines[:].set_visible(False)
         line[0].set_ylabel(contrast.upper(), color="white")

@@ -12,17 +12,8 @@ import SimpleITK as sitk
 
 from essim.cohort import mni
 from essim.data.volumes import read_nifti
-from essim.prepare.align import affine as register_affine
-from essim.prepare.align import (
-    as_transform,
-    centre_of,
-    from_sitk,
-    one_thread,
-    rigid,
-    sample_label,
-    sample_scan,
-    to_sitk,
-)
+from essim.prepare import align
+from essim.prepare.align import from_sitk, sample_label, to_sitk
 from essim.prepare.brain import HERE, correct, find_brain, finite, naming, read_image, read_lesions, space_of
 
 MARGIN_MM = 8  # around the brain of a template of one's own
@@ -78,16 +69,17 @@ def load_template(path=None, voxel_mm=1):
         image = to_sitk(data * (brain > 0), maps[0].affine)
         shape, affine = tuple(int(n) for n in mni.shape_of(voxel_mm)), mni.affine_of(voxel_mm)
     else:
-        data, own = read_nifti(path)
+        data, own_affine = read_nifti(path)
         filled = np.argwhere(data > 0)
         if not 0 < len(filled) < 0.7 * data.size:
             raise ValueError(f"{path}: is no skull-stripped template (0 around the brain); give one that is.")
-        image = to_sitk(data.clip(0).astype(np.float32), own)
-        spacing = np.linalg.norm(own[:3, :3], axis=0)
-        low, high = filled.min(0) - 0.5 - MARGIN_MM / spacing, filled.max(0) + 0.5 + MARGIN_MM / spacing
-        shape = tuple(int(n) for n in np.ceil((high - low) * spacing / voxel_mm))
-        affine = own @ np.diag([*voxel_mm / spacing, 1])
-        affine[:3, 3] = (own @ [*low + 0.5 * voxel_mm / spacing, 1])[:3]  # the centre of the first voxel
+        image = to_sitk(data.clip(0).astype(np.float32), own_affine)
+        spacing_mm = np.linalg.norm(own_affine[:3, :3], axis=0)
+        margin, step = MARGIN_MM / spacing_mm, voxel_mm / spacing_mm  # in the template's voxels
+        low, high = filled.min(0) - 0.5 - margin, filled.max(0) + 0.5 + margin
+        shape = tuple(int(n) for n in np.ceil((high - low) * spacing_mm / voxel_mm))
+        affine = own_affine @ np.diag([*step, 1])
+        affine[:3, 3] = (own_affine @ [*low + 0.5 * step, 1])[:3]  # the centre of the first voxel
     brain = sample_label(image > 0, to_sitk(np.zeros(shape, np.uint8), affine), HERE)
     return Template(image, shape, affine, from_sitk(brain)[0] > 0)
 
@@ -107,7 +99,7 @@ def place(images, template, *, mask="", seg="", ignore=""):
         ValueError: a file is damaged or no 3-D volume; the mask is empty or beside the image; the image has NaN inside
             it; there is neither mask nor HD-BET; the registration fails. The message is one sentence with the file.
     """
-    with one_thread():
+    with align.one_thread():
         scans = {contrast: read_image(path) for contrast, path in images.items()}
         anchor = "t1" if "t1" in scans else next(iter(scans))
         home, brain = find_brain(images, scans, anchor, mask)
@@ -115,13 +107,13 @@ def place(images, template, *, mask="", seg="", ignore=""):
 
         grid = to_sitk(np.zeros(template.shape, np.uint8), template.affine)
         inside = from_sitk(sample_label(brain, grid, matrices[home]))[0] > 0
-        placed = {c: from_sitk(sample_scan(even[c], grid, matrices[c]))[0] * inside for c in scans}
+        placed = {c: from_sitk(align.sample_scan(even[c], grid, matrices[c]))[0] * inside for c in scans}
         lesions = None
         if seg:
             drawn = read_lesions(seg, ignore)
             lesions = from_sitk(sample_label(drawn, grid, matrices[space_of(drawn, scans, anchor)]))[0]
         dice = 2 * (inside & template.brain).sum() / max(inside.sum() + template.brain.sum(), 1)
-        transforms = {contrast: as_transform(matrix) for contrast, matrix in matrices.items()}
+        transforms = {contrast: align.as_transform(matrix) for contrast, matrix in matrices.items()}
         return Placed(placed, inside, lesions, template.affine, transforms, float(dice))
 
 
@@ -131,12 +123,12 @@ def _align(images, scans, home, brain, anchor, template):
     even, brains, from_home = {home: correct(images[home], scans[home], brain)}, {home: brain}, {home: HERE}
     for contrast in scans.keys() - {home}:
         moving = finite(scans[contrast])
-        shift = centre_of(moving) - centre_of(finite(scans[home]))
+        shift = align.centre_of(moving) - align.centre_of(finite(scans[home]))
         with naming(images[contrast], f"registration to {images[home]}"):
-            from_home[contrast] = rigid(even[home], brain, moving, shift)
+            from_home[contrast] = align.register_rigid(even[home], brain, moving, shift)
         brains[contrast] = sample_label(brain, scans[contrast], np.linalg.inv(from_home[contrast]))
         even[contrast] = correct(images[contrast], scans[contrast], brains[contrast])
     stripped = sitk.Mask(even[anchor], sample_label(brains[anchor], even[anchor], HERE))
     with naming(images[anchor], "registration to the template"):
-        to_anchor = register_affine(template.image, stripped)
+        to_anchor = align.register_affine(template.image, stripped)
     return even, {c: from_home[c] @ np.linalg.inv(from_home[anchor]) @ to_anchor for c in scans}

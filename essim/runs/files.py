@@ -10,7 +10,6 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,7 +19,7 @@ UMASK = os.umask(0o077)  # can only be read by setting it
 os.umask(UMASK)
 
 
-def remove(path: str | Path) -> None:
+def remove(path):
     """Remove a file, a link or a whole folder; nothing happens where there is none."""
     path = Path(path)
     if path.is_dir() and not path.is_symlink():
@@ -30,16 +29,16 @@ def remove(path: str | Path) -> None:
 
 
 @contextmanager
-def writing(path: str | Path) -> Iterator[Path]:
+def writing(path):
     """Yield a temporary path beside `path`; what the block wrote there becomes `path` if the block ends well.
 
-    The block may create a file or a folder. The temporary name keeps the target's endings (`.nii.gz`,
-    `.csv`), since writers choose the format by them, and starts with a dot. Missing parent folders are made.
-    A file is replaced in one step (`os.replace`); a folder takes the place of an existing one in two renames,
-    and the old one comes back if the second fails. What a killed process left of the same target is removed.
+    The block may create a file or a folder. The temporary name keeps the target's endings (`.nii.gz`, `.csv`), since
+    writers choose the format by them, and starts with a dot. Missing parent folders are made. A file is replaced in one
+    step (`os.replace`); a folder takes the place of an existing one in two renames, and the old one comes back if the
+    second fails. What a killed process left of the same target is removed.
 
-    Raises whatever the block raised, after removing what it had written; an OSError that says so and names
-    the file where the disk is full; and FileNotFoundError where the block wrote nothing.
+    Raises whatever the block raised, after removing what it had written; an OSError that says so and names the file
+    where the disk is full; and FileNotFoundError where the block wrote nothing.
 
     >>> with writing("table.csv") as temporary:
     ...     frame.to_csv(temporary)
@@ -69,13 +68,13 @@ def writing(path: str | Path) -> Iterator[Path]:
         raise
 
 
-def write_json(path: str | Path, content) -> None:
+def write_json(path, content):
     """Write a JSON file; what JSON doesn't know (paths, dates) becomes text."""
     with writing(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1, default=str, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _swap(new: Path, path: Path, old: Path) -> None:
+def _swap(new, path, old):
     """Put `new` (file or folder) in the place of the folder `path`, by way of the spare name `old`."""
     os.replace(path, old)
     try:

@@ -1,10 +1,10 @@
 """Validated notebook parameters.
 
-In: the values of a notebook's `parameters` cell, or of a profile in workflow/config.yaml.
-Out: one frozen object with typed fields, or a ValueError in plain sentences that name the parameter.
+In: the values of a notebook's `parameters` cell, or of a profile in workflow/. Out: one frozen object with typed
+fields, or a ValueError in plain sentences that name the parameter.
 
-The models have no defaults: the literals in the notebook's `parameters` cell are the defaults, in sight of
-who reads it. A missing, misspelt or mistyped parameter stops the notebook in its second cell:
+The models have no defaults: the literals in the notebook's `parameters` cell are the defaults, in sight of who reads
+it. A missing, misspelt or mistyped parameter stops the notebook in its second cell:
 
     from essim.runs.params import start
     p = start("02_train", globals())
@@ -16,204 +16,80 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PositiveFloat,
-    PositiveInt,
-    ValidationError,
-)
+import pydantic
+from pydantic import BaseModel, Field, PositiveFloat, PositiveInt
 
 from essim.settings import AutoencoderConfig, Preprocessing, TrainConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 
-Contrast = Literal["t1", "t2"]
-Dataset = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]  # as the scan table calls it
-Fold = Annotated[int, Field(ge=0, le=4)]
-Share = Annotated[float, Field(gt=0, lt=1)]
-Shares = Annotated[list[Share], Field(min_length=1)]
-Datasets = Annotated[list[Dataset], Field(min_length=1)]
-Count = Annotated[int, Field(ge=0)]
-Sigmas = Annotated[list[PositiveFloat], Field(min_length=1)]
-# One noising step or several to average over; the notebook always sees a list.
-Steps = Annotated[list[PositiveInt], Field(min_length=1), BeforeValidator(lambda t: t if isinstance(t, list) else [t])]
+
+def _list_of(kind, least=1):
+    return Annotated[list[kind], Field(min_length=least)]
 
 
 class _Parameters(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class Cohort(_Parameters):
-    data: Path
-    results: Path
-    seed: Count
-    voxel_mm: Literal[1, 2, 4]
-    train: PositiveInt
-    val: PositiveInt
-    test: PositiveInt
-    patients_val: PositiveInt
-    patients_test: PositiveInt
-    domain_shift: bool
-    workers: PositiveInt
+def _model(name, fields):
+    return pydantic.create_model(name, __base__=_Parameters, **{field: (kind, ...) for field, kind in fields.items()})
 
 
-class _Scans(_Parameters):
-    data: Path
-    results: Path
-    cache: Path
-    contrast: Contrast
-    preprocessing: Preprocessing
+# Kinds of values
 
+Contrast = Literal["t1", "t2"]
+Dataset = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]  # as the scan table calls it
+Fold = Annotated[int, Field(ge=0, le=4)]
+Count = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+Width = Annotated[float, Field(ge=0)]
+AtLeastOne, AtLeastTwo = (Annotated[int, Field(ge=least)] for least in (1, 2))
+# One noising step or several to average over; the notebook always sees a list.
+Steps = Annotated[_list_of(PositiveInt), pydantic.BeforeValidator(lambda t: t if isinstance(t, list) else [t])]
+Run = _model("Run", {"seed": Count, "fold": Fold, "results": Path})
 
-class _Reconstruction(_Parameters):
-    t: Steps
-    draws: PositiveInt
-    seed: Count
+# What several notebooks take
 
+SCANS = {"data": Path, "results": Path, "cache": Path, "contrast": Contrast, "preprocessing": Preprocessing}
+RECONSTRUCTION = {"t": Steps, "draws": PositiveInt, "seed": Count}
+ENSEMBLE = {"sigmas": _list_of(PositiveFloat), "temperature": PositiveFloat}
+SETS = {"results": Path, "datasets": _list_of(Dataset)}
+ACROSS_SETS = ENSEMBLE | SETS
+ONE_SET = {"results": Path, "dataset": Dataset}
+SHARES = {"shares": _list_of(Share)}  # of healthy voxels that thresholds promise to mark
 
-class _Ensemble(_Parameters):
-    sigmas: Sigmas
-    temperature: PositiveFloat
-
-
-class Train(_Scans):
-    fold: Fold
-    network: str  # a model folder, or "" to train one
-    training: TrainConfig
-
-
-class Baselines(_Scans):
-    fold: Fold
-    datasets: Datasets  # shown beside a healthy scan
-    network: str  # a model folder with trained ones, or "" to train them
-    autoencoder: AutoencoderConfig
-
-
-class Healthy(_Scans, _Reconstruction, _Ensemble):
-    fold: Fold
-    shares: Shares
-
-
-class Reconstruct(_Scans, _Reconstruction):
-    dataset: Dataset
-
-
-class Ablation(_Parameters):
-    results: Path
-    dataset: Dataset
-    sigmas: Sigmas
-
-
-class Ensembling(_Reconstruction, _Ensemble):
-    results: Path
-    datasets: Datasets
-
-
-class Evaluate(_Ensemble):
-    results: Path
-    dataset: Dataset
-    shares: Shares
-
-
-class BestSigma(_Parameters):
-    results: Path
-    datasets: Datasets
-    sigmas: Sigmas
-
-
-class AcrossSets(_Ensemble):
-    results: Path
-    datasets: Datasets
-
-
-class Calibrated(AcrossSets):
-    shares: Shares  # of healthy voxels that thresholds promise
-    scan_counts: Annotated[list[Annotated[int, Field(ge=2)]], Field(min_length=1)]
-    smoothings: Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=1)]
-    shifts: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)]
-
-
-class Run(_Parameters):
-    seed: Count
-    fold: Fold
-    results: Path
-
-
-class Spread(_Parameters):
-    results: Path
-    runs: Annotated[list[Run], Field(min_length=2)]
-    datasets: Datasets
-
-
-class Figures(_Parameters):
-    results: Path
-    datasets: Datasets
-
-
-class _OneChoice(AcrossSets):
-    """An ablation: what it takes from the study; each adds the values of the choice that it tries."""
-
-
-class NoisingSteps(_OneChoice):
-    t: Steps
-    seed: Count
-    steps: Annotated[list[Steps], Field(min_length=1)]
-    predictions: PositiveInt
-
-
-class NoiseDraws(_OneChoice, _Reconstruction):
-    draw_counts: Annotated[list[PositiveInt], Field(min_length=1)]
-
-
-class Windows(_OneChoice):
-    window_counts: Annotated[list[PositiveInt], Field(min_length=1)]
-    widest: Sigmas
-
-
-class Temperature(_OneChoice):
-    temperatures: Annotated[list[PositiveFloat], Field(min_length=1)]
-
-
-class PostProcessing(_OneChoice):
-    pass
-
-
-class Resolution(_OneChoice):
-    factors: Annotated[list[PositiveInt], Field(min_length=1)]
-
-
-class Choices(_Parameters):
-    results: Path
-    datasets: Datasets
-    ablations: Annotated[list[str], Field(min_length=1)]
-
-
-MODELS = {
-    "01_cohort": Cohort,
-    "02_train": Train,
-    "03_baselines": Baselines,
-    "03_healthy": Healthy,
-    "03_reconstruct": Reconstruct,
-    "04_kernel_ablation": Ablation,
-    "05_ensembling": Ensembling,
-    "06_evaluate": Evaluate,
-    "07_calibrated_ensemble": Calibrated,
-    "08_best_sigma": BestSigma,
-    "09_across_sets": AcrossSets,
-    "98_spread": Spread,
-    "99_figures": Figures,
-    "ablations/a_noising_steps": NoisingSteps,
-    "ablations/b_noise_draws": NoiseDraws,
-    "ablations/c_windows": Windows,
-    "ablations/d_temperature": Temperature,
-    "ablations/e_post_processing": PostProcessing,
-    "ablations/f_resolution": Resolution,
-    "ablations/g_longer_baselines": AcrossSets,
-    "ablations/z_choices": Choices,
+# In `network` stands a model folder with what is trained already, or "" to train it.
+FIELDS = {
+    "01_cohort": {"data": Path, "results": Path, "seed": Count, "voxel_mm": Literal[1, 2, 4]}
+    | dict.fromkeys(("train", "val", "test", "patients_val", "patients_test"), PositiveInt)
+    | {"domain_shift": bool, "workers": PositiveInt},
+    "02_train": SCANS | {"fold": Fold, "network": str, "training": TrainConfig},
+    "03_baselines": SCANS
+    | {"fold": Fold, "datasets": _list_of(Dataset), "network": str, "autoencoder": AutoencoderConfig},
+    "03_healthy": ENSEMBLE | RECONSTRUCTION | SCANS | {"fold": Fold} | SHARES,
+    "03_reconstruct": RECONSTRUCTION | SCANS | {"dataset": Dataset},
+    "04_kernel_ablation": ONE_SET | {"sigmas": _list_of(PositiveFloat)},
+    "05_ensembling": ENSEMBLE | RECONSTRUCTION | SETS,
+    "06_evaluate": ENSEMBLE | ONE_SET | SHARES,
+    "07_calibrated_ensemble": ACROSS_SETS
+    | SHARES
+    | {"scan_counts": _list_of(AtLeastTwo), "smoothings": _list_of(Width), "shifts": _list_of(AtLeastOne)},
+    "08_best_sigma": SETS | {"sigmas": _list_of(PositiveFloat)},
+    "09_across_sets": ACROSS_SETS,
+    "98_spread": {"results": Path, "runs": _list_of(Run, least=2), "datasets": _list_of(Dataset)},
+    "99_figures": SETS,
+    "ablations/a_noising_steps": ACROSS_SETS
+    | {"t": Steps, "seed": Count, "steps": _list_of(Steps), "predictions": PositiveInt},
+    "ablations/b_noise_draws": RECONSTRUCTION | ACROSS_SETS | {"draw_counts": _list_of(PositiveInt)},
+    "ablations/c_windows": ACROSS_SETS | {"window_counts": _list_of(PositiveInt), "widest": _list_of(PositiveFloat)},
+    "ablations/d_temperature": ACROSS_SETS | {"temperatures": _list_of(PositiveFloat)},
+    "ablations/e_post_processing": ACROSS_SETS,
+    "ablations/f_resolution": ACROSS_SETS | {"factors": _list_of(PositiveInt)},
+    "ablations/g_longer_baselines": ACROSS_SETS,
+    "ablations/z_choices": SETS | {"ablations": _list_of(str)},
 }
+MODELS = {notebook: _model(notebook, fields) for notebook, fields in FIELDS.items()}
 
 # pydantic speaks of JSON, a notebook's reader thinks of Python.
 _WORDS = {
@@ -230,10 +106,10 @@ _KINDS = {bool: "a boolean", str: "a string", int: "an integer", float: "a numbe
 
 
 def start(notebook, namespace):
-    """Validate the parameters of a running notebook and go to the repository's root.
+    """The parameters of a running notebook as `check` gives them; its folder becomes the repository's root.
 
-    `namespace` is the notebook's `globals()`. Paths in the parameters are relative to the repository's root,
-    wherever Jupyter was opened. In a fresh kernel every further plain value is an unknown parameter.
+    `namespace` is the notebook's `globals()`. Paths in the parameters are relative to the repository's root, wherever
+    Jupyter was opened. In a fresh kernel every further plain value is an unknown parameter.
     """
     if (ROOT / "notebooks").is_dir():
         os.chdir(ROOT)
@@ -257,7 +133,7 @@ def check(notebook, values):
     try:
         # By way of JSON, the only form in which strict validation takes a list for a tuple and a text for a path.
         parameters = model.model_validate_json(json.dumps(values), strict=True)
-    except ValidationError as error:
+    except pydantic.ValidationError as error:
         problems = [_sentence(model, problem) for problem in error.errors(include_url=False)]
     else:
         problems = [f"parameter `{name}` is missing" for name in _left_out(parameters)]
@@ -267,7 +143,7 @@ def check(notebook, values):
 
 
 def _strangers(namespace, fields):
-    """Plain values among the user's names that are no parameters, when nothing but the parameters has run."""
+    """{name: value} of the user's plain values that are no parameters, when nothing but the parameters has run."""
     try:
         shell = get_ipython()  # IPython puts it among the builtins
     except NameError:
@@ -298,27 +174,25 @@ def _sentence(model, problem):
         close = difflib.get_close_matches(name.split(".")[-1], known, n=1)
         advice = f"did you mean `{close[0]}`?" if close else f"known are {', '.join(known)}"
         return f"unknown parameter `{name}`: {advice}"
-    value = problem["input"]
-    wanted = problem["msg"]
+    value, wanted = problem["input"], problem["msg"]
     for theirs, ours in _WORDS.items():
         wanted = wanted.replace(theirs, ours)
     return f"parameter `{name}` {wanted}, got {value!r}{_kind(value)}{_hint(value)}"
 
 
 def _locate(model, loc):
-    """The dotted name of a place in a model, and the names known beside it."""
-    parts, known = [], list(model.model_fields)
+    """The dotted name of a place in a model, and the names of the parameters beside it."""
+    name, fields = "", {}
     for part in loc:
         if isinstance(part, int):
-            parts.append(f"[{part}]")
+            name += f"[{part}]"
             continue
-        field = model.model_fields.get(part) if model is not None else None
-        parts.append(f".{part}" if parts else part)
-        known = list(model.model_fields) if model is not None else known
-        kind = getattr(field, "annotation", None)
+        name += f".{part}" if name else part
+        fields = model.model_fields if model else fields
+        kind = getattr(model and fields.get(part), "annotation", None)
         kind = next(iter(get_args(kind)), kind)  # of a list, what it holds
         model = kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
-    return "".join(parts), known
+    return name, list(fields)
 
 
 def _kind(value):

@@ -1,7 +1,7 @@
 """What made this number: the record beside every table and figure.
 
-In: the parameters of a run and the files it read. Out: a dict of parameters, revision, versions, device, hashes
-and time, written as JSON next to each result (`main.csv` -> `main.csv.json`, `grid.pdf`, `grid.png` -> `grid.json`).
+In: the parameters of a run and the files it read. Out: a dict of parameters, revision, versions, device, hashes and
+time, written as JSON next to each result (`main.csv` -> `main.csv.json`; `grid.pdf`, `grid.png` -> `grid.json`).
 Results themselves carry no date, so that a second run gives the same bytes.
 """
 
@@ -20,9 +20,10 @@ PACKAGES = ("essim", "torch", "numpy", "scipy", "pandas", "nibabel", "nilearn", 
 
 
 def provenance(parameters, inputs=()):
-    """Describe this run: `parameters` (a dict or a model of essim.runs.params) and the `inputs` it read.
+    """Describe this run, as a dict: `parameters` (a dict or a model of essim.runs.params) and the `inputs` it read.
 
-    A folder among the inputs is hashed as the sorted list of its files' names and contents.
+    A folder among the inputs is hashed as the sorted list of its files' names and contents; FileNotFoundError names an
+    input that is missing.
     """
     if hasattr(parameters, "model_dump"):
         parameters = parameters.model_dump(mode="json")
@@ -111,12 +112,9 @@ def _name(path):
 
 
 def _sha256(path):
-    digest = hashlib.sha256()
-    if path.is_dir():
-        for file in sorted(file for file in path.rglob("*") if file.is_file()):
-            digest.update(f"{file.relative_to(path).as_posix()} {_sha256(file)}\n".encode())
-    else:
+    if not path.is_dir():
         with open(path, "rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    lines = [f"{file.relative_to(path).as_posix()} {_sha256(file)}\n" for file in files]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()

@@ -1,1 +1,9 @@
-"""x"""
+"""Your own scan: an anomaly map in its own grid, a picture, a page, and what speaks against believing them.
+
+In: a scan as it comes from the scanner, its brain mask, a model folder. Out: a folder of results.
+Imports: core, data, prepare, figures, runs; no other room imports this one.
+
+    scan      all of it in one call: check, place, compare, bring back, measure, write
+    native    native space, the grid of the scan's own file: volumes brought back, measured, saved
+    viewer    the overview and the page
+"""

@@ -1,9 +1,9 @@
 """One choice of the study changed, everything else as it is: the scores of its values.
 
-In: folders of reconstructions (essim.evaluation.cases) and *variants*: a function that takes a case and yields, for one value of
-the choice after the other, (value, method, anomaly map [1, 1, H, W, D]). Out: a score table, one row a patient, value
-and method, from which essim.study.choices takes the choice.
-Paper: section 3 (t and its ensemble, noise, windows, post-processing). Nothing is trained here.
+In: folders of reconstructions (essim.evaluation.cases) and *variants*: a function that takes a case and yields, for one
+value of the choice after the other, (value, method, anomaly map [1, 1, H, W, D]). Out: a score table, a row a patient,
+value and method, from which essim.study.selection takes the choice. Paper: section 3 (t and its ensemble, noise,
+windows, post-processing). Nothing is trained here.
 """
 
 import json
@@ -14,12 +14,13 @@ import numpy as np
 import pandas as pd
 import torch
 
+from essim.calibration import coarsen, refine
 from essim.ensemble import ensemble_map
-from essim.evaluation.cases import case_rows, noise_seed, read_case, reconstruct_volume
-from essim.evaluation.metrics import average_precision, best_dice, dice, fit_threshold
-from essim.evaluation.scoring import for_each
-from essim.grids import grow, shrink
+from essim.evaluation.cases import rows_of
+from essim.evaluation.metrics import average_precision, best_dice, dice
+from essim.evaluation.scoring import judge_set
 from essim.postprocess import postprocess, remove_small
+from essim.reconstruct import noise_seed, reconstruct_volume
 
 STEPS = {  # of post-processing, for the comparison without them
     "as scored": {},
@@ -27,14 +28,14 @@ STEPS = {  # of post-processing, for the comparison without them
     "no median": {"median": False},
     "no erosion, no median": {"erode": False, "median": False},
 }
-SHRUNK = ("image", "reconstruction", "mask", "seg")
 SPECKS = "small components kept"  # the step that AUPRC doesn't see: it is taken on the binary map
+VOLUMES = ("image", "reconstruction", "mask", "seg")  # that are made coarser
 
 
 def label(value):
     """A value as tables call it: 500, [500] -> "500"; [250, 500, 750] -> "250, 500, 750"; texts as they are."""
-    several = value if isinstance(value, list | tuple) else [value]
-    return ", ".join(one if isinstance(one, str) else f"{one:g}" for one in several)
+    values = value if isinstance(value, list | tuple) else [value]
+    return ", ".join(item if isinstance(item, str) else f"{item:g}" for item in values)
 
 
 def learned(models, values):
@@ -42,46 +43,41 @@ def learned(models, values):
 
     Args: models: model folders. values: lists of steps, each list one value.
 
-    Returns: (the values whose steps all of the networks have learned, a sentence about the others or "").
-
-    Raises:
-        ValueError: none is left.
+    Returns: (the values whose steps all of the networks have learned, a sentence about the others or ""); ValueError
+        where none is left.
     """
     configs = [json.loads((Path(model) / "config.json").read_text())["training"] for model in models]
     ranges = [config["t_range"] or (1, config["timesteps"]) for config in configs]
     first, last = max(low for low, _ in ranges), min(high for _, high in ranges)
-    known = [steps for steps in values if all(first <= t <= last for t in steps)]
+    inside = [steps for steps in values if all(first <= t <= last for t in steps)]
     where = f"{' and '.join(map(str, models))}: learned t from {first} to {last}"
-    if not known:
+    if not inside:
         raise ValueError(f"{where}, none of `steps` lies there; choose others or train with a wider `t_range`.")
-    others = "; ".join(label(steps) for steps in values if steps not in known)
-    return known, others and f"{where}; left out: t = {others}."
+    outside = "; ".join(label(steps) for steps in values if steps not in inside)
+    return inside, outside and f"{where}; left out: t = {outside}."
 
 
-def measure(folders, variants, splits=("val", "test"), **steps):
+def score_variants(folders, variants, splits=("val", "test"), **steps):
     """AUPRC of every variant for every patient of the splits: columns dataset, subject, split, value, method, auprc.
 
     `steps` of post-processing can be left out as in `essim.postprocess.postprocess`.
     """
 
-    def judge(place):
-        case = read_case(*place)
-        key = {"dataset": case.dataset, "subject": case.subject, "split": case.split}
+    def judge(case):
         for value, method, anomaly in variants(case):
             clean = postprocess(anomaly[0, 0].numpy(), case.mask, **steps)
             auprc = average_precision(clean, case.seg, case.scored)
-            yield key | {"value": label(value), "method": method, "auprc": auprc}
+            yield {"split": case.split, "value": label(value), "method": method, "auprc": auprc}
 
-    places = [(folder, row) for folder in folders for split in splits for row in case_rows(folder, split)]
-    records = for_each(lambda place: list(judge(place)), places, " and ".join(splits))
-    return pd.DataFrame([record for several in records for record in several])
+    tables = [rows_of(folder, split, judge, f"{folder.name}, {split}") for folder in folders for split in splits]
+    return pd.concat(tables, ignore_index=True)
 
 
 def over_steps(networks, scorer, values, *, predictions, seed):
     """Variants: reconstructed anew at every value of t, each from as many predictions of the network.
 
-    Args: networks: {dataset: `GaussianDiffusion`}. scorer: as in essim.evaluation.scoring. values: lists of steps; a list of several
-        is averaged over. predictions: of the network for each value, shared among the steps of a list.
+    Args: networks: {dataset: `GaussianDiffusion`}. scorer: as in evaluation.scoring. values: lists of steps; a list of
+        several is averaged over. predictions: of the network for each value, shared among the steps of a list.
     """
     for steps in values:
         if predictions % len(steps):
@@ -92,8 +88,7 @@ def over_steps(networks, scorer, values, *, predictions, seed):
         for steps in values:
             options = {"t": list(steps), "draws": predictions // len(steps), "seed": noise}
             healthy = reconstruct_volume(networks[case.dataset], case.image, case.mask, **options)
-            for method, anomaly in scorer(replace(case, reconstruction=healthy)).items():
-                yield steps, method, anomaly
+            yield from _scored(scorer, case, steps, healthy)
 
     return variants
 
@@ -107,22 +102,27 @@ def over_draws(networks, scorer, counts, *, t, seed):
         total = np.zeros_like(case.image)
         for n in range(1, max(counts) + 1):
             noise = [*noise_seed(seed, case.subject), n]
-            one = reconstruct_volume(networks[case.dataset], case.image, case.mask, t=t, draws=1, seed=noise)
-            total += one
-            shown = {n: total / n} if n in counts else {}
-            shown |= {f"draw {n}": one} if case.split == "val" else {}
-            for value, healthy in shown.items():
-                for method, anomaly in scorer(replace(case, reconstruction=healthy)).items():
-                    yield value, method, anomaly
+            draw = reconstruct_volume(networks[case.dataset], case.image, case.mask, t=t, draws=1, seed=noise)
+            total += draw
+            if n in counts:
+                yield from _scored(scorer, case, n, total / n)
+            if case.split == "val":
+                yield from _scored(scorer, case, f"draw {n}", draw)
 
     return variants
+
+
+def _scored(scorer, case, value, reconstruction):
+    """The variants of one value that is another reconstruction [H, W, D]."""
+    for method, anomaly in scorer(replace(case, reconstruction=reconstruction)).items():
+        yield value, method, anomaly
 
 
 def window_sets(sigmas, counts, widest):
     """Sets of windows around the study's own: {name: sigmas}, the study's first.
 
-    So many, evenly over the range of `sigmas` (a single one in its middle); or as many as in `sigmas`, evenly from the
-    smallest to another largest one.
+    `counts` of them evenly over the range of `sigmas` (a single one in its middle); as many as in `sigmas`, evenly from
+    the smallest to each of `widest`.
     """
 
     def evenly(high, count):
@@ -130,9 +130,9 @@ def window_sets(sigmas, counts, widest):
         return np.linspace(low, high, count).round(4).tolist() if count > 1 else [round((low + high) / 2, 4)]
 
     top = max(sigmas)
-    found = {f"{len(sigmas)} windows": list(sigmas)}
-    found |= {f"{n} window{'s' * (n > 1)}": evenly(top, n) for n in counts if n != len(sigmas)}
-    return found | {f"up to \u03c3 = {high:g}": evenly(high, len(sigmas)) for high in widest if high != top}
+    sets = {f"{len(sigmas)} windows": list(sigmas)}
+    sets |= {f"{n} window{'s' * (n > 1)}": evenly(top, n) for n in counts if n != len(sigmas)}
+    return sets | {f"up to \u03c3 = {high:g}": evenly(high, len(sigmas)) for high in widest if high != top}
 
 
 def slicewise_map(x, y, *, mask, **options):
@@ -154,46 +154,37 @@ def over_factors(scorer, factors):
 
     def variants(case):
         for factor in factors:
-            volumes = {name: torch.from_numpy(getattr(case, name)).float() for name in SHRUNK}
-            small = {name: shrink(volume, factor).numpy() for name, volume in volumes.items()}
-            for method, anomaly in scorer(replace(case, **small | {"mask": small["mask"] > 0})).items():
-                yield factor, method, grow(anomaly, factor, case.image.shape)
+            volumes = {name: torch.from_numpy(getattr(case, name)).float() for name in VOLUMES}
+            coarse = {name: coarsen(volume, factor).numpy() for name, volume in volumes.items()}
+            for method, anomaly in scorer(replace(case, **coarse | {"mask": coarse["mask"] > 0})).items():
+                yield factor, method, refine(anomaly, factor, case.image.shape)
 
     return variants
 
 
 def post_processing(folders, scorer):
-    """Every patient with steps of post-processing left out: as `measure`, with the columns auprc, dice, best_dice.
+    """Every patient with steps of post-processing left out: as `score_variants`, and with the columns dice, best_dice.
 
-    Dice is taken at a threshold that each method and choice of steps has from the validation part, as in
-    `essim.evaluation.scoring.score_set`; the value SPECKS is all steps but the removal of small components.
+    Dice is taken at a threshold that each method and choice of steps has from the validation part, as in `score_set`;
+    the value SPECKS is all steps but the removal of small components.
     """
+    tables = [judge_set(folder, lambda case: _maps_of_steps(case, scorer), _judge_steps) for folder in folders]
+    return pd.concat(tables, ignore_index=True)
 
-    def clean(place):
-        case = read_case(*place)
-        maps = {name: m[0, 0].numpy() for name, m in scorer(case).items()}
-        return case, {(s, name): postprocess(m, case.mask, **STEPS[s]) for name, m in maps.items() for s in STEPS}
 
-    def judge(case, maps, thresholds):
-        key = {"dataset": case.dataset, "subject": case.subject, "split": case.split}
-        for (steps, method), anomaly in maps.items():
-            marked = anomaly > thresholds[steps, method]
-            scores = {"auprc": average_precision(anomaly, case.seg, case.scored)}
-            scores |= {"best_dice": best_dice(anomaly, case.seg, case.scored)[0]}
-            for value, kept in {steps: remove_small(marked), SPECKS: marked}.items():
-                if value == steps or not STEPS[steps]:
-                    overlap = dice(kept, case.seg, case.scored)
-                    yield key | {"value": value, "method": method, "dice": overlap} | scores
+def _maps_of_steps(case, scorer):
+    """{(name of the steps, method): cleaned map [H, W, D]}."""
+    maps = {method: anomaly[0, 0].numpy() for method, anomaly in scorer(case).items()}
+    pairs = [(steps, method) for method in maps for steps in STEPS]
+    return {(steps, method): postprocess(maps[method], case.mask, **STEPS[steps]) for steps, method in pairs}
 
-    records = []
-    for folder in folders:
-        val, test = ([(folder, row) for row in case_rows(folder, split)] for split in ("val", "test"))
-        validation = for_each(clean, val, "val")
-        segs, masks = [case.seg for case, _ in validation], [case.scored for case, _ in validation]
-        names = list(validation[0][1])
-        thresholds = {name: fit_threshold([maps[name] for _, maps in validation], segs, masks) for name in names}
-        for pair in validation:
-            records += judge(*pair, thresholds)
-        for several in for_each(lambda place, at=thresholds: list(judge(*clean(place), at)), test, "test"):
-            records += several
-    return pd.DataFrame(records)
+
+def _judge_steps(case, steps_and_method, anomaly, threshold):
+    """The records of one map; that of all steps is judged with its small components as well."""
+    steps, method = steps_and_method
+    marked = anomaly > threshold
+    kept = {steps: remove_small(marked)} | ({} if STEPS[steps] else {SPECKS: marked})
+    auprc, (best, _) = (score(anomaly, case.seg, case.scored) for score in (average_precision, best_dice))
+    for value, binary in kept.items():
+        overlap = dice(binary, case.seg, case.scored)
+        yield {"value": value, "method": method, "dice": overlap, "auprc": auprc, "best_dice": best}

@@ -1,7 +1,8 @@
 """Which window sees a lesion best, and what decides it: every lesion's best sigma, and linear models of its logarithm.
 
-In: folders of reconstructions (essim.evaluation.cases). Out: a table with one row a lesion, and one of what the models say. The
-paper (section 4) finds that the best sigma differs between pathologies; here the lesions are asked for the reason.
+In: folders of reconstructions (essim.evaluation.cases). Out: a table with one row a lesion, and one of what the models
+say. The paper (section 4) finds that the best sigma differs between pathologies; here the lesions are asked for the
+reason.
 """
 
 import numpy as np
@@ -9,13 +10,13 @@ import pandas as pd
 from statsmodels.formula.api import ols
 
 from essim.ensemble import ensemble_map
-from essim.evaluation.cases import case_rows, read_case
+from essim.evaluation.cases import for_each
 from essim.evaluation.detection import lesions
-from essim.evaluation.scoring import clean_maps, for_each
+from essim.evaluation.scoring import clean_maps
 from essim.postprocess import MIN_VOXELS
 
 FOUND = 20  # times the odds of guessing: as if all of the lesion stood above 95 % of healthy brain
-MODELS = {  # of log2 sigma: name and terms (see `measures`)
+MODELS = {  # of log2 sigma: name and terms (see `model_terms`)
     "volume": "volume",
     "thickness": "thickness",
     "contrast": "contrast",
@@ -34,20 +35,20 @@ def lesion_precision(anomaly, labels, healthy):
     """
     below = np.sort(anomaly[healthy])
     inside, scores = labels[labels > 0], anomaly[labels > 0]
-    found = {}
+    auprc = {}
     for label in np.unique(inside):
         own = np.sort(scores[inside == label])
         # as many voxels as are at least this high: of the lesion, of healthy brain
         hits, misses = len(own) - np.searchsorted(own, own), len(below) - np.searchsorted(below, own)
-        found[int(label)] = float((hits / (hits + misses)).mean())
-    return found
+        auprc[int(label)] = float((hits / (hits + misses)).mean())
+    return auprc
 
 
-def best_sigmas(folder, sigmas, split="test"):
-    """At which sigma 1 - SSIM sees each lesion best, for every lesion of at least MIN_VOXELS voxels of one set.
+def best_sigmas(folder, sigmas):
+    """At which sigma 1 - SSIM sees each lesion best, for every lesion of at least MIN_VOXELS voxels in the test part.
 
     Returns: a DataFrame, one row a lesion, with the columns
-        dataset, subject, and those of `essim.evaluation.detection.lesions`
+        dataset, subject, and those of `detection.lesions`
         prevalence    lesion voxels / (lesion and healthy voxels): the AUPRC of guessing
         ssim <sigma>  the lesion's AUPRC (`lesion_precision`) at each sigma
         auprc         the highest of them
@@ -61,19 +62,18 @@ def best_sigmas(folder, sigmas, split="test"):
         x, y, mask = case.tensors()
         return {name: ensemble_map(x, y, sigmas=[sigma], mask=mask) for name, sigma in names.items()}
 
-    def judge(row):
-        case = read_case(folder, row)
-        table, labels = lesions(case.seg, case.image, case.scored, case.spacing)
-        table, healthy = table[table.voxels >= MIN_VOXELS], case.scored & ~case.seg
+    def judge(case):
+        table, labels = lesions(case.seg, case.image, case.scored, case.spacing_mm)
+        table = table[table.voxels >= MIN_VOXELS]
         labels = np.where(np.isin(labels, table.label), labels, 0)
-        table = table.assign(prevalence=table.voxels / (table.voxels + healthy.sum()))
+        table = table.assign(prevalence=table.voxels / (table.voxels + case.tissue.sum()))
         for name, anomaly in clean_maps(case, scorer).items():
-            table[name] = table.label.map(lesion_precision(anomaly, labels, healthy)).astype(float)
-        table.insert(0, "subject", case.subject)
+            table[name] = table.label.map(lesion_precision(anomaly, labels, case.tissue)).astype(float)
         table.insert(0, "dataset", case.dataset)
+        table.insert(1, "subject", case.subject)
         return table
 
-    table = pd.concat(for_each(judge, case_rows(folder, split), "best sigma"), ignore_index=True)
+    table = pd.concat(for_each(folder, "test", judge, "best sigma"), ignore_index=True)
     scores = table[list(names)]
     table["auprc"], table["best_sigma"] = scores.max(axis=1), scores.to_numpy().argmax(axis=1)
     table["best_sigma"] = table.best_sigma.map(dict(enumerate(names.values()))).astype(float)
@@ -84,7 +84,7 @@ def _odds(share):
     return share / (1 - share).clip(lower=1e-12)
 
 
-def measures(table):
+def model_terms(table):
     """What the models are made of, a row for each lesion that is found and has a contrast.
 
     Returns: columns log_sigma, volume and thickness (log2 of sigma in voxels, of ml, of mm), contrast (its size,
@@ -97,10 +97,10 @@ def measures(table):
     return frame.assign(contrast=part.contrast.abs(), dataset=part.dataset, group=groups)
 
 
-def fit(frame, terms):
+def fit_model(frame, terms):
     """Least squares of log2 sigma on the terms of a formula; errors allow for lesions of one subject being alike.
 
-    Returns: statsmodels' results with cluster-robust errors, t distribution; None where `frame` (`measures`) has no
+    Returns: statsmodels' results with cluster-robust errors, t distribution; None where `frame` (`model_terms`) has no
         more subjects than the model has parameters, or nothing to explain.
     """
     sets = frame.dataset.nunique()
@@ -110,7 +110,7 @@ def fit(frame, terms):
     return ols(f"log_sigma ~ {terms}", frame).fit(cov_type="cluster", cov_kwds={"groups": frame.group}, use_t=True)
 
 
-def fits(frame):
+def fit_models(frame):
     """Every model of MODELS, one row a term.
 
     Returns: a DataFrame with the columns model, term; slope, low, high: doublings of sigma for a doubling of volume or
@@ -119,9 +119,9 @@ def fits(frame):
     """
     rows = []
     for name, terms in MODELS.items():
-        model = fit(frame, terms)
-        whole = {"lesions": len(frame), "subjects": frame.group.nunique()}
-        whole = {"r_squared": np.nan if model is None else model.rsquared} | whole
+        model = fit_model(frame, terms)
+        whole = {"r_squared": np.nan if model is None else model.rsquared}
+        whole |= {"lesions": len(frame), "subjects": frame.group.nunique()}
         for term in terms.split(" + "):
             row = dict.fromkeys(("slope", "low", "high", "p"), np.nan)
             if model is not None and term == "dataset":
@@ -135,31 +135,31 @@ def fits(frame):
 
 def line(frame, term, points=50):
     """The fitted line of one term by itself: columns `term`, log_sigma, low, high (95 %); no rows without a fit."""
-    model = fit(frame, term)
+    model = fit_model(frame, term)
     if model is None:
         return pd.DataFrame(columns=[term, "log_sigma", "low", "high"])
     along = pd.DataFrame({term: np.linspace(frame[term].min(), frame[term].max(), points)})
-    found = model.t_test(np.column_stack([np.ones(points), along[term]]))
-    low, high = found.conf_int().T
-    return along.assign(log_sigma=found.effect, low=low, high=high)
+    prediction = model.t_test(np.column_stack([np.ones(points), along[term]]))
+    low, high = prediction.conf_int().T
+    return along.assign(log_sigma=prediction.effect, low=low, high=high)
 
 
 def in_words(fitted):
-    """What the table of `fits` says, as sentences."""
+    """What the table of `fit_models` says, as sentences."""
     if fitted.r_squared.isna().any():
         return ["There are too few subjects or sets for every model; the laptop profile has enough."]
     rows = fitted.set_index(["model", "term"])
     share = {model: f"{100 * part.r_squared.iloc[0]:.0f} %" for model, part in fitted.groupby("model")}
     steps = {"volume": "Twice the volume", "thickness": "Twice the thickness", "contrast": "One SD more contrast"}
-    said = []
+    texts = []
     for name, step in steps.items():
         row = rows.loc[(name, name)]
         by, low, high = (f"{100 * (2**value - 1):+.0f} %" for value in (row.slope, row.low, row.high))
         clear = "clearly not nothing" if row.low * row.high > 0 else "which may be nothing"
-        said.append(f"{step}: the best sigma differs by {by} ({low} to {high}, {clear}); {share[name]} explained.")
+        texts.append(f"{step}: the best sigma differs by {by} ({low} to {high}, {clear}); {share[name]} explained.")
     p = rows.p[("all three, pathology", "pathology")]
-    known = "still matters" if p < 0.05 else "doesn't show any more"
-    both = f"All three together explain {share['all three']}, the pathology alone {share['pathology']}"
-    said.append(f"{both}, all four {share['all three, pathology']} of how lesions differ in log sigma.")
-    said.append(f"Where size, thickness and contrast are known, the pathology {known} (p = {p:.2g}).")
-    return said
+    matters = "still matters" if p < 0.05 else "doesn't show any more"
+    three = f"All three together explain {share['all three']}, the pathology alone {share['pathology']}"
+    texts.append(f"{three}, all four {share['all three, pathology']} of how lesions differ in log sigma.")
+    texts.append(f"Where size, thickness and contrast are known, the pathology {matters} (p = {p:.2g}).")
+    return texts

@@ -1,22 +1,19 @@
-"""What a calibrated ensemble could be made of, and what each way finds: the search behind `strategy="calibrated"`.
+"""What a calibrated ensemble could be made of, and what each way finds: the search behind `essim.calibrated_map`.
 
-In: reconstructed patients and healthy scans (essim.evaluation.cases). Out: a table of AUPRC, one row a patient and candidate. A
-candidate is a choice of *channels*, each compared with healthy scans at its place, and of a *rule* that makes one map
-of them. 07_calibrated_ensemble chooses on validation parts only; essim.calibration has what it chose. Not in the paper.
+In: reconstructed patients and healthy scans (essim.evaluation.cases). Out: a table of AUPRC, one row a patient and
+candidate. A candidate is a choice of *channels*, each compared with healthy scans at its place, and of a *rule* that
+makes one map of them. 07_calibrated_ensemble chooses on validation parts only; essim.calibration has what it chose. Not
+in the paper.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 import torch
 
-from essim.calibration import distribution, moments
-from essim.ensemble import differences
-from essim.evaluation.cases import case_rows, read_case
+from essim.calibration import differences, distribution, moments, refine
+from essim.evaluation.cases import for_each, rows_of
 from essim.evaluation.metrics import average_precision
-from essim.evaluation.scoring import for_each
-from essim.grids import grow
 from essim.postprocess import erode_slices, postprocess
 from essim.ssim import blur, check_pair, dissimilarity, in_range
 
@@ -54,14 +51,13 @@ class Healthy:
 
 def standardise(values, inside, mean, sd):
     """The values [M, n] of the voxels inside a bool [H, W, D], in standard deviations from the mean: float32 [M, n]."""
-    mean, sd = (grow(half, 2, inside.shape)[:, inside] for half in (mean, sd))
+    mean, sd = (refine(half, 2, inside.shape)[:, inside] for half in (mean, sd))
     return ((values - mean) / sd).numpy()
 
 
 def parts(sigmas):
-    """Where the maps of `all_maps` are: |x - y|, then for each sigma 1 - SSIM, |blur(x - y)| and sqrt(D)."""
-    count = len(sigmas)
-    names = ["ssim", "luminance", "structure"]
+    """Where the maps of `all_maps` are: |x - y|, then for each sigma 1 - SSIM, |blur(x - y)| and sqrt(V_q)."""
+    count, names = len(sigmas), ("ssim", "luminance", "structure")
     return {"l1": slice(0, 1)} | {name: slice(1 + i * count, 1 + (i + 1) * count) for i, name in enumerate(names)}
 
 
@@ -79,21 +75,16 @@ def all_maps(case, sigmas):
 def look_at_healthy(folder, sigmas):
     """`Healthy` from the validation part of a folder of healthy scans."""
 
-    def read(row):
-        case = read_case(folder, row)
-        maps, some = all_maps(case, sigmas), erode_slices(case.mask) & every_fourth(case.mask.shape)
+    def read(case):
+        # every fourth voxel tells as much of correlation and tails
+        maps, some = all_maps(case, sigmas), erode_slices(case.mask) & (np.indices(case.mask.shape).sum(0) % 4 == 0)
         return maps[:, some], some, moments(maps, case.mask)
 
-    scans = for_each(read, case_rows(folder, "val"), "healthy")
+    scans = for_each(folder, "val", read, "healthy")
     total = sum(own for *_, own in scans)
     left_out = [standardise(*scan, *distribution(total - own)) for *scan, own in scans]
     z, brain = np.concatenate(left_out, axis=1), total[0] > len(scans) / 2
     return Healthy(*distribution(total), brain, np.corrcoef(z), np.quantile(z, 1 - TAIL, axis=1).T)
-
-
-def every_fourth(shape):
-    """A quarter of the voxels of a grid [H, W, D], which tell as much: bool."""
-    return np.indices(shape).sum(0) % 4 == 0
 
 
 def combine(z, weights, rule, correlation, tails):
@@ -110,7 +101,7 @@ def combine(z, weights, rule, correlation, tails):
             return inverse.sum(0) @ z
         above = z.clip(min=0)
         return (above * (inverse @ above)).sum(0)
-    surprise = np.stack([minus_log_p(one, tail) for one, tail in zip(z, tails, strict=True)])
+    surprise = np.stack([minus_log_p(values, tail) for values, tail in zip(z, tails, strict=True)])
     return weights @ surprise if rule.startswith("Fisher") else surprise.max(0)
 
 
@@ -130,18 +121,16 @@ def scores(folder, healthy, sigmas, candidates, split="val"):
     """AUPRC of candidates (pairs of CHANNELS and RULES): one row a patient, dataset, subject, channels, rule, auprc."""
     place = parts(sigmas)
 
-    def judge(row):
-        case = read_case(folder, row)
+    def judge(case):
         core, anomaly = erode_slices(case.mask), np.zeros_like(case.image)
         z = healthy.z(all_maps(case, sigmas)[:, core], core)
         for channels, rule in candidates:
             chosen = [np.arange(len(z))[place[part]] for part in CHANNELS[channels]]
             weights = np.concatenate([np.full(len(c), 1 / len(c) / len(chosen), np.float32) for c in chosen])
             c = np.concatenate(chosen)
-            found = combine(z[c], weights, rule, healthy.correlation[np.ix_(c, c)], healthy.tails[c])
-            anomaly[core] = found - found.min()  # the rim, which is cut off, has 0
+            values = combine(z[c], weights, rule, healthy.correlation[np.ix_(c, c)], healthy.tails[c])
+            anomaly[core] = values - values.min()  # the rim, which is cut off, has 0
             auprc = average_precision(postprocess(anomaly, case.mask), case.seg, case.scored)
-            yield {"dataset": case.dataset, "subject": case.subject, "channels": channels, "rule": rule, "auprc": auprc}
+            yield {"channels": channels, "rule": rule, "auprc": auprc}
 
-    records = for_each(lambda row: list(judge(row)), case_rows(folder, split), f"candidates, {split}")
-    return pd.DataFrame([record for several in records for record in several])
+    return rows_of(folder, split, judge, f"candidates, {split}")

@@ -9,37 +9,39 @@ import functools
 import numpy as np
 import torch
 
-from essim.cohort.generate import CohortConfig, subject
-from essim.data.volumes import Preprocessing, preprocess
-from essim.evaluation.cases import Case, noise_seed, reconstruct_volume
+from essim.cohort.generate import CohortConfig, grow_subject
+from essim.data.volumes import preprocess
+from essim.evaluation.cases import Case
+from essim.reconstruct import noise_seed, reconstruct_volume
+from essim.settings import Preprocessing
 from essim.ssim import K1, K2, blur
 
 PEOPLE = CohortConfig(seed=2024, voxel_mm=2, train=0, val=100, test=0, patients_val=0, patients_test=100)
 SPACE = Preprocessing(smooth=False, shape=(80, 96, 64), factor=1)  # of the networks in models/
 
-_grown = functools.lru_cache(maxsize=8)(subject)  # T1 and T2 of one person: grown once
+_grown = functools.lru_cache(maxsize=8)(grow_subject)  # T1 and T2 of one person: grown once
 
 
 def who(dataset, index):
-    """Age, sex, site and the rest of `essim.cohort.generate.subject`, from 0 to 99 of healthy, tumour, stroke, ms or wmh."""
+    """Age, sex, site and all of `generate.grow_subject`, for index 0 to 99 of healthy, tumour, stroke, ms or wmh."""
     return _grown(PEOPLE, dataset, index)
 
 
 def scan(dataset, index, contrast):
-    """A person's `Scan`: [80, 96, 64] voxels of 2 mm. `contrast` is t1 or t2; errors as in `essim.cohort.generate.person`."""
-    made = who(dataset, index)
-    mask, healthy = made["mask"] > 0, np.zeros_like(made["mask"])
-    seg = healthy if made["seg"] is None else made["seg"]
-    return preprocess(made[contrast].astype(np.float32), mask, seg, made["affine"], SPACE, made["subject"])
+    """A person's `Scan`: [80, 96, 64] voxels of 2 mm. `contrast` is t1 or t2; errors as in `generate.describe`."""
+    person = who(dataset, index)
+    mask, healthy = person["mask"] > 0, np.zeros_like(person["mask"])
+    seg = healthy if person["seg"] is None else person["seg"]
+    return preprocess(person[contrast].astype(np.float32), mask, seg, person["affine"], SPACE, person["subject"])
 
 
 def case(dataset, index, contrast, diffusion, *, t=500, draws=1):
     """A person as the study keeps them: the scan, and what the network makes of it. A `Case`."""
-    one, made = scan(dataset, index, contrast), who(dataset, index)
-    noise = noise_seed(PEOPLE.seed, made["subject"])
-    healthy = reconstruct_volume(diffusion, one.image, one.mask, t=t, draws=draws, seed=noise)
-    name, spacing = (dataset, made["subject"], made["split"]), (float(PEOPLE.voxel_mm),) * 3
-    return Case(*name, one.image, healthy, one.mask, one.seg, one.mask, spacing)
+    x, person = scan(dataset, index, contrast), who(dataset, index)
+    noise = noise_seed(PEOPLE.seed, person["subject"])
+    healthy = reconstruct_volume(diffusion, x.image, x.mask, t=t, draws=draws, seed=noise)
+    name, spacing_mm = (dataset, person["subject"], person["split"]), (float(PEOPLE.voxel_mm),) * 3
+    return Case(*name, x.image, healthy, x.mask, x.seg, x.mask, spacing_mm)
 
 
 def spectrum(fields):
@@ -72,13 +74,13 @@ def walk_back(diffusion, x, times, seed):
     for t, s, noise in zip(steps, steps[1:], noises[1:], strict=False):
         x0 = diffusion.predict_start(x_t, t)
         abar_t, abar_s = (diffusion.alphas_cumprod[step - 1].reshape(-1, 1, 1, 1) for step in (t, s))
-        seen = (x_t - abar_t.sqrt() * x0) / (1 - abar_t).sqrt()  # the noise that x_0 leaves over
+        left = (x_t - abar_t.sqrt() * x0) / (1 - abar_t).sqrt()  # the noise that x_0 leaves over
         variance = (1 - abar_s) / (1 - abar_t) * (1 - abar_t / abar_s)
-        x_t = abar_s.sqrt() * x0 + (1 - abar_s - variance).sqrt() * seen + variance.sqrt() * noise
+        x_t = abar_s.sqrt() * x0 + (1 - abar_s - variance).sqrt() * left + variance.sqrt() * noise
     return (diffusion.predict_start(x_t, steps[-1]) + 1) / 2
 
 
-def components(x, y, sigma, data_range=1.0):
+def ssim_factors(x, y, sigma, data_range=1.0):
     """SSIM's three factors, luminance, contrast and structure, of [N, C, *spatial]: a dict of maps.
 
     As Wang et al. (2004) wrote them, in float64, with c3 = c2 / 2; their product is SSIM.
@@ -90,7 +92,7 @@ def components(x, y, sigma, data_range=1.0):
     both, cov = (var_x * var_y).sqrt(), blur(x * y, sigma) - mu_x * mu_y
     maps = {"luminance": (2 * mu_x * mu_y + c1) / (mu_x**2 + mu_y**2 + c1)}
     maps |= {"contrast": (2 * both + c2) / (var_x + var_y + c2), "structure": (cov + c2 / 2) / (both + c2 / 2)}
-    return {name: one.reshape(shape) for name, one in maps.items()}
+    return {name: factor.reshape(shape) for name, factor in maps.items()}
 
 
 def tune_and_check(gains, tries, rounds=300, seed=0):
@@ -101,11 +103,11 @@ def tune_and_check(gains, tries, rounds=300, seed=0):
 
     Returns: [rounds, 2]: the best one's mean gain on that half, and on the other half, which had no say.
     """
-    rng, found = np.random.default_rng(seed), []
+    rng, gained = np.random.default_rng(seed), []
     for _ in range(rounds):
         order = rng.permutation(len(gains))
         tuned, fresh = np.array_split(order, 2)
         tried = np.column_stack([np.zeros(len(gains)), gains[:, rng.choice(gains.shape[1], tries, replace=False)]])
         best = tried[tuned].mean(0).argmax()
-        found.append((tried[tuned, best].mean(), tried[fresh, best].mean()))
-    return np.array(found)
+        gained.append((tried[tuned, best].mean(), tried[fresh, best].mean()))
+    return np.array(gained)

@@ -1,8 +1,39 @@
-"""python -m essim.train"""
+"""python -m essim.train SETTINGS OUT; on several GPUs: accelerate launch -m essim.train SETTINGS OUT.
 
+In: a JSON file with data, fold, contrast, preprocessing and training, as in notebook 02_train. Out: the model folder.
+"""
+
+import argparse
+import json
 import sys
+from pathlib import Path
 
-from essim.train.loop import main
+from essim.data.datasets import load_scans
+from essim.settings import Preprocessing, TrainConfig
+from essim.train.loop import train
+
+
+def main(arguments=None):
+    """The command line; returns the exit code."""
+    text = "Train the diffusion model, or go on; on several GPUs: accelerate launch -m essim.train SETTINGS OUT"
+    parser = argparse.ArgumentParser("python -m essim.train", description=text)
+    parser.add_argument("settings", help="JSON file: data, fold, contrast, preprocessing and training as in 02_train")
+    parser.add_argument("out", help="the model folder")
+    parser.add_argument("--cache", help="a folder that keeps the preprocessed scans")
+    given = parser.parse_args(arguments)
+    try:
+        values = json.loads(Path(given.settings).read_text(encoding="utf-8"))
+        config, preprocessing = TrainConfig(**values["training"]), Preprocessing(**values["preprocessing"])
+        scans = load_scans(values["data"], fold=values["fold"])
+        train(config, scans, values["contrast"], preprocessing, given.out, given.cache)
+    except KeyError as error:
+        sys.stderr.write(f"{given.settings}: {error} is missing; see the parameters of notebook 02_train.\n")
+        return 1
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"train: {error}\n")
+        return 1
+    return 0
+
 
 if __name__ == "__main__":
     sys.exit(main())

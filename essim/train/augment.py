@@ -45,10 +45,7 @@ def draw(key):
         "blur": {"blur": tuple(rng.uniform(0, 2, 2))},
         "ghosting": {"ghosts": int(rng.integers(4, 11)), "axis": int(rng.integers(2)), "dimmed": rng.uniform(0.5, 1)},
     }
-    chosen = {}
-    for kind, values in changes.items():
-        chosen |= values if happens[kind] else {}
-    return Change(**chosen)
+    return Change(**{name: value for kind in CHANCE if happens[kind] for name, value in changes[kind].items()})
 
 
 def apply(slices, changes):

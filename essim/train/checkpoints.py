@@ -1,25 +1,27 @@
-"""The state of an unfinished training, on disk and back: the last two are kept.
+"""What a training leaves on disk: while it runs its state, of which the last two are kept; at its end the model folder.
 
 In: a model folder and what identifies a training. Out: the newest state of that very training that can be read. Files
 are written whole or not at all, and nothing that is loaded can run code.
 """
 
+import math
 import os
 import warnings
 from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 
-from essim.runs.files import writing
+from essim.runs.files import write_json, writing
 
-NAMES = ("checkpoint.pt", "checkpoint_before.pt")  # the newest, and the one to fall back on
+FILES = ("checkpoint.pt", "checkpoint_before.pt")  # the newest, and the one to fall back on
 
 
 class Checkpoints:
     """The checkpoints of one training in the folder `out`; `identity` is a text that no other training shares."""
 
     def __init__(self, out, identity):
-        self.newest, self.before = (Path(out) / name for name in NAMES)
+        self.newest, self.before = (Path(out) / name for name in FILES)
         self.identity = identity
         self.sound = False  # whether the newest is known to be of this training, and whole
 
@@ -59,7 +61,27 @@ class Checkpoints:
         for path in (self.newest, self.before):
             path.unlink(missing_ok=True)
 
-    def left(self):
-        """What there is to go on from, as the end of a message."""
-        there = [path.name for path in (self.newest, self.before) if path.is_file()]
-        return f" The last good state is in {there[0]}." if there else ""
+    def refuse_nan(self, loss, name):
+        """Raise ValueError if a loss is no number any more; it says what there is to go on from."""
+        if not math.isfinite(loss):
+            files = [path.name for path in (self.newest, self.before) if path.is_file()]
+            left = f" The last good state is in {files[0]}." if files else ""
+            raise ValueError(f"{self.newest.parent}: {name} is {loss}; lower `lr`.{left}")
+
+
+def snapshot(network):
+    """A copy of a network's weights, contiguous and on the CPU."""
+    return {k: v.cpu().clone(memory_format=torch.contiguous_format) for k, v in network.state_dict().items()}
+
+
+def write_model(out, contents):
+    """Write a trained network: {file name: log (csv), description (json) or weights (safetensors)}, in this order."""
+    for name, content in contents.items():
+        if name.endswith(".json"):
+            write_json(out / name, content)
+            continue
+        with writing(out / name) as path:
+            if name.endswith(".csv"):
+                content.to_csv(path, index=False)
+            else:
+                save_file(content, path)

@@ -1,17 +1,15 @@
-"""Train the diffusion model on healthy slices (python -m essim.train, for several devices: accelerate launch).
+"""Train the diffusion model on healthy slices.
 
-In: the scan table (healthy train and val rows of one contrast) and a `TrainConfig`. Out: a model folder (essim.models,
-EMA weights) and in it log.csv.
+In: the scan table (healthy train and val rows of one contrast) and a `TrainConfig`. Out: a model folder (essim.models),
+whose weights are moving averages.
 Paper: section 3 (training): axial slices, l1 loss.
 
-Everything random is a function of (seed, epoch) or (seed, step), never of what ran before: a run that is killed goes on
-from its checkpoint and ends with the weights that it would have had.
+Everything random is a function of (seed, epoch) or (seed, step), never of what ran before: a training that is killed
+goes on from its checkpoint and ends with the weights that it would have had.
 """
 
-import argparse
 import json
 import math
-import sys
 import time
 from pathlib import Path
 
@@ -19,52 +17,17 @@ import numpy as np
 import pandas as pd
 import torch
 from accelerate import Accelerator
-from safetensors.torch import save_file
 from tqdm import tqdm
 
-from essim.data.datasets import load_scans
-from essim.models import EARLY, build_model, early_step, pick_device
-from essim.runs.files import write_json, writing
-from essim.settings import Preprocessing, TrainConfig
+from essim.models import EARLY, build_model, early_step
 from essim.train import augment
-from essim.train.checkpoints import Checkpoints
-from essim.train.optim import make_optimizers
-from essim.train.slices import HealthySlices, quiet
+from essim.train.checkpoints import Checkpoints, snapshot, write_model
+from essim.train.optim import cosine, make_optimizers, validates
+from essim.train.slices import VALIDATION_SLICES, load_healthy, quiet
+from essim.weights import pick_device
 
 VALIDATIONS = 40  # validation passes (and log lines) a training
-VALIDATION_SLICES = 64
 CHECKPOINT_SECONDS = 30
-
-
-def _stream(*key):
-    """A 63-bit seed from a key of ints."""
-    return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
-
-
-def draw_times_and_noise(diffusion, shape, key, t_range):
-    """t [N] uniform from the first to the last step of `t_range`, and noise of `shape`, fixed by the key."""
-    generator = torch.Generator().manual_seed(_stream(*key, 2))
-    t = torch.randint(t_range[0], t_range[1] + 1, (shape[0],), generator=generator)
-    return t.to(diffusion.betas.device), diffusion.sample_noise(shape, seed=_stream(*key, 3))
-
-
-@torch.no_grad()
-def validation_loss(diffusion, slices, t_range):
-    """The loss on fixed slices [M, 1, H, W] in [0, 1], fixed noise, t spread over `t_range`: comparable all through."""
-    total = 0.0
-    every = torch.linspace(*t_range, len(slices)).round().long().to(slices.device)
-    for i, part in enumerate(slices.split(16)):
-        noise = diffusion.sample_noise(part.shape, seed=i)
-        total += len(part) * diffusion.p_losses(2 * part - 1, every[16 * i : 16 * i + len(part)], noise).item()
-    return total / len(slices)
-
-
-@torch.no_grad()
-def update_average(average, model, decay, step):
-    """Move the averaged weights towards the model's; a young average forgets faster."""
-    decay = min(decay, (1 + step) / (10 + step))
-    for a, b in zip(average.parameters(), model.parameters(), strict=True):
-        a.lerp_(b, 1 - decay)
 
 
 def train(config, scans, contrast, preprocessing, out, cache=None):
@@ -76,114 +39,157 @@ def train(config, scans, contrast, preprocessing, out, cache=None):
 
     Returns: the log, a DataFrame `step, epoch, train_loss, val_loss, lr, seconds, data_seconds`; the last two are times
         since the beginning: all, and what the device waited for slices.
+
+    Raises:
+        ValueError: there are no scans, the processes can't share a batch, or the loss is no number any more.
     """
     bfloat16 = config.bfloat16 and computes_bfloat16(pick_device())
     accelerator = Accelerator(mixed_precision="bf16" if bfloat16 else "no", cpu=pick_device() == "cpu")
-    out, device, processes = Path(out), accelerator.device, accelerator.num_processes
+    out, processes = Path(out), accelerator.num_processes
     if config.batch % processes:
         raise ValueError(f"{out}: a batch of {config.batch} can't be shared by {processes} processes; change `batch`.")
-    mine = slice(*(config.batch * (accelerator.process_index + i) // processes for i in (0, 1)))  # of each batch
     out.mkdir(parents=True, exist_ok=True)
-    rows = scans[(scans.dataset == "healthy") & (scans.contrast == contrast)]
-    data = HealthySlices(rows[rows.split == "train"], preprocessing, "train", cache)
-    unseen = HealthySlices(rows[rows.split == "val"], preprocessing, "val", cache)
-    fixed = unseen.spread(VALIDATION_SLICES).to(device)
-
-    # on a CPU, channels_last makes the gradients slower
-    layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format
-    diffusion, average = (build_model(config.model_dump()).to(device, memory_format=layout) for _ in range(2))
-    kept = {"weights": snapshot(average)}  # what is written at the end, by file name
-    t_range = config.t_range or (1, config.timesteps)
-    network = diffusion.model  # diffusion.model becomes the one that averages gradients over the processes
-    diffusion.model = accelerator.prepare_model(torch.compile(network) if config.compile else network)
-    optimizers = make_optimizers(network, config)
-    steps = max(1, config.epochs * len(data) // config.batch)
+    data, unseen = load_healthy(scans, contrast, preprocessing, cache)
+    fixed = unseen.spread(VALIDATION_SLICES).to(accelerator.device)
+    training = Training(config, data, accelerator)
     identity = json.dumps([config.model_dump(), preprocessing.model_dump(), contrast, data.checksum, unseen.checksum])
-    state = {"step": 0, "log": [], "best_loss": float("inf"), "seconds": 0.0, "data_seconds": 0.0}
-
     checkpoints = Checkpoints(out, identity)
-    found = checkpoints.load()
-    if found:
-        state, kept = found["progress"], found["kept"]
-        for part, saved in zip([network, average.model, *optimizers], found["parts"], strict=True):
-            part.load_state_dict(saved)
+    training.go_on_from(checkpoints.load())
 
-    stops = {-(-steps * i // VALIDATIONS) for i in range(1, VALIDATIONS + 1)}  # evenly, the last at the end
-    losses, began, saved = [], time.monotonic() - state["seconds"], time.monotonic()
-    length = {"total": steps * config.batch, "initial": state["step"] * config.batch, "unit": "slice"}
+    done, steps, saved = training.progress["step"], training.steps, time.monotonic()
+    length = {"total": steps * config.batch, "initial": done * config.batch, "unit": "slice"}
     bar = tqdm(**length, desc=f"train {contrast}", disable=quiet())
-    for step in range(state["step"], steps):
-        # math.cos: a numpy number in the optimizer's state is what torch.load(weights_only=True) refuses
-        lr = config.lr * (0.5 * (1 + math.cos(math.pi * step / steps)) if config.lr_schedule == "cosine" else 1.0)
-        for optimizer in optimizers:
-            optimizer.param_groups[0]["lr"] = lr
-            optimizer.zero_grad(set_to_none=True)
-        begun = time.monotonic()
-        places = range(step * config.batch, (step + 1) * config.batch)
-        slices = data.batch(config.seed, places[mine]).to(device, memory_format=layout)
-        if config.augment:  # by the slice's place: the same in batches of any size, shared by any number of processes
-            slices = augment.apply(slices, [augment.draw((config.seed, place)) for place in places[mine]])
-        x0 = 2 * slices - 1
-        state["data_seconds"] += time.monotonic() - begun
-        shape = (config.batch, *x0.shape[1:])  # drawn for the whole batch
-        t, noise = (whole[mine] for whole in draw_times_and_noise(diffusion, shape, (config.seed, step), t_range))
-        loss = diffusion.p_losses(x0, t, noise)
-        accelerator.backward(loss)
-        accelerator.clip_grad_norm_(network.parameters(), 1.0)
-        for optimizer in optimizers:
-            optimizer.step()
-        update_average(average, diffusion, config.ema_decay, step)
-        for name in EARLY:
-            if step + 1 == early_step(name, steps):
-                kept[f"weights_{name}"] = snapshot(average)
-        losses.append(accelerator.reduce(loss.detach(), "mean").item())
-        if not math.isfinite(losses[-1]):
-            raise ValueError(f"{out}: the loss of step {step + 1} is {losses[-1]}; lower `lr`.{checkpoints.left()}")
+    for step in range(done, steps):
+        checkpoints.refuse_nan(training.learn(step), f"the loss of step {step + 1}")
         bar.update(config.batch)
-
-        state["step"], state["seconds"] = step + 1, time.monotonic() - began
-        if step + 1 in stops:
-            with accelerator.autocast():
-                val_loss = validation_loss(average, fixed, t_range)
-            if not math.isfinite(val_loss):
-                text = f"after {step + 1} steps the validation loss is {val_loss}; lower `lr`."
-                raise ValueError(f"{out}: {text}{checkpoints.left()}")
-            epoch = (step + 1) * config.batch / len(data)
-            state["log"].append(
-                dict(step=step + 1, epoch=epoch, train_loss=float(np.mean(losses)), val_loss=val_loss, lr=lr)
-                | {"seconds": state["seconds"], "data_seconds": state["data_seconds"]}
-            )
-            losses, waited = [], state["data_seconds"] / state["seconds"]
-            now = state["log"][-1]["train_loss"]
-            bar.set_postfix(train=f"{now:.4f}", val=f"{val_loss:.4f}", waiting_for_data=f"{waited:.0%}")
-            if val_loss < state["best_loss"]:
-                state["best_loss"] = val_loss
-                kept["weights"] = snapshot(average)
+        if validates(step + 1, steps, VALIDATIONS):
+            line = training.validate(fixed)
+            checkpoints.refuse_nan(line["val_loss"], f"after {step + 1} steps the validation loss")
+            waited = f"{line['data_seconds'] / line['seconds']:.0%}"
+            bar.set_postfix(train=line["train_loss"], val=line["val_loss"], waiting_for_data=waited)
             if time.monotonic() - saved > CHECKPOINT_SECONDS and accelerator.is_main_process:
-                parts = [part.state_dict() for part in (network, average.model, *optimizers)]
-                checkpoints.save({"parts": parts, "kept": kept, "progress": state})
+                checkpoints.save(training.state())
                 saved = time.monotonic()
     bar.close()
 
-    log = pd.DataFrame(state["log"])
+    log, best_loss = pd.DataFrame(training.progress["log"]), training.progress["best_loss"]
     if accelerator.is_main_process:
-        description = {"contrast": contrast, "voxel_mm": data.voxel_mm, "steps": steps, "val_loss": state["best_loss"]}
+        description = {"contrast": contrast, "voxel_mm": data.voxel_mm, "steps": steps, "val_loss": best_loss}
         description |= {"training": config.model_dump(), "preprocessing": preprocessing.model_dump()}
-        with writing(out / "log.csv") as path:
-            log.to_csv(path, index=False)
-        write_json(out / "config.json", description)
-        for name, weights in kept.items():
-            with writing(out / f"{name}.safetensors") as path:
-                save_file(weights, path)
+        networks = {f"{name}.safetensors": weights for name, weights in training.kept.items()}
+        write_model(out, {"log.csv": log, "config.json": description} | networks)
         checkpoints.remove()
     accelerator.wait_for_everyone()
     return log
 
 
-def snapshot(diffusion):
-    """A copy of the network's weights, contiguous and on the CPU."""
-    weights = diffusion.model.state_dict()
-    return {k: v.cpu().clone(memory_format=torch.contiguous_format) for k, v in weights.items()}
+class Training:
+    """All that changes while the network learns: its weights and their average, the optimizers, the log."""
+
+    def __init__(self, config, data, accelerator):
+        self.config, self.data, self.accelerator = config, data, accelerator
+        # on a CPU, channels_last makes the gradients slower
+        self.layout = torch.channels_last if accelerator.device.type == "cuda" else torch.contiguous_format
+        models = [build_model(config.model_dump()).to(accelerator.device, memory_format=self.layout) for _ in range(2)]
+        self.diffusion, self.average = models
+        self.network = network = self.diffusion.model
+        # from here on, diffusion.model is the one that averages gradients over the processes
+        self.diffusion.model = accelerator.prepare_model(torch.compile(network) if config.compile else network)
+        self.optimizers = make_optimizers(network, config)
+        self.parts = [network, self.average.model, *self.optimizers]  # whose states a checkpoint holds
+        self.t_range = config.t_range or (1, config.timesteps)
+        self.steps = max(1, config.epochs * len(data) // config.batch)
+        share = config.batch // accelerator.num_processes  # of a batch, for this process
+        self.own = slice(accelerator.process_index * share, (accelerator.process_index + 1) * share)
+        self.kept = {"weights": snapshot(self.average.model)}  # what is written at the end, by file name
+        self.progress = {"step": 0, "log": [], "best_loss": math.inf, "seconds": 0.0, "data_seconds": 0.0}
+        self.losses, self.began = [], time.monotonic()
+
+    def state(self):
+        """What a checkpoint holds."""
+        parts = [part.state_dict() for part in self.parts]
+        return {"parts": parts, "kept": self.kept, "progress": self.progress}
+
+    def go_on_from(self, state):
+        """Return to where a checkpoint was taken; None: stay at the beginning."""
+        if state:
+            self.progress, self.kept = state["progress"], state["kept"]
+            for part, saved in zip(self.parts, state["parts"], strict=True):
+                part.load_state_dict(saved)
+            self.began = time.monotonic() - self.progress["seconds"]
+
+    def learn(self, step):
+        """Take one step; returns its loss, the mean over the processes."""
+        lr = cosine(self.config.lr, step, self.steps) if self.config.lr_schedule == "cosine" else self.config.lr
+        for optimizer in self.optimizers:
+            optimizer.param_groups[0]["lr"] = lr
+            optimizer.zero_grad(set_to_none=True)
+        x0 = self.draw_slices(step)
+        shape, key = (self.config.batch, *x0.shape[1:]), (self.config.seed, step)  # drawn for the whole batch
+        t, noise = (drawn[self.own] for drawn in draw_times_and_noise(self.diffusion, shape, key, self.t_range))
+        loss = self.diffusion.p_losses(x0, t, noise)
+        self.accelerator.backward(loss)
+        self.accelerator.clip_grad_norm_(self.network.parameters(), 1.0)
+        for optimizer in self.optimizers:
+            optimizer.step()
+        update_average(self.average, self.diffusion, self.config.ema_decay, step)
+        for name in EARLY:
+            if step + 1 == early_step(name, self.steps):
+                self.kept[f"weights_{name}"] = snapshot(self.average.model)
+        self.losses.append(self.accelerator.reduce(loss.detach(), "mean").item())
+        self.progress |= {"step": step + 1, "seconds": time.monotonic() - self.began}
+        return self.losses[-1]
+
+    def draw_slices(self, step):
+        """This process's slices of a step: x0 [N, 1, H, W] in [-1, 1]."""
+        began, config = time.monotonic(), self.config
+        places = range(step * config.batch, (step + 1) * config.batch)[self.own]
+        slices = self.data.batch(config.seed, places).to(self.accelerator.device, memory_format=self.layout)
+        if config.augment:  # by the slice's place: the same in batches of any size, shared by any number of processes
+            slices = augment.apply(slices, [augment.draw((config.seed, place)) for place in places])
+        x0 = 2 * slices - 1
+        self.progress["data_seconds"] += time.monotonic() - began
+        return x0
+
+    def validate(self, slices):
+        """Add a line to the log, and return it; the averaged weights are kept if they are the best."""
+        progress = self.progress
+        with self.accelerator.autocast():
+            val_loss = validation_loss(self.average, slices, self.t_range)
+        if val_loss < progress["best_loss"]:
+            progress["best_loss"], self.kept["weights"] = val_loss, snapshot(self.average.model)
+        step, lr = progress["step"], self.optimizers[0].param_groups[0]["lr"]
+        epoch, train_loss = step * self.config.batch / len(self.data), float(np.mean(self.losses))
+        line = {"step": step, "epoch": epoch, "train_loss": train_loss, "val_loss": val_loss, "lr": lr}
+        progress["log"].append(line | {key: progress[key] for key in ("seconds", "data_seconds")})
+        self.losses = []
+        return progress["log"][-1]
+
+
+def draw_times_and_noise(diffusion, shape, key, t_range):
+    """t [N] uniform from the first to the last step of `t_range`, and noise of `shape`, fixed by the key (ints)."""
+    t_seed, noise_seed = (int(np.random.SeedSequence([*key, i]).generate_state(1, np.uint64)[0] >> 1) for i in (2, 3))
+    generator = torch.Generator().manual_seed(t_seed)
+    t = torch.randint(t_range[0], t_range[1] + 1, (shape[0],), generator=generator)
+    return t.to(diffusion.betas.device), diffusion.sample_noise(shape, seed=noise_seed)
+
+
+@torch.no_grad()
+def validation_loss(diffusion, slices, t_range):
+    """The loss on fixed slices [M, 1, H, W] in [0, 1], fixed noise, t spread over `t_range`: comparable all through."""
+    total, t = 0.0, torch.linspace(*t_range, len(slices)).round().long().to(slices.device)
+    for i, (part, t_part) in enumerate(zip(slices.split(16), t.split(16), strict=True)):
+        noise = diffusion.sample_noise(part.shape, seed=i)
+        total += len(part) * diffusion.p_losses(2 * part - 1, t_part, noise).item()
+    return total / len(slices)
+
+
+@torch.no_grad()
+def update_average(average, model, decay, step):
+    """Move the averaged weights towards the model's; a young average forgets faster."""
+    decay = min(decay, (1 + step) / (10 + step))
+    for a, b in zip(average.parameters(), model.parameters(), strict=True):
+        a.lerp_(b, 1 - decay)
 
 
 def computes_bfloat16(device):
@@ -191,25 +197,3 @@ def computes_bfloat16(device):
     if device == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-
-
-def main(arguments=None):
-    """The command line; returns the exit code."""
-    text = "Train the diffusion model, or go on; on several GPUs: accelerate launch -m essim.train SETTINGS OUT"
-    parser = argparse.ArgumentParser("python -m essim.train", description=text)
-    parser.add_argument("settings", help="JSON file: data, fold, contrast, preprocessing and training as in 02_train")
-    parser.add_argument("out", help="the model folder")
-    parser.add_argument("--cache", help="a folder that keeps the preprocessed scans")
-    given = parser.parse_args(arguments)
-    try:
-        values = json.loads(Path(given.settings).read_text(encoding="utf-8"))
-        config, preprocessing = TrainConfig(**values["training"]), Preprocessing(**values["preprocessing"])
-        scans = load_scans(values["data"], fold=values["fold"])
-        train(config, scans, values["contrast"], preprocessing, given.out, given.cache)
-    except KeyError as error:
-        sys.stderr.write(f"{given.settings}: {error} is missing; see the parameters of notebook 02_train.\n")
-        return 1
-    except (OSError, ValueError) as error:
-        sys.stderr.write(f"train: {error}\n")
-        return 1
-    return 0

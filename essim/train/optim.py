@@ -1,4 +1,4 @@
-"""The optimizers of a training: Adam, or Muon for the convolutions and Adam for the rest.
+"""The optimizers of a training (Adam, or Muon for the convolutions and Adam for the rest) and its schedule.
 
 In: a network and its `TrainConfig`. Out: a list of torch optimizers, to be stepped one after the other.
 Paper: section 3 (training) has Adam. Muon is K. Jordan's (2024, kellerjordan.github.io/posts/muon); the scale of its
@@ -11,6 +11,8 @@ Take the momentum of a convolution's weights as a matrix M [out, in * height * w
 so that what the gradients rarely ask for is learned at the pace of what they often ask for. No decomposition is needed:
 the polynomial X <- (a + b X X^T + c (X X^T)^2) X takes all singular values near 1 within five rounds.
 """
+
+import math
 
 import torch
 
@@ -30,16 +32,27 @@ def make_optimizers(network, config):
     return [torch.optim.Adam(rest, lr=config.lr, fused=True), Muon(inner, lr=config.lr)]
 
 
+def cosine(lr, step, steps):
+    """The learning rate of a step: from `lr` at the first down to 0 along half a cosine."""
+    # math.cos: a numpy number in the optimizer's state is what torch.load(weights_only=True) refuses
+    return lr * 0.5 * (1 + math.cos(math.pi * step / steps))
+
+
+def validates(step, steps, count):
+    """Whether a training validates after a step of 1..steps: `count` times, evenly spaced, the last at the end."""
+    return step * count // steps > (step - 1) * count // steps
+
+
 def orthogonalise(matrices):
     """The U V^T of each matrix of a batch [N, R, C], nearly: its singular values end near 1. Float32."""
     tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.mT if tall else matrices
     x = x / x.norm(dim=(1, 2), keepdim=True).clamp_min(1e-7)
     # all rounds on the small side: with gram = X X^T, the next X is (a + b gram + c gram^2) X
-    gram, one = x @ x.mT, torch.eye(x.shape[1], device=x.device)
-    factor = one.expand_as(gram)
+    gram, identity = x @ x.mT, torch.eye(x.shape[1], device=x.device)
+    factor = identity.expand_as(gram)
     for _ in range(ROUNDS):
-        step = A * one + B * gram + C * gram @ gram
+        step = A * identity + B * gram + C * gram @ gram
         factor, gram = step @ factor, step @ gram @ step
     x = factor @ x
     return x.mT if tall else x

@@ -16,6 +16,8 @@ from tqdm import tqdm
 
 from essim.data.volumes import load_scan
 
+VALIDATION_SLICES = 64  # of a training
+
 
 def quiet():
     """Whether another process of this training shows the progress bars."""
@@ -50,11 +52,20 @@ class HealthySlices:
     def batch(self, seed, places):
         """The slices at some places (a range) of the endless list, in which epochs follow each other without a gap."""
         epochs = {e: self.epoch(seed, e) for e in {place // len(self) for place in places}}
-        picks = [epochs[place // len(self)][place % len(self)] for place in places]
-        return torch.stack([torch.from_numpy(self.volumes[volume][z])[None] for volume, z in picks])
+        return self._stack([epochs[place // len(self)][place % len(self)] for place in places])
 
     def spread(self, count):
-        """`count` slices spread evenly over all volumes and heights, always the same: [count, 1, H, W]."""
-        every = [(volume, z) for volume in range(len(self)) for z in self.filled[volume]]
-        picks = [every[i] for i in np.linspace(0, len(every) - 1, min(count, len(every))).round().astype(int)]
+        """`count` slices (or all, if they are fewer) spread evenly over volumes and heights: [count, 1, H, W]."""
+        picks = [(volume, z) for volume in range(len(self)) for z in self.filled[volume]]
+        return self._stack(
+            [picks[i] for i in np.linspace(0, len(picks) - 1, min(count, len(picks))).round().astype(int)]
+        )
+
+    def _stack(self, picks):
         return torch.stack([torch.from_numpy(self.volumes[volume][z])[None] for volume, z in picks])
+
+
+def load_healthy(scans, contrast, preprocessing, cache=None):
+    """The healthy scans of one contrast, those to train with and those to validate with: two `HealthySlices`."""
+    rows = scans[(scans.dataset == "healthy") & (scans.contrast == contrast)]
+    return [HealthySlices(rows[rows.split == part], preprocessing, part, cache) for part in ("train", "val")]

@@ -11,7 +11,8 @@ import pytest
 
 from essim.cohort import anatomy, lesions, mni, scanner
 from essim.cohort import generate as cohort
-from essim.cohort.generate import CohortConfig, generate, person, subject
+from essim.cohort.generate import CohortConfig, describe, generate, grow_subject
+from essim.data.prepared import SPLIT_COLUMNS
 from essim.runs.files import writing
 
 SMALL = CohortConfig(voxel_mm=4, train=3, val=1, test=4, patients_val=1, patients_test=1)
@@ -35,19 +36,19 @@ def _digests(out):
 
 @pytest.mark.parametrize("dataset", cohort.SETS)
 def test_a_subject_is_the_same_in_any_order(dataset):
-    alone = subject(SMALL, dataset, 1)
-    subject(SMALL, "healthy", 0)
-    again = subject(SMALL, dataset, 1)
+    alone = grow_subject(SMALL, dataset, 1)
+    grow_subject(SMALL, "healthy", 0)
+    again = grow_subject(SMALL, dataset, 1)
     for key in ("t1", "t2", "mask", "seg"):
         assert np.array_equal(alone[key], again[key])
-    assert not np.array_equal(alone["t1"], subject(SMALL, dataset, 0)["t1"])
+    assert not np.array_equal(alone["t1"], grow_subject(SMALL, dataset, 0)["t1"])
     other = CohortConfig(**{**vars(SMALL), "seed": 1})
-    assert not np.array_equal(alone["t1"], subject(other, dataset, 1)["t1"])
+    assert not np.array_equal(alone["t1"], grow_subject(other, dataset, 1)["t1"])
 
 
 @pytest.mark.parametrize("dataset", cohort.SETS)
 def test_a_subject_is_well_formed(dataset):
-    made = subject(CohortConfig(), dataset, 0)
+    made = grow_subject(CohortConfig(), dataset, 0)
     mask = made["mask"] > 0
     assert made["t1"].shape == made["t2"].shape == mask.shape == (80, 96, 80)
     assert 1300 < mask.sum() * 0.008 < 2100  # ml
@@ -95,7 +96,7 @@ def test_sample_is_exact_on_linear_maps():
 
 
 def test_one_seed_is_one_head_at_every_voxel_size():
-    fine, coarse = (subject(CohortConfig(voxel_mm=v), "healthy", 0) for v in (2, 4))
+    fine, coarse = (grow_subject(CohortConfig(voxel_mm=v), "healthy", 0) for v in (2, 4))
     volumes = [made["mask"].sum() * v**3 / 1000 for made, v in ((fine, 2), (coarse, 4))]
     assert volumes[0] == pytest.approx(volumes[1], rel=0.03)
     block = fine["mask"].reshape(40, 2, 48, 2, 40, 2).mean((1, 3, 5)) > 0.5
@@ -103,14 +104,14 @@ def test_one_seed_is_one_head_at_every_voxel_size():
 
 
 def test_age_widens_ventricles_and_thins_cortex():
-    heads = [[anatomy.grow(np.random.default_rng(seed), 4, age, "f") for seed in range(4)] for age in (22, 84)]
+    heads = [[anatomy.grow_head(np.random.default_rng(seed), 4, age, "f") for seed in range(4)] for age in (22, 84)]
     ventricles = [sum(((h.ventricle < 0) & h.mask).sum() for h in group) for group in heads]
     grey = [np.mean([h.fractions[1].sum() / h.mask.sum() for h in group]) for group in heads]
     assert 1.15 < ventricles[1] / ventricles[0] < 4
     assert 0.7 < grey[1] / grey[0] < 0.99
 
 
-@pytest.mark.parametrize("kind", lesions.KINDS)
+@pytest.mark.parametrize("kind", lesions.PATHOLOGIES)
 def test_lesions_have_the_contrast_of_the_table(kind):
     """The same head and the same noise with and without its lesion: brighter in T2w, darker in T1w."""
     site = scanner.TRAINING_SITES[0]
@@ -138,10 +139,10 @@ def test_white_matter_lesions_share_is_mild():
 
 
 def test_lesion_volumes_follow_the_stated_distribution():
-    for kind in lesions.KINDS:
+    for kind in lesions.PATHOLOGIES:
         median, spread, low, high = lesions.SIZES_ML[kind]
         config = CohortConfig(voxel_mm=4, patients_val=0, patients_test=5)
-        volumes = [subject(config, kind, i)["seg"].sum() * 0.064 for i in range(5)]
+        volumes = [grow_subject(config, kind, i)["seg"].sum() * 0.064 for i in range(5)]
         assert 0.9 * low <= min(volumes) and max(volumes) <= 1.01 * high
         # Five draws: the median is within 3 standard errors (1.25 s / sqrt n), two-sided.
         assert abs(np.log(np.median(volumes) / median)) < 3 * 1.25 * spread / np.sqrt(5)
@@ -150,14 +151,15 @@ def test_lesion_volumes_follow_the_stated_distribution():
 def test_domain_shift_can_be_turned_off():
     training, other = ({s.name for s in sites} for sites in (scanner.TRAINING_SITES, scanner.OTHER_SITES))
     config = CohortConfig()
-    sites = [person(config, "healthy", i)["site"] for i in range(88)]
+    sites = [describe(config, "healthy", i)["site"] for i in range(88)]
     assert set(sites[:72]) == training
     assert sum(site in other for site in sites[72:]) == 4
-    assert {person(config, k, i)["site"] for k in lesions.KINDS for i in range(22)} == other
+    assert {describe(config, k, i)["site"] for k in lesions.PATHOLOGIES for i in range(22)} == other
     same = CohortConfig(domain_shift=False)
-    assert {person(same, d, i)["site"] for d in cohort.SETS for i in range(22)} == training
+    assert {describe(same, d, i)["site"] for d in cohort.SETS for i in range(22)} == training
     assert not np.array_equal(
-        subject(SMALL, "ms", 0)["t1"], subject(CohortConfig(**{**vars(SMALL), "domain_shift": False}), "ms", 0)["t1"]
+        grow_subject(SMALL, "ms", 0)["t1"],
+        grow_subject(CohortConfig(**{**vars(SMALL), "domain_shift": False}), "ms", 0)["t1"],
     )
 
 
@@ -166,9 +168,9 @@ def test_layout_and_split_files(folder):
     for table in (folder / "splits").glob("*.csv"):
         with open(table, newline="") as stream:
             rows[table.stem] = list(csv.DictReader(stream))
-            assert tuple(rows[table.stem][0]) == ("", *cohort.COLUMNS)
+            assert tuple(rows[table.stem][0]) == SPLIT_COLUMNS
     counts = {name: len(r) for name, r in rows.items()}
-    patients = {f"{k}_{s}": 1 for k in lesions.KINDS for s in ("val", "test")}
+    patients = {f"{k}_{s}": 1 for k in lesions.PATHOLOGIES for s in ("val", "test")}
     folds = {f"IXI_train_fold{fold}": 3 for fold in range(4)} | {f"IXI_val_fold{fold}": 1 for fold in range(4)}
     assert counts == {"IXI_test": 4, **folds, **patients}
     validated = [rows[f"IXI_val_fold{fold}"][0]["img_name"] for fold in range(4)]
@@ -189,13 +191,13 @@ def test_layout_and_split_files(folder):
 
 
 def test_files_hold_the_subject(folder):
-    made = subject(SMALL, "stroke", 0)
+    made = grow_subject(SMALL, "stroke", 0)
     for kind, path in cohort.paths_of(made).items():
         assert np.array_equal(np.asarray(nibabel.load(folder / path).dataobj), made[kind])
 
 
 def test_interrupted_run_goes_on_where_it_was(folder, tmp_path, monkeypatch):
-    made, real = [], cohort.subject
+    made, real = [], cohort.grow_subject
 
     def stopping(config, dataset, index):
         if len(made) == 5 and not os.environ.get("GO_ON"):
@@ -203,7 +205,7 @@ def test_interrupted_run_goes_on_where_it_was(folder, tmp_path, monkeypatch):
         made.append((dataset, index))
         return real(config, dataset, index)
 
-    monkeypatch.setattr(cohort, "subject", stopping)
+    monkeypatch.setattr(cohort, "grow_subject", stopping)
     with pytest.raises(KeyboardInterrupt):
         generate(SMALL, tmp_path)
     assert (tmp_path / "recipe.json").exists() and not (tmp_path / "cohort.json").exists()
@@ -233,6 +235,22 @@ def test_processes_write_the_same_bytes_and_another_recipe_starts_afresh(folder,
     assert all(ours[name] == theirs[name] for name in images if "healthy" not in name)
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_subject_that_cannot_be_written_ends_the_run(tmp_path, workers):
+    (tmp_path / "Test").write_text("in the way of the patients' folders")
+    config = CohortConfig(voxel_mm=4, train=0, val=0, test=0, patients_val=1, patients_test=0)
+    with pytest.raises(OSError, match="Test"):
+        generate(config, tmp_path, workers=workers)
+    assert not (tmp_path / "cohort.json").exists()
+
+
+def test_a_process_that_dies_ends_the_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(cohort, "work_off", lambda write, todo, workers, died: [(todo[0], died)])
+    with pytest.raises(RuntimeError, match="healthy 0: its process died, .*; take fewer workers"):
+        generate(SMALL, tmp_path, workers=2)
+    assert not (tmp_path / "cohort.json").exists()
+
+
 def test_scans_of_another_origin_are_not_removed(tmp_path):
     theirs = tmp_path / "Train" / "ixi" / "t1" / "mine.nii.gz"
     theirs.parent.mkdir(parents=True)
@@ -259,9 +277,9 @@ def test_bad_parameters_are_named(bad, word):
 
 def test_unknown_sets_and_subjects_are_named():
     with pytest.raises(ValueError, match="glioma"):
-        person(SMALL, "glioma", 0)
+        describe(SMALL, "glioma", 0)
     with pytest.raises(IndexError, match="ms has 2"):
-        subject(SMALL, "ms", 2)
+        grow_subject(SMALL, "ms", 2)
 
 
 @pytest.mark.parametrize("folder_target", [False, True])

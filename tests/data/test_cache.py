@@ -5,7 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from helpers import AS_IT_IS, brain, row, save
 
-from essim.data.volumes import Preprocessing, load_scan
+from essim.data.volumes import load_scan
+from essim.settings import Preprocessing
 
 
 def assert_same(one, two):

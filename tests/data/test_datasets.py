@@ -7,7 +7,7 @@ import pytest
 from helpers import save
 from prepared import SEX, entry, split
 
-from essim.data.datasets import COLUMNS, load_scans
+from essim.data.datasets import SCAN_COLUMNS, load_scans
 from essim.data.volumes import read_scan
 
 
@@ -32,7 +32,7 @@ def test_one_row_a_scan(root):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         table = load_scans(root)
-    assert list(table.columns) == COLUMNS
+    assert list(table.columns) == SCAN_COLUMNS
     assert len(table) == 2 * 6
     assert table.groupby(["dataset", "split", "contrast"]).size().to_dict() == {
         ("healthy", "train", "t1"): 2,

@@ -9,8 +9,8 @@ import pytest
 import xlwt
 from helpers import AFFINE, save
 
-from essim.data.datasets import COLUMNS, load_scans
-from essim.data.layouts import find
+from essim.data.datasets import SCAN_COLUMNS, load_scans
+from essim.data.layouts import find_subjects
 
 SHAPE = (6, 7, 5)
 
@@ -58,7 +58,7 @@ def ixi(root, people=(("012", "HH"), ("013", "HH"), ("002", "Guys"), ("016", "Gu
 def test_ixi(tmp_path):
     ixi(tmp_path)
     table = quietly(tmp_path)
-    assert list(table.columns) == COLUMNS
+    assert list(table.columns) == SCAN_COLUMNS
     assert set(table.dataset) == {"healthy"} and len(table) == 10
     assert table.groupby("site").size().to_dict() == {"Guys": 4, "HH": 4, "IOP": 2}
     assert (table["mask"] == "").all() and (table["seg"] == "").all()  # with skull
@@ -170,7 +170,7 @@ def test_data_sets_side_by_side(tmp_path):
     labels(tmp_path / name / f"{name}-seg.nii.gz", 3)
     table = quietly(tmp_path)
     assert table.groupby("dataset").size().to_dict() == {"healthy": 10, "tumour": 8}
-    assert [found.layout.name for found in find(tmp_path)][::4] == ["IXI", "IXI", "BraTS23"]
+    assert [subject.layout.name for subject in find_subjects(tmp_path)][::4] == ["IXI", "IXI", "BraTS23"]
 
 
 # BIDS

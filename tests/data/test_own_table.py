@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from prepared import volume
 
-from essim.data.datasets import COLUMNS, load_scans
+from essim.data.datasets import SCAN_COLUMNS, load_scans
 
 
 def own_table(folder, **columns):
@@ -21,7 +21,7 @@ def test_a_table_of_ones_own(tmp_path, name, comma):
     table = own_table(tmp_path, sex=["F", "male", ""], ignore=["", "3", ""], extra="x")
     table.to_csv(tmp_path / name, sep=comma, index=False)
     found = load_scans(tmp_path / name)
-    assert list(found.columns) == COLUMNS
+    assert list(found.columns) == SCAN_COLUMNS
     assert found.image[0] == str(tmp_path / "käse und brot/0.nii.gz")
     assert found["mask"].tolist() == ["", "", ""] and found.sex.tolist() == ["f", "m", ""]
     assert found.ignore.tolist() == ["", 3, ""]

@@ -8,7 +8,8 @@ import pytest
 from helpers import row
 
 from essim.data.datasets import load_scans
-from essim.data.splits import FOLDS, assign, person, write_splits
+from essim.data.prepared import FOLDS
+from essim.data.splits import assign, person_of, write_splits
 
 
 def people(count, dataset="healthy", sites=("a",), sessions=1):
@@ -49,10 +50,10 @@ def test_the_order_of_files_is_no_matter_and_the_seed_is():
 
 def test_a_persons_scans_stay_together():
     table = assign(people(40, sessions=3))
-    assert (table.groupby(table.subject.map(person)).split.nunique() == 1).all()
-    assert person("sub-r001s001_ses-1") == "sub-r001s001"
-    assert person("BraTS-GLI-00005-001") == "BraTS-GLI-00005"
-    assert person("IXI012-HH-1211") == "IXI012-HH-1211" and person("BraTS2021_00000") == "BraTS2021_00000"
+    assert (table.groupby(table.subject.map(person_of)).split.nunique() == 1).all()
+    assert person_of("sub-r001s001_ses-1") == "sub-r001s001"
+    assert person_of("BraTS-GLI-00005-001") == "BraTS-GLI-00005"
+    assert person_of("IXI012-HH-1211") == "IXI012-HH-1211" and person_of("BraTS2021_00000") == "BraTS2021_00000"
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5])

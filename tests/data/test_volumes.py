@@ -8,7 +8,8 @@ import pytest
 from helpers import AFFINE, AS_IT_IS, brain, row, save, sentence
 from pydantic import ValidationError
 
-from essim.data.volumes import Preprocessing, curvature_flow, load_scan, read_nifti
+from essim.data.volumes import curvature_flow, load_scan, read_nifti
+from essim.settings import Preprocessing
 
 
 @pytest.mark.parametrize("part", ["image", "mask", "seg"])

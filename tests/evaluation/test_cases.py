@@ -1,15 +1,19 @@
 """Patients as if healthy: a folder whole or not there, each scan's own noise, what is read was written."""
 
+import time
+
 import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from helpers import AFFINE, AS_IT_IS
+from helpers import AFFINE, AS_IT_IS, read_cases
 
+from essim import reconstruct
 from essim.data.volumes import load_scan
 from essim.evaluation import cases
-from essim.evaluation.cases import read_cases, reconstruct_set, reconstruct_volume, residuals, widest_slice
+from essim.evaluation.cases import reconstruct_set, residuals, rows_of, widest_slice
+from essim.reconstruct import reconstruct_volume
 
 SHAPE = (16, 16, 8)
 
@@ -82,7 +86,7 @@ def test_volume_is_reconstructed_slice_by_slice(monkeypatch):
             assert x.shape[1:] == (1, 5, 7)
             return x
 
-    monkeypatch.setattr(cases, "SLICES", 4)
+    monkeypatch.setattr(reconstruct, "BATCH", 4)
     image = np.random.default_rng(0).random((5, 7, 11)).astype(np.float32)
     mask = image > 0.1
     mask[:, :, [0, 6]] = False  # slices without brain aren't shown to the network
@@ -149,6 +153,21 @@ def test_read_cases_errors(folder, tmp_path):
     (folder / "b" / "mask.nii.gz").unlink()
     with pytest.raises(FileNotFoundError, match=r"b/mask\.nii\.gz: no such file"):
         list(read_cases(folder))
+
+
+def test_rows_have_the_order_of_the_scans(folder, monkeypatch):
+    """Whichever case is done first."""
+
+    def judge(case):
+        time.sleep(0.05 * (case.subject == "007"))
+        yield from ({"n": n} for n in range(2))
+
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    table = rows_of(folder, None, judge, "test")
+    assert list(table.columns) == ["dataset", "subject", "n"]
+    assert table[["subject", "n"]].to_numpy().tolist() == [[s, n] for s in ("007", "b", "c") for n in (0, 1)]
+    assert rows_of(folder, "val", judge, "test").subject.tolist() == ["007", "007"]
+    assert rows_of(folder, "train", judge, "test").empty
 
 
 def test_residuals(folder):

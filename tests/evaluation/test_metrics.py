@@ -196,9 +196,8 @@ def test_pooled_is_the_exact_figure_where_no_two_scores_share_a_bin():
     value, threshold = ours.best_dice()
     assert value == pytest.approx(best_dice(score, label)[0], abs=1e-12)
     assert dice(score > threshold, label) == pytest.approx(value, abs=1e-12)
-    precision, recall, thresholds = ours.curve()
-    for p, r, t in zip(precision, recall, thresholds, strict=True):
-        assert (p, r) == pytest.approx((label[score > t].mean(), (label & (score > t)).sum() / label.sum()))
+    for threshold, hits, marked in zip(*ours._ranked(), strict=True):
+        assert (hits, marked) == ((label & (score > threshold)).sum(), (score > threshold).sum())
 
 
 def test_pooled_says_how_far_off_it_may_be():

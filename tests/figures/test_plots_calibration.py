@@ -6,12 +6,12 @@ import pytest
 from figures import drawn
 from matplotlib.patches import Rectangle
 
-from essim.figures import calibration as plots_calibration
+from essim.figures.calibration import plot_candidates, plot_healthy_levels, plot_on_each_set, plot_promises
 
 
 def test_levels_have_a_column_a_sigma_and_a_scale_a_row():
     rows = {"T1": np.full((3, 20, 24), 0.5), "T2": np.full((3, 20, 24), 0.1)}
-    figure = drawn(plots_calibration.levels(rows, [0.3, 0.7, 1.1]))
+    figure = drawn(plot_healthy_levels(rows, [0.3, 0.7, 1.1]))
     panels = [axis for axis in figure.axes if axis.images]
     assert [axis.get_title() for axis in panels[:3]] == ["\u03c3 = 0.3", "\u03c3 = 0.7", "\u03c3 = 1.1"]
     assert [axis.images[0].get_clim()[1] for axis in panels] == pytest.approx([0.5] * 3 + [0.1] * 3)
@@ -20,7 +20,7 @@ def test_levels_have_a_column_a_sigma_and_a_scale_a_row():
 def test_the_best_candidate_is_framed():
     rows = [("l1", "mean z", 0.3), ("l1", "max z", 0.2), ("SSIM", "mean z", 0.4), ("SSIM", "max z", 0.6)]
     table = pd.concat([pd.DataFrame(rows, columns=["channels", "rule", "auprc"]).assign(dataset=d) for d in "ab"])
-    axis = drawn(plots_calibration.candidates(table)).axes[0]
+    axis = drawn(plot_candidates(table)).axes[0]
     (box,) = [patch for patch in axis.patches if isinstance(patch, Rectangle)]
     assert (box.get_x(), box.get_y()) == (0.5, 0.5)
     assert [text.get_text() for text in axis.texts] == [".300", ".200", ".400", ".600"]
@@ -30,7 +30,7 @@ def test_methods_stand_beside_each_other_on_every_set():
     names = ["l1", "best single", "calibrated"]
     table = pd.DataFrame([{"dataset": d, "method": m} for d in ("tumour", "ms") for m in names])
     table = table.assign(auprc=0.4, auprc_low=0.3, auprc_high=0.6)
-    figure = drawn(plots_calibration.on_each_set(table))
+    figure = drawn(plot_on_each_set(table))
     assert [axis.get_title() for axis in figure.axes] == ["Tumour", "MS"]
     words = [text.get_text() for text in figure.axes[0].get_xticklabels()]
     assert words == ["l1", "best single", "calibrated (ours)"]
@@ -41,7 +41,7 @@ def test_promises_are_drawn_beside_what_was_marked():
         {"contrast": c, "group": g, "method": m, "promised": q, "marked": 2 * q}
         for c in ("t1", "t2") for g in ("known scanners", "patients") for m in ("l1", "calibrated") for q in (0.01, 0.1)
     ]  # fmt: skip
-    figure = drawn(plots_calibration.promises(pd.DataFrame(rows * 4)))
+    figure = drawn(plot_promises(pd.DataFrame(rows * 4)))
     assert [axis.get_title() for axis in figure.axes][:2] == ["T1, known scanners", "T1, patients"]
     for axis in figure.axes:
         diagonal, *methods = axis.lines[:1] + [box.lines[0] for box in axis.containers]

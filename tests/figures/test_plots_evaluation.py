@@ -7,8 +7,16 @@ from figures import drawn
 from matplotlib.colors import to_hex
 
 from essim.evaluation.stats import interval
-from essim.figures import evaluation as plots_evaluation
-from essim.figures import pictures
+from essim.figures.evaluation import (
+    plot_detection_curves,
+    plot_false_alarms,
+    plot_patients,
+    plot_scores_of_reconstructions,
+    plot_thresholds,
+    plot_transfer,
+    sensitivity_by_size,
+)
+from essim.figures.style import GREEN, GREY, RED
 
 METHODS = ["l1", "adaptive"]
 SETS = ["tumour", "ms"]
@@ -24,11 +32,11 @@ def patients(**columns):
 
 def test_strips_show_every_patient_the_mean_and_chance():
     table = patients(auprc=lambda rng: rng.random(), prevalence=lambda rng: 0.1)
-    figure = drawn(plots_evaluation.strips(table))
+    figure = drawn(plot_patients(table))
     assert [axis.get_title() for axis in figure.axes] == ["Tumour", "MS"]
     for axis, name in zip(figure.axes, SETS, strict=True):
         wide = table[table.dataset == name].pivot(index="subject", columns="method", values="auprc")[METHODS]
-        lines = [line for line in axis.lines if len(line.get_xdata()) == 2 and line.get_color() == pictures.GREY]
+        lines = [line for line in axis.lines if len(line.get_xdata()) == 2 and line.get_color() == GREY]
         assert sorted(tuple(line.get_ydata()) for line in lines) == sorted(map(tuple, wide.to_numpy()))
         means = [box.lines[0].get_ydata()[0] for box in axis.containers]
         assert means == pytest.approx(wide.mean().tolist())
@@ -41,7 +49,7 @@ def test_detection_curves_pool_lesions_and_name_the_chance_level():
     precision = pd.concat([rows.assign(recall=recall) for recall in recalls])
     points = [rows.assign(threshold=t, lesions=4, found=f, false_positives=n) for t, f, n in ((0.2, 3, 5), (0.4, 1, 0))]
     lesions = pd.concat([rows.assign(volume_ml=ml, found=ml > 1) for ml in (0.05, 5.0)])
-    figure = drawn(plots_evaluation.detection_curves(precision, pd.concat(points), lesions, 0.07))
+    figure = drawn(plot_detection_curves(precision, pd.concat(points), lesions, 0.07))
     left, middle, right = figure.axes
     assert [tuple(line.get_xdata()) for line in left.lines[:2]] == [tuple(recalls)] * 2
     assert set(left.lines[-1].get_ydata()) == {0.07}
@@ -54,36 +62,39 @@ def test_detection_curves_pool_lesions_and_name_the_chance_level():
 def test_the_interval_by_size_is_over_patients():
     lesions = patients(volume_ml=lambda rng: 5.0, found=lambda rng: bool(rng.random() < 0.5))
     lesions["subject"] += lesions.dataset
-    (row,) = plots_evaluation.size_table(lesions).to_dict("records")
+    (row,) = sensitivity_by_size(lesions).to_dict("records")
     assert (row["size"], row["lesions"]) == ("1 to 10 ml", len(lesions))
     shares = lesions.groupby("subject").found.mean()
-    assert (row["sensitivity"], (row["low"], row["high"])) == (shares.mean(), interval(shares))
+    assert (row["sensitivity"], (row["sensitivity_low"], row["sensitivity_high"])) == (shares.mean(), interval(shares))
 
 
 def test_one_patient_of_many_lesions_counts_as_one():
     few = [{"subject": f"p{i}", "volume_ml": 0.5, "found": True} for i in range(9)]
     many = [{"subject": "q", "volume_ml": 0.5, "found": i < 5} for i in range(50)]
-    (row,) = plots_evaluation.size_table(pd.DataFrame(few + many)).to_dict("records")
-    assert row["sensitivity"] == pytest.approx((9 + 0.1) / 10) and row["low"] <= row["sensitivity"] <= row["high"]
+    (row,) = sensitivity_by_size(pd.DataFrame(few + many)).to_dict("records")
+    assert (
+        row["sensitivity"] == pytest.approx((9 + 0.1) / 10)
+        and row["sensitivity_low"] <= row["sensitivity"] <= row["sensitivity_high"]
+    )
 
 
 def test_the_oracle_is_hollow():
     sources = ["healthy 1%", "validation", "oracle"]
     table = pd.concat([patients(dice=lambda rng: rng.random()).assign(source=source) for source in sources])
-    figure = drawn(plots_evaluation.thresholds(table))
+    figure = drawn(plot_thresholds(table))
     for axis in figure.axes:
         faces = [box.lines[0].get_markerfacecolor() for box in axis.containers]
-        assert faces == [pictures.RED, pictures.RED, "white", pictures.GREEN, pictures.GREEN, "white"]
+        assert faces == [RED, RED, "white", GREEN, GREEN, "white"]
         assert [text.get_text() for text in axis.get_xticklabels()] == sources
 
 
 def frames(axis):
-    return [patch.get_xy() for patch in axis.patches if to_hex(patch.get_edgecolor()) == pictures.RED]
+    return [patch.get_xy() for patch in axis.patches if to_hex(patch.get_edgecolor()) == RED]
 
 
 def test_transfer_frames_a_sets_own_threshold():
     rows = [(d, s, 0.1 * (1 + i + 2 * j)) for i, d in enumerate(SETS) for j, s in enumerate([*SETS, "healthy 1%"])]
-    axis, _ = drawn(plots_evaluation.transfer(pd.DataFrame(rows, columns=["dataset", "source", "dice"]), "l1")).axes
+    axis, _ = drawn(plot_transfer(pd.DataFrame(rows, columns=["dataset", "source", "dice"]), "l1")).axes
     assert frames(axis) == [(-0.5, -0.5), (0.5, 0.5)]
     assert [text.get_text() for text in axis.texts] == [".100", ".300", ".500", ".200", ".400", ".600"]
 
@@ -94,7 +105,7 @@ def test_the_grid_frames_the_best_cell_of_every_set():
     table = pd.MultiIndex.from_product([SETS, ways, scores], names=names).to_frame(index=False)
     best = table.dataset.map(dict(zip(SETS, scores, strict=False)))  # another column in each set
     table["auprc"] = 0.1 + 0.2 * (table.reconstruction == "ae") + 0.3 * (table.score == best)
-    *panels, _ = drawn(plots_evaluation.grid(table)).axes
+    *panels, _ = drawn(plot_scores_of_reconstructions(table)).axes
     assert [frames(axis) for axis in panels] == [[(-0.5, 0.5)], [(0.5, 0.5)]]
 
 
@@ -104,17 +115,8 @@ def test_false_alarms_stand_by_site_sex_and_age():
         for i in range(6)
         for m in METHODS
     ]
-    figure = drawn(plots_evaluation.false_alarms(pd.DataFrame(rows)))
+    figure = drawn(plot_false_alarms(pd.DataFrame(rows)))
     ticks = [[text.get_text() for text in axis.get_xticklabels()] for axis in figure.axes]
     assert ticks == [["a", "b"], ["f", "m"], ["< 40", "40 to 59", "60 +"]]
-    points = [y for line in figure.axes[0].lines if line.get_color() == pictures.RED for y in line.get_ydata()]
+    points = [y for line in figure.axes[0].lines if line.get_color() == RED for y in line.get_ydata()]
     assert sorted(points) == [0, 1, 2, 3, 4, 5]
-
-
-def test_the_gallery_tells_found_missed_and_false_apart():
-    image, seg, marked = np.zeros((4, 4)), np.zeros((4, 4), bool), np.zeros((4, 4), bool)
-    seg[0, :2] = marked[0, 1:3] = True
-    figure = drawn(pictures.gallery([(image, image, {"l1": image}, marked, seg)], ["best"]))
-    shown = figure.axes[-1].images[-1].get_array()
-    assert shown[:, 0].tolist() == [2, 1, 3, None]  # missed, found, false; the rest shows the scan
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["found", "missed", "false"]

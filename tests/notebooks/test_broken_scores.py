@@ -17,7 +17,8 @@ from safetensors.torch import save_file
 from essim import ensemble_map, l1_map
 from essim.evaluation.scoring import score_set
 from essim.settings import AutoencoderConfig
-from essim.train.autoencoder import KINDS, build_autoencoder
+from essim.train.autoencoder import build_autoencoder
+from essim.train.trained import AUTOENCODERS
 
 ROOT = Path(__file__).resolve().parents[2]
 SHAPE = (16, 14, 12)
@@ -71,7 +72,7 @@ def write_what_came_before(folder):
     score_set(folder / "reconstructions/ms", ensemble).to_csv(folder / "tables/ensembling.csv", index=False)
     (folder / "models/t2").mkdir(parents=True)
     description = {"contrast": "t2", "autoencoder": TINY.model_dump(), "preprocessing": AS_IT_IS.model_dump()}
-    for kind in KINDS:
+    for kind in AUTOENCODERS:
         save_file(build_autoencoder(TINY, kind == "vae").state_dict(), folder / f"models/t2/{kind}.safetensors")
         (folder / f"models/t2/{kind}.json").write_text(json.dumps({"kind": kind} | description))
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-import yaml
+from profiles import read_profile
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").rglob("*.ipynb"))
@@ -31,8 +31,7 @@ def literals(cell):
 @pytest.mark.parametrize("path", STEPS, ids=[path.stem for path in STEPS])
 def test_the_defaults_are_a_profile(path):
     """The laptop's; an ablation's are those of the networks that come trained, as `make ablations` has it."""
-    profiles = yaml.safe_load((ROOT / "workflow/config.yaml").read_text())["profiles"]
-    profile = profiles["pretrained" if path in ABLATIONS else "laptop"]
+    profile = read_profile("pretrained" if path in ABLATIONS else "laptop")
     known = {"data": profile["data"], "results": profile["results"], "datasets": list(profile["sets"])}
     known |= {name: profile[name] for name in ("preprocessing", "temperature")}
     curve = path.stem in ("04_kernel_ablation", "08_best_sigma")

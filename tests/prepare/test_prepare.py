@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 from helpers import brain, save
 
-from essim.cohort.generate import CohortConfig, subject
+from essim.cohort.generate import CohortConfig, grow_subject
 from essim.data.datasets import list_scans, load_scans
+from essim.prepare import align, qc, registration
 from essim.prepare import folder as module
-from essim.prepare import qc, registration
+from essim.prepare.__main__ import main
 from essim.prepare.brain import read_image
 from essim.prepare.folder import prepare
 from essim.runs.workers import work_off
@@ -66,7 +67,7 @@ def placed(monkeypatch):
         volume, inside = brain()
         lesion = None if not seg else nib.load(seg).get_fdata().astype(np.uint8)
         done.append(Path(next(iter(images.values()))).name.split("_")[0])
-        same = registration.as_transform(np.eye(4))
+        same = align.as_transform(np.eye(4))
         copies, transforms = dict.fromkeys(images, volume), dict.fromkeys(images, same)
         return registration.Placed(copies, inside, lesion, template.affine, transforms, 0.9)
 
@@ -95,7 +96,7 @@ def contents(folder):
 
 def test_for_real(tmp_path):
     """The command: a stripped patient and a broken file, in a read-only folder with spaces and accents."""
-    grown = subject(CohortConfig(voxel_mm=4), "tumour", 0)
+    grown = grow_subject(CohortConfig(voxel_mm=4), "tumour", 0)
     folder = tmp_path / "Tumör scans"
     for kind in ("t1", "seg"):
         save(folder / f"é_{kind}.nii.gz", grown[kind], grown["affine"])
@@ -189,7 +190,7 @@ def test_who_fails_is_told_and_left_out_until_repaired(tmp_path, source, placed,
     (folder / "a_t2.nii.gz").write_bytes(whole[: len(whole) // 2])  # its header is fine
     (folder / "b_seg.nii.gz").unlink()
     save(folder / "c_t1.nii.gz", np.zeros((4, 4, 4, 3), np.float32))
-    assert module.main([str(source), str(out)]) == 1
+    assert main([str(source), str(out)]) == 1
     shown = capsys.readouterr().out
     assert shown.startswith("prepare: 2 of 5 subjects are in study space, 3 failed (see ") and shown.count("\n") == 1
     with open(out / "failed.csv", encoding="utf-8") as stream:
@@ -200,7 +201,7 @@ def test_who_fails_is_told_and_left_out_until_repaired(tmp_path, source, placed,
     assert set(load_scans(out).subject) == {"h1", "h2"}
     (folder / "a_t2.nii.gz").write_bytes(whole)
     _ = person(folder, "b"), person(folder, "c")
-    assert module.main([str(source), str(out)]) == 0
+    assert main([str(source), str(out)]) == 0
     assert set(load_scans(out).subject) == {"a", "b", "c", "h1", "h2"}
     assert not (out / "failed.csv").exists()
 
@@ -250,7 +251,7 @@ def test_folders_that_are_refused(tmp_path, source, placed, capsys):
         (tmp_path / "gone", tmp_path / "out", "no such folder or table"),
     ):
         before = contents(tmp_path)
-        assert module.main([str(given), str(out)]) == 2
+        assert main([str(given), str(out)]) == 2
         message = capsys.readouterr().err
         assert text in message and message.startswith("prepare: ") and message.count("\n") == 1, message
         assert contents(tmp_path) == before
@@ -272,10 +273,10 @@ def test_doubts(tmp_path):
     _, inside = brain()
     big = np.ones((16, 16, 8), np.uint8)  # 16.4 ml
     job = module.Job("ms", "x", {}, "", save(tmp_path / "seg.nii.gz", big), "", None, 2)
-    same = {"t1": registration.as_transform(np.eye(4))}
+    same = {"t1": align.as_transform(np.eye(4))}
     half = big * (np.arange(16) < 8)[:, None, None]
     for seg, dice, doubt in ((big, 0.95, ""), (big, 0.5, "by 0.50 only"), (half, 0.95, "16.4 ml, 8.2 ml are left")):
-        found = module._measure(registration.Placed({}, inside, seg, np.diag([2.0, 2, 2, 1]), same, dice), job)
+        found = module._placement_record(registration.Placed({}, inside, seg, np.diag([2.0, 2, 2, 1]), same, dice), job)
         assert (doubt in found["doubtful"]) if doubt else not found["doubtful"]
 
 

@@ -13,7 +13,7 @@ import SimpleITK as sitk
 from helpers import save
 
 from essim.cohort import mni
-from essim.cohort.generate import CohortConfig, subject
+from essim.cohort.generate import CohortConfig, grow_subject
 from essim.prepare import brain
 from essim.prepare.align import LPS, as_matrix, from_sitk, sample_label, sample_scan, to_sitk
 from essim.prepare.registration import load_template, place
@@ -27,7 +27,7 @@ FAR = np.array([[2.0, 0, 0, 900], [0, 2, 0, 900], [0, 0, 2, 900], [0, 0, 0, 1]])
 @functools.cache
 def person():
     """A patient with a tumour, grown on the study grid."""
-    return subject(CohortConfig(voxel_mm=MM), "tumour", 0)
+    return grow_subject(CohortConfig(voxel_mm=MM), "tumour", 0)
 
 
 @functools.cache
@@ -278,7 +278,7 @@ def test_scans_that_are_nowhere_near_each_other(tmp_path, quick, monkeypatch):
     def fails(*_):
         raise RuntimeError("Exception thrown\nITK ERROR: All samples map outside moving image buffer.\n")
 
-    monkeypatch.setattr("essim.prepare.registration.register_affine", fails)
+    monkeypatch.setattr("essim.prepare.align.register_affine", fails)
     path = save(tmp_path / "t1.nii.gz", scan("t1"), PLAIN)
     with pytest.raises(ValueError, match="registration to the template fails .*All samples map outside") as caught:
         place({"t1": path}, template(), mask="nonzero")

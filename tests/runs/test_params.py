@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pydantic
 import pytest
-import yaml
+from profiles import read_profile
 
 from essim.runs import params
 
@@ -19,8 +19,7 @@ TRAIN = {
     "contrast": "t1",
     "network": "",
     "preprocessing": {"smooth": False, "shape": [80, 96, 64], "factor": 1},
-    "training": {"seed": 0}
-    | yaml.safe_load((params.ROOT / "workflow/config.yaml").read_text())["profiles"]["smoke"]["training"],
+    "training": {"seed": 0} | read_profile("smoke")["training"],
 }
 RECONSTRUCT = {key: TRAIN[key] for key in ("data", "results", "cache", "contrast", "preprocessing")}
 RECONSTRUCT |= {"dataset": "ms", "t": [500], "draws": 4, "seed": 0}

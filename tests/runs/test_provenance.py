@@ -27,7 +27,7 @@ def test_a_record_says_what_made_the_number(tmp_path):
 
 
 def test_a_file_of_the_repository_is_called_by_its_place_in_it():
-    assert list(provenance({}, inputs=[module.ROOT / "workflow/config.yaml"])["inputs"]) == ["workflow/config.yaml"]
+    assert list(provenance({}, inputs=[module.ROOT / "workflow/Snakefile"])["inputs"]) == ["workflow/Snakefile"]
 
 
 def test_a_folder_is_hashed_by_names_and_contents(tmp_path):

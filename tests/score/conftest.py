@@ -16,19 +16,20 @@ from scored import THRESHOLD, TILT
 from essim import calibration
 from essim.calibration import Calibration
 from essim.cohort import mni
-from essim.cohort.generate import CohortConfig, subject
+from essim.cohort.generate import CohortConfig, grow_subject
 from essim.data import volumes
-from essim.figures.pictures import new_figure
+from essim.figures.style import new_figure
+from essim.models import build_model
 from essim.prepare import align, registration
 from essim.score import scan as score
 from essim.score import viewer
-from essim.train import loop as train
+from essim.train.checkpoints import snapshot
 
 
 @pytest.fixture(scope="module")
 def patient():
     """A healthy head, 4 mm, T1, in study space, with a ball of 18 mm, brighter than any tissue: (image, mask, ball)."""
-    head = subject(CohortConfig(seed=3, voxel_mm=4), "healthy", 0)
+    head = grow_subject(CohortConfig(seed=3, voxel_mm=4), "healthy", 0)
     centre = np.array([-30.0, -20, 25])[:, None, None, None]
     ball = (np.sum((mni.world_of(4) - centre) ** 2, 0) < 18**2) & (head["mask"] > 0)
     image = np.where(ball, 2.5 * head["t1"].max(), head["t1"]).astype(np.float32)
@@ -56,7 +57,7 @@ def model(tmp_path_factory):
     """A model folder with an untrained network."""
     folder = tmp_path_factory.mktemp("model")
     config, draw = tiny(), torch.Generator().manual_seed(0)
-    weights = train.snapshot(train.build_model(config.model_dump()))
+    weights = snapshot(build_model(config.model_dump()).model)
     weights = {name: 0.1 * torch.randn(value.shape, generator=draw) for name, value in weights.items()}
     save_file(weights, folder / "weights.safetensors")
     preprocessing = {"smooth": False, "shape": [40, 48, 40], "factor": 1}
@@ -102,12 +103,12 @@ def known_place(monkeypatch):
         (contrast, path), flip = *images.items(), align.LPS
         matrix = flip @ TILT @ flip
         to_scan = sitk.AffineTransform(matrix[:3, :3].ravel().tolist(), matrix[:3, 3].tolist())
-        grid = registration.to_sitk(np.zeros(template.shape, np.uint8), template.affine)
+        grid = align.to_sitk(np.zeros(template.shape, np.uint8), template.affine)
 
         def bring(path, how):
             data, affine = volumes.read_nifti(path)
-            image = registration.to_sitk(data.astype(np.float32), affine)
-            return registration.from_sitk(sitk.Resample(image, grid, to_scan, how, 0.0))[0]
+            image = align.to_sitk(data.astype(np.float32), affine)
+            return align.from_sitk(sitk.Resample(image, grid, to_scan, how, 0.0))[0]
 
         inside = bring(mask, sitk.sitkNearestNeighbor) > 0
         image = bring(path, sitk.sitkLinear) * inside
@@ -120,5 +121,5 @@ def known_place(monkeypatch):
 def no_pictures(monkeypatch):
     """Empty ones: they take longer than all the rest."""
     page = SimpleNamespace(save_as_html=lambda path: path.write_text("page"))
-    monkeypatch.setattr(viewer, "overview", lambda *_, **__: new_figure(1, 1, 1, 1)[0])
-    monkeypatch.setattr(viewer, "viewer", lambda *_, **__: page)
+    monkeypatch.setattr(viewer, "show_overview", lambda *_, **__: new_figure(1, 1, 1, 1)[0])
+    monkeypatch.setattr(viewer, "view_map", lambda *_, **__: page)

@@ -4,7 +4,7 @@ import nibabel as nib
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from essim.score import scan as score
+from essim.score.__main__ import main
 
 THRESHOLD = 0.3
 TILT = nib.affines.from_matvec(Rotation.from_euler("xyz", [8, -6, 12], degrees=True).as_matrix(), [6, -9, 11])
@@ -13,7 +13,7 @@ TILT = nib.affines.from_matvec(Rotation.from_euler("xyz", [8, -6, 12], degrees=T
 def run(scan, model, out, *options):
     """The command line, on a folder of scan and mask; returns the exit code."""
     words = [scan / "scan.nii.gz", "--mask", scan / "mask.nii.gz", "--model", model, "--out", out, *options]
-    return score.main([str(word) for word in words])
+    return main([str(word) for word in words])
 
 
 def read(out, name):

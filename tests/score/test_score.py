@@ -17,8 +17,9 @@ from essim import calibration
 from essim.cohort import mni
 from essim.data import volumes
 from essim.prepare import align, registration
-from essim.score import finding, viewer
+from essim.score import native, viewer
 from essim.score import scan as score
+from essim.score.__main__ import main
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = sorted(score.FILES)
@@ -109,8 +110,8 @@ def test_back_to_any_orientation(tmp_path, axes):
     assert "".join(nib.aff2axcodes(source.affine)) == axes
     matrix = align.LPS @ TILT @ align.LPS
     to_scan = sitk.AffineTransform(matrix[:3, :3].ravel().tolist(), matrix[:3, 3].tolist())
-    back = finding.Back(*volumes.read_nifti(tmp_path / "scan.nii"), to_scan)
-    finding.save_like(tmp_path / "ball.nii.gz", back.bring(ball, mni.affine_of(4)), source)
+    back = native.Back(*volumes.read_nifti(tmp_path / "scan.nii"), to_scan)
+    native.save_like(tmp_path / "ball.nii.gz", back.bring(ball, mni.affine_of(4)), source)
     image = nib.load(tmp_path / "ball.nii.gz")
     assert image.shape == source.shape
     np.testing.assert_array_equal(image.affine, source.affine)
@@ -131,7 +132,7 @@ def test_headers_are_the_files_own(tmp_path):
     source.set_sform(None, code=0)
     nib.save(source, tmp_path / "scan.nii.gz")
     array = np.random.default_rng(0).random((4, 5, 6)).astype(np.float32)
-    finding.save_like(tmp_path / "map.nii.gz", array, score.open_scan(tmp_path / "scan.nii.gz"))
+    native.save_like(tmp_path / "map.nii.gz", array, score.open_scan(tmp_path / "scan.nii.gz"))
     image = nib.load(tmp_path / "map.nii.gz")
     np.testing.assert_array_equal(np.asarray(image.dataobj), array[::-1])
     np.testing.assert_allclose(image.affine, affine)
@@ -143,9 +144,9 @@ def test_specks_are_told_by_their_volume():
     binary = np.zeros((20, 20, 20), bool)
     binary[2, 2, 2:9], binary[10:14, 10, 10:12] = True, True  # 7 and 8 voxels
     one, two = np.eye(4), np.diag([2.0, 2, 2, 1])
-    assert finding.without_specks(binary, two, two).sum() == 8, "as in the study, where the grids are the same"
-    assert not finding.without_specks(binary, one, two).any(), "8 mm3 are less than 64"
-    assert finding.without_specks(binary, two, one).sum() == 15
+    assert native.without_specks(binary, two, two).sum() == 8, "as in the study, where the grids are the same"
+    assert not native.without_specks(binary, one, two).any(), "8 mm3 are less than 64"
+    assert native.without_specks(binary, two, one).sum() == 15
 
 
 def test_the_notebook_runs(model, tmp_path, monkeypatch):
@@ -214,10 +215,10 @@ def test_a_doubtful_placement_is_said(scan, model, tmp_path, healer, known_place
 
 def test_doubts_are_said_where_there_are_any():
     usual = {"template_overlap": 0.9, "volume_ml": 180.0, "scored_ml": 1300.0}
-    assert finding.doubts(usual) == []
-    (extent,) = finding.doubts(usual | {"volume_ml": 650.0})
+    assert native.doubts(usual) == []
+    (extent,) = native.doubts(usual | {"volume_ml": 650.0})
     assert extent.startswith("50% of the brain is above the threshold")
-    assert len(finding.doubts(usual | {"volume_ml": 650.0, "template_overlap": 0.3})) == 2
+    assert len(native.doubts(usual | {"volume_ml": 650.0, "template_overlap": 0.3})) == 2
 
 
 def test_cut_through_the_strongest_finding():
@@ -240,7 +241,7 @@ def test_only_an_earlier_result_is_replaced(scan, model, tmp_path, healer, known
     assert json.loads((out / "finding.json").read_text("utf-8"))["threshold"] == THRESHOLD
     capsys.readouterr()
     words = [out / "anomaly.nii.gz", "--mask", "nonzero", "--model", model, "--out", out]
-    assert score.main([str(word) for word in words]) == 1, "a result is no scan to be replaced by its own score"
+    assert main([str(word) for word in words]) == 1, "a result is no scan to be replaced by its own score"
     assert "which would be replaced" in capsys.readouterr().err
     (out / "notes.txt").write_text("mine")
     capsys.readouterr()
@@ -257,7 +258,7 @@ def test_whole_or_not_at_all(scan, model, tmp_path, healer, known_place, no_pict
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(viewer, "viewer", stop)  # nearly done
+    monkeypatch.setattr(viewer, "view_map", stop)  # nearly done
     with pytest.raises(KeyboardInterrupt):
         run(scan, model, out)
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before

@@ -10,6 +10,7 @@ from scored import run
 
 from essim import calibration
 from essim.score import scan as score
+from essim.score.__main__ import main
 
 
 def spoil(path, key=None, **changes):
@@ -164,7 +165,7 @@ def test_one_sentence(case, scan, copied, tmp_path, monkeypatch, capsys):
     expected = case(words, tmp_path / "in")
     before = sorted(path for path in tmp_path.rglob("*"))
     options = [str(part) for name, value in words.items() if name != "scan" for part in (name, value)]
-    assert score.main([str(words["scan"]), *options]) == 1
+    assert main([str(words["scan"]), *options]) == 1
     said = capsys.readouterr()
     assert expected in said.err and not said.out
     sentence = said.err.splitlines()[-1]
@@ -191,6 +192,6 @@ def test_the_walk_names_the_scan(scan, model, tmp_path, known_place, capsys):
     flat = tmp_path / "flat.nii.gz"
     save(flat, np.full(mask.shape, 7.0, np.float32), mask.affine)
     options = ["--mask", str(scan / "mask.nii.gz"), "--model", str(model), "--out", str(tmp_path / "out")]
-    assert score.main([str(flat), *options]) == 1
+    assert main([str(flat), *options]) == 1
     assert capsys.readouterr().err.splitlines()[-1].startswith(f"{flat}: is constant")
     assert list(tmp_path.iterdir()) == [flat]

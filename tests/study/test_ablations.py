@@ -1,4 +1,4 @@
-"""One choice changed: what is tried, how it is scored, and which value is taken."""
+"""One choice changed: what is tried, and how it is scored."""
 
 import json
 from dataclasses import replace
@@ -10,18 +10,19 @@ import torch
 from helpers import slab, write_cases
 
 from essim.ensemble import ensemble_map, l1_map
-from essim.evaluation.cases import Case, noise_seed, reconstruct_volume
+from essim.evaluation.cases import Case
 from essim.evaluation.scoring import score_set
-from essim.study import ablations, choices
+from essim.reconstruct import noise_seed, reconstruct_volume
+from essim.study import ablations
 from essim.study.ablations import (
     SPECKS,
     label,
     learned,
-    measure,
     over_draws,
     over_factors,
     over_steps,
     post_processing,
+    score_variants,
     slicewise_map,
     window_sets,
 )
@@ -149,7 +150,7 @@ def test_a_coarser_grid_costs_what_the_lesion_shares_with_its_neighbours(folder)
         return {"truth": torch.from_numpy(case.seg).float()[None, None]}
 
     options = {"erode": False, "median": False}
-    table = measure([folder], over_factors(truth, [1, 2]), **options).set_index(["subject", "value"]).auprc
+    table = score_variants([folder], over_factors(truth, [1, 2]), **options).set_index(["subject", "value"]).auprc
     assert (table[:, "1"] == 1).all() and table["007", "2"] == 1
     for subject, width in (("b", 3), ("c", 5)):  # recall of the whole pairs at precision 1, then the mixed pair
         whole = (width - 1) / width
@@ -159,12 +160,12 @@ def test_a_coarser_grid_costs_what_the_lesion_shares_with_its_neighbours(folder)
 # --- scores
 
 
-def test_measure_is_the_studys_score(folder):
+def test_variants_have_the_studys_score(folder):
     def variants(case):
         for gain in (1, 2.5):
             yield gain, "l1", scorer(case)["l1"] * gain
 
-    table = measure([folder], variants)
+    table = score_variants([folder], variants)
     assert list(table.columns) == ["dataset", "subject", "split", "value", "method", "auprc"]
     wide = table.pivot(index="subject", columns="value", values="auprc")
     assert list(wide) == ["1", "2.5"]
@@ -201,53 +202,3 @@ def test_small_components_cost_dice(tmp_path, monkeypatch):
     dice = post_processing([folder], scorer).groupby("value").dice.mean()
     lesion = 4 * 14 * 12
     assert dice["as scored"] == 1 and dice[SPECKS] == pytest.approx(2 * lesion / (2 * lesion + 7))
-
-
-# --- choices
-
-
-def scores(values, split, method="adaptive"):
-    """A score table from {dataset: {value: [auprc of each subject]}}."""
-    rows = [
-        {"dataset": d, "subject": f"{d}{i}", "split": split, "value": v, "method": method, "auprc": s}
-        for d, several in values.items()
-        for v, subjects in several.items()
-        for i, s in enumerate(subjects)
-    ]
-    return pd.DataFrame(rows)
-
-
-VAL = {"tumour": {"1": [0.8, 0.8], "2": [0.7, 0.9], "4": [0.6, 0.8]}, "ms": {"1": [0.1, 0.1], "2": [0.1], "4": [0.2]}}
-TEST = {"tumour": {"1": [0.5, 0.7], "4": [0.6, 0.9]}, "ms": {"1": [0.3, 0.3], "4": [0.1, 0.2]}}
-
-
-def test_the_choice_is_that_of_the_validation_part():
-    """Regret of 1, 2, 4: tumour 0, 0, 1/8; ms 1/2, 1/2, 0. The test part, where 1 is better for ms, has no say."""
-    table = pd.concat([scores(VAL, "val"), scores(TEST, "test")])
-    assert choices.chosen(table, 1, "adaptive") == "4"
-    found = choices.choice(table, "draws", 1, ["adaptive"])
-    assert found[["study", "chosen", "subjects"]].to_numpy().tolist() == [["1", "4", 2]] * 2
-    by = found.set_index("dataset")
-    assert by.gain.to_dict() == pytest.approx({"tumour": 0.15, "ms": -0.15})
-    assert by.at_study.to_dict() == pytest.approx({"tumour": 0.6, "ms": 0.3})
-    assert by.at_chosen.to_dict() == pytest.approx({"tumour": 0.75, "ms": 0.15})
-    (sentence,) = choices.sentences(found)
-    assert sentence.startswith("adaptive: the validation parts choose 4, the study has 1; that changes AUPRC")
-    assert "+0.150 [" in sentence and "(tumour), -0.150 [" in sentence
-
-
-@pytest.mark.parametrize("study", ["1", "2"])
-def test_of_equals_the_study_keeps_its_own(study):
-    table = pd.concat([scores({"ms": {"1": [0.4], "2": [0.4], "4": [0.1]}}, split) for split in ("val", "test")])
-    found = choices.choice(table, "draws", study, ["adaptive"])
-    assert found.chosen.tolist() == [study] and found.gain.tolist() == [0]
-    assert "as the study has it; AUPRC on the test parts: 0.400 (ms)." in choices.sentences(found)[0]
-
-
-def test_means_have_intervals_around_them():
-    values = np.random.default_rng(0).random(20)
-    (row,) = choices.means(scores({"ms": {"1": values}}, "test")).to_dict("records")
-    assert row["auprc"] == pytest.approx(values.mean())
-    low, high = row["auprc_low"], row["auprc_high"]
-    error = values.std(ddof=1) / 20**0.5
-    assert low < row["auprc"] < high and high - low == pytest.approx(2 * 1.96 * error, rel=0.2)

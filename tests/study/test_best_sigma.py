@@ -3,15 +3,24 @@
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import write_cases
+from helpers import read_cases, write_cases
 from scipy import stats
 from sklearn.metrics import average_precision_score
 
 from essim.ensemble import ensemble_map
-from essim.evaluation.cases import read_cases
 from essim.evaluation.scoring import clean_maps
-from essim.figures import lesions as plots_lesions
-from essim.study.best_sigma import FOUND, MODELS, best_sigmas, fit, fits, in_words, lesion_precision, line, measures
+from essim.figures.lesions import AXES, plot_best_sigma
+from essim.study.best_sigma import (
+    FOUND,
+    MODELS,
+    best_sigmas,
+    fit_model,
+    fit_models,
+    in_words,
+    lesion_precision,
+    line,
+    model_terms,
+)
 
 
 @pytest.mark.parametrize("values", [3, 1000])  # many ties, hardly any
@@ -82,7 +91,7 @@ def test_a_set_without_lesions_gives_an_empty_table(folder):
     (folder / "scans.csv").write_text("dataset,subject,split\nms,b,test\n")
     table = best_sigmas(folder, SIGMAS)
     assert len(table) == 0 and {"best_sigma", "found", "ssim 0.5"} <= set(table.columns)
-    assert len(measures(table)) == 0
+    assert len(model_terms(table)) == 0
 
 
 # Models
@@ -106,7 +115,7 @@ def lesion_table(seed=0, subjects=30, slope=0.5, pathology=0.0):
 def test_only_lesions_that_are_found_and_have_a_contrast_are_asked():
     table = lesion_table()
     table.loc[0, "found"], table.loc[1, "contrast"] = False, np.nan
-    frame = measures(table)
+    frame = model_terms(table)
     assert list(frame.index) == list(range(2, 150))
     assert frame.group.nunique() == 30, "a subject is one of its set"
     np.testing.assert_allclose(frame.volume, np.log2(table.volume_ml[2:]))
@@ -115,7 +124,7 @@ def test_only_lesions_that_are_found_and_have_a_contrast_are_asked():
 
 
 def test_the_model_is_least_squares_with_clustered_errors():
-    frame = measures(lesion_table())
+    frame = model_terms(lesion_table())
     design = np.column_stack([np.ones(len(frame)), frame.volume])
     inverse = np.linalg.inv(design.T @ design)
     slopes = inverse @ design.T @ frame.log_sigma
@@ -123,7 +132,7 @@ def test_the_model_is_least_squares_with_clustered_errors():
     sums = [design[frame.group == g].T @ residual[frame.group == g] for g in frame.group.unique()]
     n, k, g = len(frame), 2, len(sums)
     errors = np.sqrt(np.diag(inverse @ sum(np.outer(s, s) for s in sums) @ inverse) * g / (g - 1) * (n - 1) / (n - k))
-    row = fits(frame).set_index("model").loc["volume"]
+    row = fit_models(frame).set_index("model").loc["volume"]
     assert row.slope == pytest.approx(slopes[1])
     half = stats.t.ppf(0.975, g - 1) * errors[1]
     assert (row.low, row.high) == pytest.approx((slopes[1] - half, slopes[1] + half))
@@ -134,7 +143,7 @@ def test_the_model_is_least_squares_with_clustered_errors():
 
 
 def test_what_was_planted_is_found():
-    table = fits(measures(lesion_table(slope=0.5)))
+    table = fit_models(model_terms(lesion_table(slope=0.5)))
     assert list(dict.fromkeys(table.model)) == list(MODELS)
     row = table.set_index(["model", "term"]).loc[("all three, pathology", "volume")]
     assert row.low < 0.5 < row.high and row.p < 1e-6
@@ -142,7 +151,7 @@ def test_what_was_planted_is_found():
     assert (table.lesions == 150).all() and (table.subjects == 30).all()
     assert any("clearly not nothing" in text for text in in_words(table))
     assert "doesn't show" in in_words(table)[-1]
-    shifted = fits(measures(lesion_table(slope=0, pathology=1)))
+    shifted = fit_models(model_terms(lesion_table(slope=0, pathology=1)))
     assert shifted.p.iloc[-1] < 1e-6 and shifted.slope[shifted.term == "pathology"].isna().all()
     assert "still matters" in in_words(shifted)[-1]
     assert "may be nothing" in in_words(shifted)[0]
@@ -158,16 +167,16 @@ def test_what_was_planted_is_found():
     ids=["two subjects", "one sigma", "nothing"],
 )
 def test_too_little_gives_no_fit(table):
-    frame = measures(table)
-    assert fit(frame, "volume") is None
-    assert fits(frame)[["slope", "low", "high", "p", "r_squared"]].isna().all(axis=None)
+    frame = model_terms(table)
+    assert fit_model(frame, "volume") is None
+    assert fit_models(frame)[["slope", "low", "high", "p", "r_squared"]].isna().all(axis=None)
     assert len(line(frame, "volume")) == 0
-    assert len(in_words(fits(frame))) == 1
+    assert len(in_words(fit_models(frame))) == 1
 
 
 def test_one_set_has_no_pathology_to_compare():
     table = lesion_table()
-    found = fits(measures(table[table.dataset == "ms"])).set_index("model")
+    found = fit_models(model_terms(table[table.dataset == "ms"])).set_index("model")
     assert found.slope["volume"] > 0 and np.isnan(found.r_squared["pathology"])
 
 
@@ -176,8 +185,8 @@ def test_one_set_has_no_pathology_to_compare():
 
 def test_no_lesion_is_a_figure_that_says_so():
     table = lesion_table().assign(found=False)
-    frame = measures(table)
-    figure = plots_lesions.best_sigma(table, {term: line(frame, term) for term in plots_lesions.AXES})
+    frame = model_terms(table)
+    figure = plot_best_sigma(table, {term: line(frame, term) for term in AXES})
     figure.draw_without_rendering()
     assert figure.get_suptitle() == "No lesion is found at any \u03c3."
 
@@ -186,8 +195,8 @@ def test_no_lesion_is_a_figure_that_says_so():
 def test_every_found_lesion_is_a_point(subjects):
     table = lesion_table(subjects=subjects)
     table.loc[0, "found"] = False
-    frame = measures(table)
-    figure = plots_lesions.best_sigma(table, {term: line(frame, term) for term in plots_lesions.AXES})
+    frame = model_terms(table)
+    figure = plot_best_sigma(table, {term: line(frame, term) for term in AXES})
     figure.draw_without_rendering()
     *panels, last = figure.axes
     for axis in panels:

@@ -4,15 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from helpers import slab, write_cases
+from helpers import read_cases, slab, write_cases
 from scipy import ndimage
 from test_calibration import SIGMAS, healthy
 
-from essim import ensemble_map, ssim_maps
-from essim.calibration import fit
-from essim.evaluation.cases import read_cases
-from essim.evaluation.evaluate import marked_shares
-from essim.evaluation.scoring import healthy_thresholds
+from essim import calibrated_map, ssim_maps
+from essim.evaluation.healthy import fit_calibration, healthy_thresholds, marked_shares
 from essim.study import candidates
 from essim.study.candidates import (
     CHANNELS,
@@ -61,8 +58,8 @@ def test_the_chosen_candidate_is_the_strategy(folders, seen):
     """l1 + structure by mean z, voxel by voxel; the strategy ends at 0, where less differs than in healthy brains."""
     case, place = next(read_cases(folders[0])), parts(SIGMAS)
     x, y, _ = case.tensors()
-    yardstick, _ = fit(folders[1], SIGMAS)
-    found = ensemble_map(x, y, sigmas=SIGMAS, strategy="calibrated", calibration=yardstick)[0, 0].numpy()
+    calibration, _ = fit_calibration(folders[1], SIGMAS)
+    found = calibrated_map(x, y, calibration)[0, 0].numpy()
     whole = np.ones(found.shape, bool)
     z = seen.z(all_maps(case, SIGMAS)[:, whole], whole)
     expected = z[place["l1"]].mean(0) / 2 + z[place["structure"]].mean(0) / 2

@@ -2,37 +2,25 @@
 
 import json
 import os
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-import yaml
 from helpers import AS_IT_IS, brain, healthy_scans, sentence
 from safetensors.torch import load_file
 from torch.distributions import Normal, kl_divergence
+from trainings import tiny_autoencoder as tiny
 
+from essim import reconstruct
 from essim.data.volumes import Scan
 from essim.settings import AutoencoderConfig, Preprocessing
 from essim.train import autoencoder, slices
-from essim.train.autoencoder import (
-    KINDS,
-    Autoencoder,
-    build_autoencoder,
-    load_autoencoder,
-    take_autoencoder,
-    train_autoencoder,
-)
+from essim.train.autoencoder import Autoencoder, build_autoencoder, load_autoencoder, train_autoencoder
 from essim.train.slices import HealthySlices
+from essim.train.trained import AUTOENCODERS
 
-both = pytest.mark.parametrize("kind", KINDS)
-
-
-def tiny(**changes):
-    """A training of a second."""
-    few = {"steps": 8, "batch": 4, "lr": 2e-3, "channels": 8, "latent": 4, "levels": 2, "beta": 0.03}
-    return AutoencoderConfig(**few | changes)
+both = pytest.mark.parametrize("kind", AUTOENCODERS)
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +105,7 @@ def test_a_network_leaves_the_global_generator_alone():
 
 @both
 def test_a_volume_is_rebuilt_slice_by_slice(kind, monkeypatch):
-    monkeypatch.setattr(autoencoder, "SLICES", 3)
+    monkeypatch.setattr(reconstruct, "BATCH", 3)
     model, (image, mask) = network(kind), brain((18, 21, 10))
     image = image / image.max()
     before = image.copy()
@@ -278,50 +266,3 @@ def test_load_damaged_description(finished, tmp_path, content):
     with pytest.raises(ValueError, match="does not describe a model .*; train the model again") as caught:
         load_autoencoder(folder, "ae")
     sentence(caught, folder / "ae.json")
-
-
-HOW = {"contrast": "t2", "preprocessing": AS_IT_IS}
-
-
-@both
-def test_one_that_came_trained_is_taken_as_it_is(finished, tmp_path, kind):
-    log = take_autoencoder(finished, tmp_path, kind, tiny(), **HOW)
-    pd.testing.assert_frame_equal(log, pd.read_csv(finished / f"{kind}.csv"))
-    taken = sorted(p.name for p in tmp_path.iterdir())
-    assert taken == [f"{kind}.{ending}" for ending in ("csv", "json", "safetensors")]
-    assert all((tmp_path / name).read_bytes() == (finished / name).read_bytes() for name in taken)
-
-
-@pytest.mark.parametrize(
-    ("config", "change", "named"),
-    [
-        (tiny(), {"contrast": "t1"}, "is a network for t2, the study asks for t1"),
-        (tiny(lr=0.5, steps=9), {}, "another `autoencoder`: `steps` 8, the study asks for 9; `lr` 0.002, the study"),
-        (tiny(), {"preprocessing": AS_IT_IS.model_copy(update={"smooth": True})}, "another `preprocessing`: `smooth`"),
-    ],
-)
-def test_one_of_another_training_is_refused(finished, tmp_path, config, change, named):
-    with pytest.raises(ValueError) as caught:
-        take_autoencoder(finished, tmp_path / "model", "vae", config, **HOW | change)
-    assert named in sentence(caught, finished / "vae.json")
-    assert not (tmp_path / "model").exists()
-
-
-def test_one_without_its_log_is_refused(finished, tmp_path):
-    folder = copy(finished, tmp_path / "m")
-    (folder / "ae.csv").unlink()
-    with pytest.raises(FileNotFoundError, match="copy the whole model folder") as caught:
-        take_autoencoder(folder, tmp_path / "model", "ae", tiny(), **HOW)
-    sentence(caught, folder / "ae.csv")
-
-
-@both
-@pytest.mark.parametrize("contrast", ["t1", "t2"])
-def test_those_in_the_repository_are_those_of_their_profile(tmp_path, contrast, kind):
-    root = Path(__file__).resolve().parents[2]
-    profile = yaml.safe_load((root / "workflow/config.yaml").read_text())["profiles"]["pretrained"]
-    config = AutoencoderConfig(seed=profile["seeds"][0], **profile["autoencoder"])
-    how = {"contrast": contrast, "preprocessing": Preprocessing(**profile["preprocessing"])}
-    log = take_autoencoder(root / f"{profile['networks']}_{contrast}", tmp_path, kind, config, **how)
-    assert log.val_loss.min() == json.loads((tmp_path / f"{kind}.json").read_text())["val_loss"]
-    assert (tmp_path / f"{kind}.safetensors").stat().st_size < 1.5e6

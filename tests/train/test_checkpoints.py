@@ -9,6 +9,7 @@ import torch
 from helpers import AS_IT_IS, healthy_scans, tiny
 from trainings import assert_same_result, files
 
+from essim.train import checkpoints
 from essim.train import loop as training
 from essim.train.checkpoints import Checkpoints
 from essim.train.loop import train
@@ -177,7 +178,7 @@ def test_a_failed_write_keeps_the_checkpoint(scans, tmp_path, monkeypatch, save_
     def full(*args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(training, "save_file", full)
+    monkeypatch.setattr(checkpoints, "save_file", full)
     with pytest.raises(OSError, match=r"the disk is full.*weights\.safetensors"):
         train(tiny(), scans, "t2", AS_IT_IS, tmp_path)
     assert "checkpoint.pt" in files(tmp_path)

@@ -13,7 +13,7 @@ import pytest
 from helpers import AS_IT_IS, healthy_scans, tiny
 from safetensors.torch import load_file
 
-from essim.train.loop import main
+from essim.train.__main__ import main
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,8 @@ def test_kill_9_at_random_moments(place, tmp_path):
     """Stopped three times wherever it happens to be, it ends with the bits of a training that nothing stopped."""
     settings = write(place / "longer.json", place / "scans.csv", epochs=40, optimizer="muon")
     assert main([str(settings), str(tmp_path / "whole")]) == 0
-    code = "import sys, essim.train as t; t.CHECKPOINT_SECONDS = -1; sys.exit(t.main(sys.argv[1:]))"
+    code = "import sys; from essim.train import __main__ as t, loop; "
+    code += "loop.CHECKPOINT_SECONDS = -1; sys.exit(t.main(sys.argv[1:]))"
     command = [sys.executable, "-c", code, str(settings), str(tmp_path / "parts")]
     rng, kills = random.Random(os.environ.get("KILL_SEED", 0)), int(os.environ.get("KILLS", 3))
     for _ in range(kills):

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from study_folder import ROOT, Study
 
-from essim.cohort.generate import CohortConfig, subject
+from essim.cohort.generate import CohortConfig, grow_subject
 
 SEX = "SEX_ID (1=m, 2=f)"
 SMALL = CohortConfig(voxel_mm=2, train=3, val=2, test=1, patients_val=1, patients_test=1)
@@ -30,7 +30,7 @@ def authors(tmp_path_factory):
     lines = []
     for index in range(8):
         dataset, number = ("healthy", index) if index < 6 else ("wmh", index - 6)
-        made = subject(SMALL, dataset, number)
+        made = grow_subject(SMALL, dataset, number)
         name, place = (f"IXI{index:03d}-HH-1{index:03d}", "Train/ixi") if index < 6 else (f"{index}", "Test/WMH")
         line = {"img_name": f"{name}_t1.nii.gz", "age": made["age"], "label": int(index > 5), SEX: 1}
         roles = {"img": "t1", "mask": "mask", "seg": "seg"}
@@ -57,13 +57,10 @@ def study(tmp_path):
     for name in ("workflow", "essim", "notebooks"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_*"))
     study = Study(tmp_path, "paper")
-    config = study.read_config()
-    training = config["profiles"]["paper"]["training"]
-    training |= {"epochs": 2, "batch": 4, "patch": 2}
+    training = {"epochs": 2, "batch": 4, "patch": 2}
     training |= {"channels": 8, "multipliers": [1, 2], "blocks": 1, "head_channels": 8}
-    config["profiles"]["paper"]["autoencoder"] |= {"steps": 2, "batch": 4, "channels": 8}
-    config["profiles"]["paper"] |= {"sigmas": [0.3, 1.1], "ablation_sigmas": [0.3, 1.1]}
-    study.write_config(config)
+    study.change_profile({"training": training, "autoencoder": {"steps": 2, "batch": 4, "channels": 8}})
+    study.change_profile({"sigmas": [0.3, 1.1], "ablation_sigmas": [0.3, 1.1]})
     return study
 
 

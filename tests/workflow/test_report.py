@@ -7,14 +7,12 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from fragments import fragment, mathml, read_executed
 from nbformat import v4
 from pages import Page, evaluation, executed, ran, shown, write_results
+from report import main
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "workflow"))  # scripts, no package
-from fragments import fragment, mathml, read_executed  # noqa: E402
-from report import main  # noqa: E402
-
 NOTEBOOKS = sorted((ROOT / "notebooks").rglob("*.ipynb"))
 
 

@@ -13,16 +13,14 @@ from urllib.parse import unquote
 import nbformat
 import numpy as np
 import pytest
+from fragments import fragment
 from nbformat import v4
 from pages import PIXEL, Page, executed, ran, shown, write_results
+from website import main
 
 from essim.score import viewer
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "workflow"))  # scripts, no package
-from fragments import fragment  # noqa: E402
-from website import main  # noqa: E402
-
 LESSONS = sorted((ROOT / "notebooks/walkthrough").glob("*.ipynb"))
 LESSONS.sort(key=lambda path: path.stem != "the_method_in_ten_cells")  # the whole first, then its parts
 NAMES = ("chromium", "chromium-browser", "chromium-headless-shell", "google-chrome", "google-chrome-stable", "chrome")
@@ -48,7 +46,7 @@ def results(tmp_path_factory):
     """A finished study with the real walkthrough, a viewer, a slider, a solution, links, and one ablation."""
     folder = write_results(tmp_path_factory.mktemp("site") / "results/laptop")
     image = np.random.default_rng(0).random((12, 14, 10), np.float32)
-    view = viewer.viewer(image, image, np.ones(image.shape, bool), np.diag([4.0, 4, 4, 1]), threshold=0.5)
+    view = viewer.view_map(image, image, np.ones(image.shape, bool), np.diag([4.0, 4, 4, 1]), threshold=0.5)
     more = [
         ran("view", shown(html=f'<div><iframe srcdoc="{escape(view.html)}" width="920" height="420"></iframe></div>')),
         ran("slider", shown(widget={"model_id": "1"}, plain="interactive(slider)")),

@@ -52,8 +52,6 @@ def test_the_ablations_run_on_what_is_there(study):
     written = (home / "tables/choices.md").read_text()
     assert all(name in written for name in choices.choice)
 
-    config = study.read_config()
-    config["profiles"]["smoke"]["ablations"]["temperatures"] = [0.5]
-    study.write_config(config)
+    study.change_profile({"ablations": {"temperatures": [0.5]}})
     assert study.plan("ablations") == {"ablate": 1, "choices": 1, "ablations": 1}, "the others are kept"
     assert study.plan() == {}, "and the study too"

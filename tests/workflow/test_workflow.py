@@ -1,7 +1,7 @@
 """The graph: what runs again and what doesn't, and what a failure and a kill leave behind.
 
-A stand-in of the study is run: the real Snakefile, configuration and modules with notebooks that only write the files
-they have to, so that the graph's own behaviour is what is tested, in seconds. test_smoke.py runs the real notebooks.
+A stand-in of the study is run: the real Snakefile, profiles and modules with notebooks that only write the files they
+have to, so that the graph's own behaviour is what is tested, in seconds. test_smoke.py runs the real notebooks.
 """
 
 import json
@@ -15,6 +15,8 @@ import time
 import nbformat
 import psutil
 import pytest
+from closure import code_of, imported
+from profiles import read_profile
 from study_folder import ROOT, Study
 
 NOTEBOOKS = [
@@ -60,10 +62,10 @@ def finished(tmp_path_factory):
     (study.folder / "essim/__init__.py").write_text('"""The stand-in needs modules, not the whole package."""')
     (study.folder / "notebooks").mkdir()
     for name in NOTEBOOKS:
-        write_notebook(study.folder / f"notebooks/{name}.ipynb", "# parameters", f"NOTEBOOK = {name!r}", STAND_IN)
-    config = study.read_config()
-    config["profiles"]["smoke"]["sets"] = {"tumour": "t2", "stroke": "t1"}
-    study.write_config(config)
+        imports = f"if False:  # what the real one does\n    import {', '.join(sorted(imported(code_of(name))))}"
+        sources = ("# parameters", imports, f"NOTEBOOK = {name!r}", STAND_IN)
+        write_notebook(study.folder / f"notebooks/{name}.ipynb", *sources)
+    study.change_profile({"sets": {"tumour": "t2", "stroke": "t1"}})
 
     planned = study.run("--dry-run", "--quiet", "host", config=["seeds=[0,1]"]).stdout
     jobs = re.findall(r"^ +output: (.*)\n +log: (.*)", planned, re.MULTILINE)
@@ -113,21 +115,18 @@ EVERY = {"baselines": 2} | NETWORK  # of one seed and fold
     ],
 )
 def test_a_changed_parameter_reruns_what_depends_on_it(study, place, value, expected):
-    config = study.read_config()
-    inner = config["profiles"]["smoke"]
-    for key in place[:-1]:
-        inner = inner[key]
-    assert inner[place[-1]] != value
-    inner[place[-1]] = value
-    study.write_config(config)
+    section, *key = place
+    before = read_profile("smoke")[section]
+    assert (before[key[0]] if key else before) != value
+    study.change_profile({section: {key[0]: value} if key else value})
     assert study.plan() == expected
 
 
 def test_a_changed_module_reruns_what_uses_it(study):
     for module, expected in {
-        "plots": {"figures": 1},
+        "figures/sigma": {"figures": 1},
         "ssim": {"healthy": 2} | LATER,
-        "autoencoder": {"baselines": 2} | JUDGED,
+        "train/autoencoder": {"baselines": 2} | JUDGED,
         "unet": NETWORK,
     }.items():
         path = study.folder / f"essim/{module}.py"
@@ -313,12 +312,12 @@ def test_on_a_cluster_it_is_the_same_graph(finished):
 def test_an_unknown_profile_is_one_sentence(finished):
     done = finished.run(config=["profile=lapptop"])
     assert done.returncode != 0
-    assert "unknown profile `lapptop`: known are smoke, laptop, pretrained, gpu, paper" in done.stdout
+    assert "unknown profile `lapptop`: known are gpu, laptop, paper, pretrained, smoke" in done.stdout
     assert "Traceback" not in done.stdout
 
 
 def test_a_wrong_parameter_stops_before_anything_runs(study):
-    edit(study.folder / "workflow/config.yaml", "lr: 0.0004", "lr: 4e-4")
+    edit(study.folder / "workflow/profiles/smoke.yaml", "lr: 0.0004", "lr: 4e-4")
     done = study.run()
     assert done.returncode != 0
     sentence = "02_train: parameter `training.lr` must be a number, got '4e-4' (a string): write it as 0.0004"

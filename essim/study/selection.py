@@ -1,17 +1,15 @@
 """Which value of a choice the validation parts take, and what that gives on the test parts.
 
-In: a score table of essim.study.ablations, one row a patient, value and method. Out: means with intervals; one row a method
-and set that sets the value chosen on the validation parts against the study's own; the same in words.
+In: a score table of essim.study.ablations, one row a patient, value and method. Out: means with intervals; one row a
+method and set that sets the value chosen on the validation parts against the study's own; the same in words.
 Paper: section 3 (the choices of the study).
 """
 
 import pandas as pd
 
-from essim.evaluation.scoring import regret
 from essim.evaluation.stats import interval, mean_with_interval
+from essim.evaluation.summaries import GAIN_IN_BRACKETS, SCORE_NAMES, regret, with_interval
 from essim.study.ablations import label
-
-NAMES = {"auprc": "AUPRC", "dice": "Dice"}
 
 
 def means(scores, score="auprc"):
@@ -20,21 +18,20 @@ def means(scores, score="auprc"):
 
 
 def chosen(scores, study, method, score="auprc"):
-    """The one value for all sets with the lowest regret on the validation parts (see `essim.evaluation.scoring.regret`).
+    """The one value for all sets with the lowest `regret` on the validation parts.
 
     `study` is the value that the study has: of several that are as good it is taken.
     """
     part = scores[scores.method == method]
     values = list(dict.fromkeys([label(study), *part.value]))
-    part = part.assign(method=part.value)
-    lost = regret(part, values, score, split="val", resamples=0).set_index("method").regret
-    return lost.reindex(values).idxmin()
+    lost = regret(part.assign(method=part.value), values, score, split="val", resamples=0)
+    return lost.set_index("method").regret.reindex(values).idxmin()
 
 
 def choice(scores, what, study, methods, score="auprc"):
     """What the validation parts choose, and what that gives on the test parts: one row a method and set.
 
-    Args: scores: as from `measure`. what: the choice's name. study: the value that the study has.
+    Args: scores: as from `score_variants`. what: the choice's name. study: the value that the study has.
 
     Returns: columns choice, score, method, study, chosen, dataset, at_study, at_chosen (means on the test part), gain,
         gain_low, gain_high (of chosen - study, patient by patient), subjects.
@@ -55,14 +52,16 @@ def choice(scores, what, study, methods, score="auprc"):
 
 def sentences(choices):
     """`choice`'s table in words, one sentence a method and score."""
-    said = []
+    texts = []
     for (score, method, study, value), part in choices.groupby(["score", "method", "study", "chosen"], sort=False):
         start = f"{method}: the validation parts choose {value}"
         if value == study:
             sets = ", ".join(f"{row.at_study:.3f} ({row.dataset})" for row in part.itertuples())
-            said.append(f"{start}, as the study has it; {NAMES[score]} on the test parts: {sets}.")
-            continue
-        sets = [f"{r.gain:+.3f} [{r.gain_low:+.3f}, {r.gain_high:+.3f}] ({r.dataset})" for r in part.itertuples()]
-        change = f"that changes {NAMES[score]} on the test parts by {', '.join(sets)}"
-        said.append(f"{start}, the study has {study}; {change}.")
-    return said
+            texts.append(f"{start}, as the study has it; {SCORE_NAMES[score]} on the test parts: {sets}.")
+        else:
+            sets = ", ".join(
+                f"{with_interval(row, 'gain', GAIN_IN_BRACKETS)} ({row.dataset})" for _, row in part.iterrows()
+            )
+            change = f"that changes {SCORE_NAMES[score]} on the test parts by {sets}"
+            texts.append(f"{start}, the study has {study}; {change}.")
+    return texts

@@ -1,0 +1,85 @@
+"""What is learned from healthy scans alone: a calibration, and thresholds that need no lesion.
+
+In: folders of reconstructed healthy scans of one contrast that the network has not learned from. Out: a `Calibration`
+(essim.calibration), one without each scan, thresholds that promise a share of marked voxels, and a table of how the
+promise is kept. Not in the paper.
+"""
+
+import pandas as pd
+from scipy import ndimage
+
+from essim.calibration import differences, from_moments, moments
+from essim.evaluation.cases import case_rows, for_each, rows_of
+from essim.evaluation.metrics import healthy_threshold
+from essim.evaluation.scoring import clean_maps
+from essim.ssim import check_pair
+
+
+def fit_calibration(folder, sigmas):
+    """The calibration of the validation part of a folder of healthy scans, and one without each of its scans.
+
+    A scan stands out less from a calibration that has seen it. Where something is learned from the same scans later, a
+    threshold for instance, each is to be scored with the calibration that leaves it out.
+
+    Returns: (`Calibration`, {subject: `Calibration` without it}). Errors are those of `healthy_moments`.
+    """
+    scans, shape = healthy_moments(folder, sigmas)
+    total, count = sum(scans.values()), len(scans)
+    without = {subject: from_moments(total - own, count - 1, sigmas, shape) for subject, own in scans.items()}
+    return from_moments(total, count, sigmas, shape), without
+
+
+def healthy_moments(folder, sigmas):
+    """The moments of every scan of the validation part of a folder, and their grid: ({subject: tensor}, [H, W, D]).
+
+    Raises ValueError for fewer than 2 scans, or scans that are not all on one grid.
+    """
+
+    def measure_scan(case):
+        x, y, _ = case.tensors()
+        maps = differences(x, y, sigmas, check_pair(x, y, sigmas, None))
+        return case.subject, case.mask.shape, moments(maps[:, 0, 0], case.mask)
+
+    count = len(case_rows(folder, "val"))
+    if count < 2:
+        raise ValueError(f"{folder}: has {count} healthy validation scan(s); a calibration needs 2 or more.")
+    subjects, shapes, scans = zip(*for_each(folder, "val", measure_scan, "calibrate"), strict=True)
+    if len({*shapes}) > 1:
+        raise ValueError(f"{folder}: has scans on grids of {sorted({*shapes})}; a calibration needs one grid for all.")
+    return dict(zip(subjects, scans, strict=True)), shapes[0]
+
+
+def healthy_thresholds(folder, scorer, shares):
+    """Where each method's map of healthy scans ends: {method: {share: threshold}}.
+
+    Above a threshold lies that share of the brain voxels of all healthy validation scans together, post-processed.
+    """
+    masks, maps = zip(
+        *for_each(folder, "val", lambda c: (c.scored, clean_maps(c, scorer)), "healthy scans"), strict=True
+    )
+    return {
+        method: {share: healthy_threshold([scan[method] for scan in maps], masks, share) for share in shares}
+        for method in maps[0]
+    }
+
+
+def marked_shares(folder, scorer, thresholds, margin_mm=0):
+    """How much of every scan of the test part lies above thresholds that promise a share; lesions are left out.
+
+    Args: thresholds: as from `healthy_thresholds`. margin_mm: what lies up to so far from a lesion is left out as well.
+
+    Returns: a DataFrame, one row a scan, method and share, with the columns dataset, subject, site, sex, age, method,
+        promised and marked (shares of the brain's voxels, after post-processing).
+    """
+
+    def judge(case):
+        tissue = case.tissue
+        if case.seg.any():
+            tissue = tissue & (ndimage.distance_transform_edt(~case.seg, sampling=case.spacing_mm) > margin_mm)
+        for method, anomaly in clean_maps(case, scorer).items():
+            values = anomaly[tissue]
+            for share, threshold in thresholds[method].items():
+                yield {"method": method, "promised": share, "marked": (values > threshold).mean()}
+
+    people = pd.DataFrame(case_rows(folder, "test"))[["dataset", "subject", "site", "sex", "age"]]
+    return people.merge(rows_of(folder, "test", judge, "marked"), on=["dataset", "subject"])

@@ -1,0 +1,110 @@
+"""Native space: a scored scan back in its own grid; freed of specks, measured, saved.
+
+In: volumes in study space and the transform that placed the scan. Out: volumes [H, W, D], RAS+, on the scan's grid;
+what they hold, in ml; NIfTI files with exactly the scan's shape and affine. Paper: section 3 (post-processing).
+"""
+
+import math
+
+import nibabel as nib
+import numpy as np
+import SimpleITK as sitk
+
+from essim import postprocess
+from essim.data.volumes import read_nifti
+from essim.prepare import align, registration
+
+EXTENT = 0.25  # of the scored brain; larger findings are rather a scan of another kind
+
+
+class Back:
+    """The way from study space to the scan's own grid: through the inverse of the placement."""
+
+    def __init__(self, image, affine, transform):
+        self.grid, self.inverse = align.to_sitk(image, affine), transform.GetInverse()
+
+    def bring(self, volume, affine):
+        """A volume [h, w, d] with its affine, on the scan's grid [H, W, D]: floats linearly, labels the nearest."""
+        labels = volume.dtype == bool
+        volume = align.to_sitk(volume.astype(np.uint8 if labels else np.float32), affine)
+        interpolation = sitk.sitkNearestNeighbor if labels else sitk.sitkLinear
+        return align.from_sitk(sitk.Resample(volume, self.grid, self.inverse, interpolation, 0.0))[0]
+
+
+def bring_back(scan, placed, study, healthy, anomaly, threshold):
+    """The volumes of a scored scan on its own grid.
+
+    Args:
+        scan: its path. placed, study: as `registration.Placed` and preprocessed, as `volumes.Scan`.
+        healthy, anomaly: float32 on the grid of `study`: the reconstruction in [0, 1], the post-processed map.
+
+    Returns: ({name: [H, W, D]}, affine [4, 4]): float32 `image`; `reconstruction`, stretched between the 1st and 99th
+        percentile of the scan in the brain, but without bias field and no finer than the model's voxels; `anomaly`;
+        bool `segmentation`; `brain`; `scored`, the part of the brain that has a score.
+
+    Raises ValueError if no voxel of the brain has a score.
+    """
+    image, affine = read_nifti(scan, finite=False)
+    image = np.nan_to_num(image.astype(np.float32), posinf=0, neginf=0)
+    back = Back(image, affine, next(iter(placed.transforms.values())))
+    brain = back.bring(placed.mask, placed.affine) > 0
+    scored = back.bring(postprocess.erode_slices(study.mask), study.affine) > 0
+    if not scored.any():
+        raise ValueError(f"{scan}: no brain is left to score once placed, cut and eroded; look at the scan's mask.")
+    volumes = {"image": image, "brain": brain, "scored": scored, "anomaly": back.bring(anomaly, study.affine)}
+    volumes["segmentation"] = without_specks(volumes["anomaly"] > threshold, affine, study.affine)
+    in_view, (low, high) = back.bring(study.mask, study.affine) > 0, np.percentile(image[brain], (1, 99))
+    healthy = np.where(in_view, low + (high - low) * back.bring(healthy, study.affine), 0)
+    return volumes | {"reconstruction": healthy.astype(np.float32)}, affine
+
+
+def without_specks(binary, affine, study_affine):
+    """Drop what is smaller than the specks of the study's grid, by volume: the scan's voxels are of another size."""
+    voxels = postprocess.MIN_VOXELS * align.voxel_ml(study_affine) / align.voxel_ml(affine)
+    return postprocess.remove_small(binary, max(1, math.ceil(voxels - 1e-6)))
+
+
+def measure_finding(volumes, affine):
+    """Components, volumes in ml from the scan's own voxels, and scores (their mean is over what was scored)."""
+    segmentation, anomaly = volumes["segmentation"], volumes["anomaly"]
+    labels, components = postprocess.connected_components(segmentation)
+    voxels = {"volume_ml": segmentation.sum(), "largest_ml": np.bincount(labels.ravel())[1:].max(initial=0)}
+    voxels |= {"brain_ml": volumes["brain"].sum(), "scored_ml": volumes["scored"].sum()}
+    ml = {name: round(float(count * align.voxel_ml(affine)), 3) for name, count in voxels.items()}
+    scores = {"mean_score": float(anomaly[volumes["scored"]].mean()), "max_score": float(anomaly.max())}
+    return {"components": components} | ml | scores
+
+
+def save_like(path, array, source):
+    """Write an RAS+ array as NIfTI in the orientation, with the geometry, and nothing else, of the scan `source`."""
+    stored = nib.io_orientation(source.affine)
+    array = array.astype(np.uint8) if array.dtype == bool else array
+    array = nib.apply_orientation(array, nib.orientations.ornt_transform(nib.orientations.axcodes2ornt("RAS"), stored))
+    image = nib.Nifti1Image(array, source.affine, dtype=array.dtype)
+    image.header.set_xyzt_units("mm")
+    if isinstance(source, nib.Nifti1Pair):  # both of its forms: viewers differ in which one they believe
+        image.set_sform(*source.get_sform(coded=True))
+        image.set_qform(*source.get_qform(coded=True))
+    nib.save(image, path)
+
+
+def describe(finding):
+    """What was found, in a sentence."""
+    count, threshold = finding["components"], f"above the threshold of {finding['threshold']:.3g}"
+    if not count:
+        return f"nothing {threshold}."
+    places = "one place" if count == 1 else f"{count} places"
+    largest = "" if count == 1 else f", the largest {finding['largest_ml']:.1f} ml"
+    return f"{places} {threshold}, {finding['volume_ml']:.1f} ml in all{largest}."
+
+
+def doubts(finding):
+    """Why the map may mean nothing, a list of sentences; empty where placement and extent are as usual."""
+    sentences, dice, share = [], finding["template_overlap"], finding["volume_ml"] / finding["scored_ml"]
+    if dice < registration.DOUBTFUL:
+        reason = "the scan may be misplaced or show a part of the head"
+        sentences.append(f"Brain and template overlap by {dice:.2f} only (Dice): {reason}.")
+    if share > EXTENT:
+        reason = "contrast, scanner or mask may differ from what the model knows, rather than the brain"
+        sentences.append(f"{share:.0%} of the brain is above the threshold: {reason}.")
+    return sentences

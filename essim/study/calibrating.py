@@ -1,0 +1,109 @@
+"""What the settings of the calibration add, and whether the thresholds that it gives keep their promise.
+
+In: reconstructed healthy scans and patients, {contrast: folder} and {set: folder}. Out: calibrations by setting and the
+AUPRC that each gives; the shares of test scans above thresholds that promise a share. 07_calibrated_ensemble shows
+them. Not in the paper.
+"""
+
+from dataclasses import replace
+
+import pandas as pd
+
+from essim.calibration import calibrated_map, from_moments
+from essim.evaluation.cases import case_rows
+from essim.evaluation.healthy import healthy_moments, marked_shares
+from essim.evaluation.scoring import validation_auprc
+from essim.evaluation.stats import age_group, mean_with_interval
+
+FACTOR = 1.5  # a promise is kept if this many times more or fewer voxels are marked
+PATIENTS = {"patients": 0, "patients, far from lesions": 20}  # mm around lesions that don't count
+
+
+def calibrations_by_setting(folder, sigmas, scan_counts, smoothings):
+    """Calibrations from fewer healthy scans, or smoothed by less or more: {(setting, value): `Calibration`}.
+
+    ("misplaced", 0) is the study's own; ("healthy scans", n) of the first n, 0: the differences as they are;
+    ("smoothing", width in voxels of half the grid).
+    """
+    scans, shape = healthy_moments(folder, sigmas)
+    scans = [*scans.values()]
+    whole = from_moments(sum(scans), len(scans), sigmas, shape)
+    by_setting = {("misplaced", 0): whole}
+    by_setting["healthy scans", 0] = replace(whole, mean=0 * whole.mean, sd=1 + 0 * whole.sd)
+    for n in [n for n in scan_counts if n <= len(scans)]:
+        by_setting["healthy scans", n] = from_moments(sum(scans[:n]), n, sigmas, shape)
+    for width in smoothings:
+        by_setting["smoothing", width] = from_moments(sum(scans), len(scans), sigmas, shape, width)
+    return by_setting
+
+
+def maps_by_setting(case, by_setting, shifts):
+    """The map of each of `calibrations_by_setting`, and those of a scan that lies off its place by some voxels.
+
+    ("misplaced", n): n voxels too far in front (+) or behind (-) when it is compared.
+    """
+    x, y, _ = case.tensors()
+    maps = {key: calibrated_map(x, y, calibration) for key, calibration in by_setting.items()}
+    for n in [sign * shift for shift in shifts for sign in (-1, 1)]:
+        moved = calibrated_map(x.roll(n, 3), y.roll(n, 3), by_setting["misplaced", 0])
+        maps["misplaced", n] = moved.roll(-n, 3)
+    return maps
+
+
+def score_settings(folders, calibrations, shifts):
+    """Mean AUPRC on the validation part of every set: columns setting, value, the sets, and mean, over them.
+
+    Args: folders: {set: folder}. calibrations: {set: its `calibrations_by_setting`}. shifts: voxels.
+    """
+
+    def scorer(case):
+        return maps_by_setting(case, calibrations[case.dataset], shifts)
+
+    table = pd.DataFrame({name: validation_auprc(folder, scorer) for name, folder in folders.items()})
+    table.index = pd.MultiIndex.from_tuples(table.index, names=["setting", "value"])
+    return table.sort_index().assign(mean=table.mean(axis=1)).reset_index()
+
+
+def marked_by_group(people, folders, contrasts, scorers, thresholds):
+    """What test scans have above thresholds that promise a share: as `marked_shares`, with contrast and group.
+
+    Groups: healthy scans from scanners that the thresholds saw, and from others; patients, and their tissue far from
+    any lesion.
+
+    Args: people: {contrast: folder of healthy scans}. folders, contrasts: {set: its folder}, {set: its contrast}.
+        scorers, thresholds: {contrast: as for `marked_shares`}.
+    """
+    tables = []
+    for contrast, folder in people.items():
+        sites = {row["site"] for row in case_rows(folder, "val")}
+        table = marked_shares(folder, scorers[contrast], thresholds[contrast])
+        group = table.site.isin(sites).map({True: "known scanners", False: "other scanners"})
+        tables.append(table.assign(contrast=contrast, group=group))
+    for name, folder in folders.items():
+        contrast = contrasts[name]
+        for group, margin_mm in PATIENTS.items():
+            table = marked_shares(folder, scorers[contrast], thresholds[contrast], margin_mm)
+            tables.append(table.assign(contrast=contrast, group=group))
+    return pd.concat(tables, ignore_index=True).sort_values(["contrast", "group"], kind="stable")
+
+
+def shares_kept(marked):
+    """The mean share of `marked_by_group` and its interval: of every group, and of healthy scans by site and age.
+
+    Returns: columns by (group, site, age), contrast, who, method, promised, marked, marked_low, marked_high, subjects.
+    """
+    marked = marked.assign(years=age_group(marked.age)).sort_values(["contrast", "group", "years"], kind="stable")
+    patient = marked.group.isin(PATIENTS)
+    views = {"group": marked.group, "site": marked.site, "age": marked.years.astype(str)}
+    parts = [marked.assign(by=by, who=who)[~patient | (by == "group")] for by, who in views.items()]
+    return mean_with_interval(pd.concat(parts), ["by", "contrast", "who", "method", "promised"], ["marked"])
+
+
+def sentences(ratios):
+    """How promises are kept, a sentence a contrast and group. `ratios`: marked / promised, shares in columns."""
+    texts = []
+    for (contrast, group), row in ratios.iterrows():
+        kept = ", ".join(f"{share:.1%}" for share, ratio in row.items() if 1 / FACTOR <= ratio <= FACTOR) or "none"
+        between = f"{contrast.upper()}, {group}: between {row.min():.2f} and {row.max():.2f} times what was promised"
+        texts.append(f"{between}; within a factor of {FACTOR} at {kept}.")
+    return texts

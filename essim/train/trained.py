@@ -1,0 +1,67 @@
+"""Trained networks on their way between a study and models/: taken instead of trained anew, or released.
+
+In: a model folder. Out: another one, with the files of one network as they are (`take_trained`), or with all that
+others need, in half precision (`release_trained`).
+"""
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+from safetensors.torch import load_file, save_file
+
+from essim.runs.files import writing
+
+AUTOENCODERS = ("ae", "vae")
+# The networks of a model folder: weights, description and log of each
+NETWORKS = {"diffusion": ("weights.safetensors", "config.json", "log.csv")}
+NETWORKS |= {kind: (f"{kind}.safetensors", f"{kind}.json", f"{kind}.csv") for kind in AUTOENCODERS}
+WEIGHTS, *BESIDE = zip(*NETWORKS.values(), strict=True)
+RELEASED = (*WEIGHTS, *sum(BESIDE, ()), "scoring.json", "calibration.safetensors")  # the last two: how a scan is scored
+
+
+def take_trained(folder, out, load, network="diffusion", *, contrast, **settings):
+    """Put a pretrained network where its training would have put it: into the model folder `out`.
+
+    Args:
+        folder: where it lies. load: the function that reads it and says what is wrong with it, `load_model` or
+            `load_autoencoder`. network: which one of NETWORKS. contrast: the one that it must be for.
+        settings: those that its training would have had, by their names in its description: `preprocessing`, and
+            `training` or `autoencoder`.
+
+    Returns: the log of its training, as the training does.
+
+    Raises:
+        FileNotFoundError: a file of the folder is missing.
+        ValueError: the network was trained with other settings, or can't be read.
+    """
+    folder, out = Path(folder), Path(out)
+    weights, description, log = NETWORKS[network]
+    load(*((folder,) if network == "diffusion" else (folder, network)))
+    if not (folder / log).is_file():
+        raise FileNotFoundError(f"{folder / log}: no such file; copy the whole model folder.")
+    trained = json.loads((folder / description).read_text(encoding="utf-8"))
+    subject = folder if network == "diffusion" else folder / description
+    if trained["contrast"] != contrast:
+        raise ValueError(f"{subject}: is a network for {trained['contrast']}, the study asks for {contrast}.")
+    for name, asked in settings.items():
+        was, wanted = type(asked)(**trained[name]).model_dump(), asked.model_dump()
+        changes = [f"`{key}` {was[key]}, the study asks for {wanted[key]}" for key in was if was[key] != wanted[key]]
+        if changes:
+            raise ValueError(f"{subject}: was made with another `{name}`: {'; '.join(changes)}.")
+    for name in (weights, description, log):
+        with writing(out / name) as path:
+            shutil.copyfile(folder / name, path)
+    return pd.read_csv(out / log)
+
+
+def release_trained(folder, out):
+    """Copy what RELEASED names of a model folder to `out`, whole or not at all, the networks in half precision."""
+    with writing(out) as target:
+        target.mkdir()
+        for name in RELEASED:
+            if name in WEIGHTS:
+                save_file({k: v.half() for k, v in load_file(folder / name).items()}, target / name)
+            else:
+                shutil.copyfile(folder / name, target / name)

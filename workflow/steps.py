@@ -1,0 +1,105 @@
+"""What every step of a run is given: the parameters of its notebook.
+
+In: a Plan. Out: {name of a step, such as `06_evaluate_ms`: values}, as plain as a notebook's first cell has them.
+A step is called like its notebook, with what it is run for behind.
+"""
+
+# What `make ablations` changes, a notebook each: the keys of the profile's `ablations` that it takes.
+CHOICES = {
+    "a_noising_steps": ("steps", "predictions"),
+    "b_noise_draws": ("draw_counts",),
+    "c_windows": ("window_counts", "widest"),
+    "d_temperature": ("temperatures",),
+    "e_post_processing": (),
+    "f_resolution": ("factors",),
+}
+
+
+def steps_of(plan):
+    """{part of the plan: {step: values}}, with the steps that run once, whatever the parts, under None."""
+    steps = {None: {}}
+    if not plan.source:
+        steps[None]["01_cohort"] = {"data": plan.data, "results": plan.home} | plan.profile["cohort"]
+    if len(plan.parts) > 1:
+        runs = [{"seed": seed, "fold": fold, "results": plan.home + part} for part, (seed, fold) in plan.parts.items()]
+        steps[None]["98_spread"] = {"results": plan.study, "runs": runs, "datasets": list(plan.sets)}
+    for part, (seed, fold) in plan.parts.items():
+        steps[part] = study(plan, plan.home + part, seed, fold) | ablations(plan, plan.home + part, seed, fold)
+    return steps
+
+
+def study(plan, results, seed, fold):
+    """Every step of the study with one seed on one fold."""
+    profile, names = plan.profile, list(plan.sets)
+    reconstruction, sigmas = profile["reconstruction"] | {"seed": seed}, profile["ablation_sigmas"]
+    ensemble, shares = _ensemble(profile), profile["healthy_shares"]
+    steps = {
+        "05_ensembling": ensemble | {"datasets": names} | reconstruction,
+        "07_calibrated_ensemble": ensemble | {"datasets": names} | profile["calibrated"],
+        "08_best_sigma": {"datasets": names, "sigmas": sigmas},
+        "09_across_sets": ensemble | {"datasets": names},
+        "99_figures": {"datasets": names},
+    }
+    for contrast in plan.contrasts:
+        scans = _scans(plan) | {"fold": fold, "contrast": contrast}
+        training = {"network": plan.network(contrast), "training": profile["training"] | _training_seed(plan, seed)}
+        steps[f"02_train_{contrast}"] = scans | training
+        steps[f"03_baselines_{contrast}"] = _baselines(plan, contrast, seed, fold)
+        steps[f"03_healthy_{contrast}"] = scans | {"shares": shares} | ensemble | reconstruction
+    for name, contrast in plan.sets.items():
+        steps[f"03_reconstruct_{name}"] = _scans(plan) | {"dataset": name, "contrast": contrast} | reconstruction
+        steps[f"04_kernel_ablation_{name}"] = {"dataset": name, "sigmas": sigmas}
+        steps[f"06_evaluate_{name}"] = ensemble | {"dataset": name, "shares": shares}
+    return {step: {"results": results} | values for step, values in steps.items()}
+
+
+def ablations(plan, results, seed, fold):
+    """Every ablation of the study with one seed on one fold: one choice changed, everything else as it is.
+
+    Nothing is trained but the baselines of the last one, which get a longer training.
+    """
+    tried, reconstruction = plan.profile["ablations"], plan.profile["reconstruction"]
+    given = {"results": results, "datasets": list(plan.sets)}
+    beside = {
+        "a_noising_steps": {"t": reconstruction["t"], "seed": seed},
+        "b_noise_draws": reconstruction | {"seed": seed},
+    }
+    steps = {
+        f"ablations/{name}": given | _ensemble(plan.profile) | beside.get(name, {}) | {key: tried[key] for key in keys}
+        for name, keys in CHOICES.items()
+    }
+    steps["ablations/g_longer_baselines"] = given | _ensemble(plan.profile)
+    steps["ablations/z_choices"] = given | {"ablations": list(CHOICES)}
+    for contrast in plan.contrasts:
+        values = {"results": f"{results}/ablations"} | _baselines(plan, contrast, seed, fold) | {"network": ""}
+        values["autoencoder"] |= {"steps": tried["autoencoder_steps"]}
+        steps[f"03_baselines_{contrast}_longer"] = values
+    return steps
+
+
+def check(steps):
+    """Raise ValueError, in a sentence, at the first step that its notebook would refuse."""
+    from essim.runs.params import MODELS, check
+
+    for step, values in (pair for part in steps.values() for pair in part.items()):
+        notebook = next(name for name in MODELS if step.startswith(name))
+        check(notebook, values | ({"workers": 1} if notebook == "01_cohort" else {}))
+
+
+def _scans(plan):
+    return {"data": plan.data, "cache": f"{plan.home}/cache", "preprocessing": plan.profile["preprocessing"]}
+
+
+def _ensemble(profile):
+    return {"temperature": profile["temperature"], "sigmas": profile["sigmas"]}
+
+
+def _training_seed(plan, seed):
+    """Where networks come trained, a seed is the noise's only."""
+    return {"seed": plan.first_seed if plan.networks else seed}
+
+
+def _baselines(plan, contrast, seed, fold):
+    autoencoder = plan.profile["autoencoder"] | _training_seed(plan, seed)
+    values = {"fold": fold, "contrast": contrast, "network": plan.network(contrast), "autoencoder": autoencoder}
+    return _scans(plan) | values | {"datasets": [name for name in plan.sets if plan.sets[name] == contrast]}
