@@ -105,7 +105,8 @@ def simplex_noise(shape, *, octaves=6, persistence=0.8, frequency=64, seed=None,
     fields = 1 if shared else n * c
     choice = torch.randint(len(GRADIENTS), (fields, matrix.shape[1] // 2), generator=generator)
     gradients = GRADIENTS[choice].reshape(fields, -1).to(device)  # [fields, 2L]
-    field = (matrix @ gradients.T).T.reshape(fields, height, width)
+    with torch.autocast(matrix.device.type, enabled=False):  # float32, whatever the caller computes in
+        field = (matrix @ gradients.T).T.reshape(fields, height, width)
     return field.expand(n * c, -1, -1).reshape(n, c, height, width).contiguous()
 
 

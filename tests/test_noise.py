@@ -160,3 +160,9 @@ def test_errors():
         simplex_noise((16, 16))
     with pytest.raises(ValueError, match="octaves must be at least 1, got 0"):
         simplex_noise((1, 1, 16, 16), octaves=0)
+
+
+def test_noise_is_float32_where_the_network_computes_in_bfloat16():
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = simplex_noise((2, 1, 32, 40), seed=3)
+    assert found.dtype == torch.float32 and torch.equal(found, simplex_noise((2, 1, 32, 40), seed=3))

@@ -18,7 +18,6 @@ from tqdm import tqdm
 
 from essim.cohort import anatomy, lesions, mni, scanner
 from essim.data import prepared
-from essim.data.prepared import FOLDS, KINDS, SPLITS, folder_of, path_of, split_name, write_split
 from essim.runs.files import remove, write_json, writing
 from essim.runs.workers import work_off
 
@@ -106,8 +105,8 @@ def _stream(config, dataset, index, stream):
 
 def paths_of(person):
     """The files of one subject below the data folder: {kind: path}, with a lesion mask for patients."""
-    kinds = KINDS[:3] if person["dataset"] == "healthy" else KINDS
-    return {kind: path_of(person["dataset"], person["subject"], kind) for kind in kinds}
+    kinds = prepared.KINDS[:3] if person["dataset"] == "healthy" else prepared.KINDS
+    return {kind: prepared.path_of(person["dataset"], person["subject"], kind) for kind in kinds}
 
 
 def _write_subject(config, out, key):
@@ -139,7 +138,7 @@ def generate(config, out, workers=1):
         (dataset, i): describe(config, dataset, i) for dataset in SETS for i in range(len(config.splits(dataset)))
     }
     files = {key: [out / path for path in paths_of(person).values()] for key, person in people.items()}
-    splits = {out / SPLITS / name: group for name, group in _split_files(config, people).items()}
+    splits = {out / prepared.SPLITS / name: group for name, group in _split_files(config, people).items()}
     todo = [key for key, paths in files.items() if not all(path.is_file() for path in paths)]
     if _recipe_in(done) == recipe and not todo and all(path.is_file() for path in splits):
         return done
@@ -150,7 +149,7 @@ def generate(config, out, workers=1):
     remove(done)
     _write_subjects(config, out, todo, workers, len(people))
     for path, group in splits.items():
-        write_split(path, group)
+        prepared.write_split(path, group)
     written = [path for paths in files.values() for path in paths]
     digests = {str(path.relative_to(out)): hashlib.sha256(path.read_bytes()).hexdigest() for path in written}
     write_json(done, {"parameters": asdict(config), "recipe": recipe, "files": digests})
@@ -174,7 +173,7 @@ def _recipe_in(path):
 
 def _start_afresh(out):
     """Remove an earlier cohort, whole or not; FileExistsError where the scans are of another origin."""
-    folders = [out / folder for folder in (*map(folder_of, SETS), SPLITS)]
+    folders = [out / folder for folder in (*map(prepared.folder_of, SETS), prepared.SPLITS)]
     if not (out / "cohort.json").exists() and not (out / "recipe.json").exists():
         for folder in folders:
             if folder.exists():
@@ -199,11 +198,11 @@ def _write_subjects(config, out, todo, workers, total):
 
 
 def _split_files(config, people):
-    """{name: subjects} of the split files. In each fold others validate, the last of those not tested in the first."""
-    folds = range(max(1, min(FOLDS, (config.train + config.val) // max(1, config.val))))
-    names = [split_name("healthy", split, fold) for fold in folds for split in ("train", "val")]
-    names += [split_name(dataset, split) for dataset in SETS[1:] for split in ("val", "test")]
-    files = {name: [] for name in [*names, split_name("healthy", "test")]}  # there also for nobody
+    """{name: subjects} of the split files. Others validate in each fold, from the last of those not tested on."""
+    folds = range(max(1, min(prepared.FOLDS, (config.train + config.val) // max(1, config.val))))
+    names = [prepared.split_name("healthy", split, fold) for fold in folds for split in ("train", "val")]
+    names += [prepared.split_name(dataset, split) for dataset in SETS[1:] for split in ("val", "test")]
+    files = {name: [] for name in [*names, prepared.split_name("healthy", "test")]}  # there also for nobody
     for (dataset, index), person in people.items():
         if dataset != "healthy" or person["split"] == "test":
             parts = [(person["split"], 0)]
@@ -211,5 +210,5 @@ def _split_files(config, people):
             own = (config.train + config.val - 1 - index) // max(1, config.val)  # the fold to validate in
             parts = [("val" if fold == own else "train", fold) for fold in folds]
         for split, fold in parts:
-            files[split_name(dataset, split, fold)].append(person | {"seg": dataset != "healthy"})
+            files[prepared.split_name(dataset, split, fold)].append(person | {"seg": dataset != "healthy"})
     return files
