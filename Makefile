@@ -13,7 +13,7 @@ RESULTS := results/$(PROFILE)
 DRY := $(if $(findstring n,$(firstword -$(MAKEFLAGS))),--dry-run)
 WHERE = $(if $(CLUSTER),workflow/clusters/$(CLUSTER),workflow/clusters/local --cores $(JOBS))
 SNAKEMAKE = $(BIN)/snakemake --profile $(WHERE) $(DRY)
-SETTINGS = profile=$(PROFILE) $(if $(SEEDS),seeds="[$(SEEDS)]") $(if $(DATA),source="$(DATA)")
+SETTINGS = profile=$(PROFILE) $(if $(SEEDS),seeds="[$(SEEDS)]") $(if $(DATA),source="'$(subst ','',$(DATA))'")
 NOTEBOOKS = $(wildcard notebooks/*.ipynb notebooks/*/*.ipynb)
 
 .PHONY: help env reproduce smoke figures ablations report site test bench verify tolerances reference networks method lab lint \
@@ -48,14 +48,12 @@ ablations: PROFILE := $(if $(filter file,$(origin PROFILE)),pretrained,$(PROFILE
 ablations: .venv/stamp ## What each choice of the study does, one figure each, nothing trained (PROFILE=pretrained)
 	+@$(SNAKEMAKE) ablations --config $(SETTINGS)
 
-# Scans of one's own have their results in a folder of their name.
-OWN = $(RESULTS)$(addprefix -,$(basename $(notdir $(realpath $(DATA)))))
 report: .venv/stamp ## Put the finished study on one page to read offline: results/<profile>/report.html
-	@$(BIN)/python workflow/report.py $(PROFILE) $(OWN)
+	@$(BIN)/python workflow/report.py $(PROFILE) --data "$(DATA)"
 
 site: .venv/stamp ## Run the walkthrough, and put it and the finished study on a site: results/<profile>/site/index.html
 	+@$(SNAKEMAKE) walkthrough --config $(SETTINGS)
-	@$(BIN)/python workflow/website.py $(PROFILE) $(OWN)
+	@$(BIN)/python workflow/website.py $(PROFILE) --data "$(DATA)"
 
 # Without a GPU, Triton's kernels are tested in its interpreter. It is no part of the environment, which a CUDA build of
 # torch brings its own version to, and which is smaller by a gigabyte without.

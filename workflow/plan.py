@@ -6,6 +6,7 @@ values that replace the profile's. Out: a Plan. What each step is given: steps.p
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,6 +101,10 @@ def make_plan(config):
         config: {"profile": name, "source": path, and values of the profile}, all of which may be left out.
     """
     name, source = config.get("profile", "laptop"), config.get("source", "")
+    if not isinstance(source, str):  # Snakemake takes a folder called 2023 for a number
+        raise ValueError(
+            f"source must be a path, got the number {source}: write make ... DATA={source}, or source=./NAME."
+        )
     own = read_profile(name)
     settings = {key: _typed(value) for key, value in config.items() if key not in ("profile", "source")}
     profile = change(own, settings, "--config")
@@ -110,6 +115,23 @@ def make_plan(config):
         return Plan(**fields, **_own_scans(source, profile))
     places = {"data": profile["data"], "home": profile["results"], "stamp": [f"{profile['data']}/cohort.json"]}
     return Plan(**fields, **places, sets=profile["sets"], folds=profile["folds"])
+
+
+def place_of(folder, source):
+    """Where what is made of a source lies: beside `folder`, under the source's name and a digest of its whole path.
+
+    Two sources of one name have places of their own; the built-in cohort (no source) has `folder` itself.
+    """
+    if not source:
+        return folder
+    path = Path(source).resolve()
+    name = re.sub(r"[^\w.-]+", "-", re.sub(r"\.(csv|tsv)$", "", path.name))
+    return f"{folder}-{name}-{hashlib.sha256(str(path).encode()).hexdigest()[:6]}"
+
+
+def results_of(profile, source):
+    """The folder of the results of a profile on a source; ValueError where there is no such profile."""
+    return Path(place_of(read_profile(profile)["results"], source))
 
 
 def _typed(value):
@@ -143,11 +165,11 @@ def _own_scans(source, profile):
     sets |= {name: contrast for name, contrast in sorted(pairs) if name in new}  # in T2 where there is one
     if not sets:
         raise ValueError(f"{source}: has no patients with healthy scans of the same contrast; nothing can be learned.")
-    stem, folds = Path(source).resolve().stem, profile["folds"]
-    fields = {"source": source, "scans": scans, "sets": sets, "home": f"{profile['results']}-{stem}"}
+    folds = profile["folds"]
+    fields = {"source": source, "scans": scans, "sets": sets, "home": place_of(profile["results"], source)}
     if is_prepared(source):
         splits = [str(path) for pattern in ("splits/*.csv", "Data/splits/*.csv") for path in Path(source).glob(pattern)]
         folds = [fold for fold in folds if any(path.endswith(f"IXI_train_fold{fold}.csv") for path in splits)]
         return fields | {"data": source, "stamp": splits, "folds": folds}
-    data, folds = f"{profile['data']}-{stem}", folds if (scans.fold != "").any() else [0]
+    data, folds = place_of(profile["data"], source), folds if (scans.fold != "").any() else [0]
     return fields | {"data": data, "stamp": [f"{data}/prepare.json"], "raw": True, "folds": folds}

@@ -1,6 +1,6 @@
 """One page with the whole study: executed notebooks, tables, figures, provenance. It opens from disk and loads nothing.
 
-    report.py PROFILE RESULTS [PAGE]      PAGE is RESULTS/report.html if not given
+    report.py PROFILE [RESULTS [PAGE]] [--data SCANS]      PAGE is RESULTS/report.html if not given
 
 In: RESULTS with the executed notebooks, the main table with its provenance, and the main figures; the README. Out: one
 HTML file with everything inside it. Parameters are those that the notebooks were given, whatever the profile says now.
@@ -15,6 +15,7 @@ from importlib import metadata
 from pathlib import Path
 
 from fragments import HIGHLIGHTING, fragment, plain, prose, read_executed
+from plan import results_of
 from profiles import read_profile
 
 from essim.runs.files import writing
@@ -184,12 +185,14 @@ def _rows(rows):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("profile")
-    parser.add_argument("results", type=Path)
+    parser.add_argument("results", type=Path, nargs="?", help="default: those of the profile, and of --data")
     parser.add_argument("page", type=Path, nargs="?")
+    parser.add_argument("--data", default="", help="the scans that the study ran on; default: the built-in cohort")
     arguments = parser.parse_args()
-    page = arguments.page or arguments.results / "report.html"
     try:
-        html = report(arguments.profile, arguments.results)
+        results = arguments.results or results_of(arguments.profile, arguments.data)
+        page = arguments.page or results / "report.html"
+        html = report(arguments.profile, results)
     except ValueError as error:
         sys.exit(str(error))
     with writing(page) as temporary:

@@ -1,6 +1,6 @@
 """One static site of the whole study: walkthrough, study and ablations as they ran, all figures and tables, the report.
 
-    website.py PROFILE RESULTS [SITE]      SITE is RESULTS/site if not given
+    website.py PROFILE [RESULTS [SITE]] [--data SCANS]      SITE is RESULTS/site if not given
 
 In: RESULTS with executed notebooks, tables and figures, the walkthrough's among them (`make site` runs it). Out: a
 folder of HTML pages with one style, their pictures beside them. It opens from disk and loads nothing from elsewhere.
@@ -19,6 +19,7 @@ from pathlib import Path
 import pandas as pd
 from fragments import HIGHLIGHTING, fragment, plain, prose, read_executed
 from PIL import Image
+from plan import results_of
 from report import figure, overview, read_study, run_of
 
 from essim.runs.files import writing
@@ -214,13 +215,15 @@ def write(path, title, main, links):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("profile")
-    parser.add_argument("results", type=Path)
+    parser.add_argument("results", type=Path, nargs="?", help="default: those of the profile, and of --data")
     parser.add_argument("site", type=Path, nargs="?")
+    parser.add_argument("--data", default="", help="the scans that the study ran on; default: the built-in cohort")
     arguments = parser.parse_args()
-    site = arguments.site or arguments.results / "site"
     try:
+        results = arguments.results or results_of(arguments.profile, arguments.data)
+        site = arguments.site or results / "site"
         with writing(site) as temporary:
-            website(arguments.profile, arguments.results, temporary)
+            website(arguments.profile, results, temporary)
     except ValueError as error:
         sys.exit(str(error))
     size = sum(path.stat().st_size for path in site.rglob("*") if path.is_file())

@@ -7,6 +7,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+from plan import place_of
 from study_folder import ROOT, Study
 
 from essim.cohort.generate import CohortConfig, grow_subject
@@ -124,7 +125,7 @@ def test_raw_scans_are_prepared_first(study, authors, tmp_path):
     source = f"source={table}"
     plan = study.plan(config=[source])
     assert plan["prepare"] == 1 and plan["train"] == plan["reconstruct"] == 1  # of ms nothing can be learned
-    stamp = "data/smoke-my scans/prepare.json"
+    stamp = f"{place_of('data/smoke', table)}/prepare.json"
     done = study.run(stamp, config=[source])
     assert done.returncode == 0, done.stdout[-3000:]
     counts = json.loads((study.folder / stamp).read_text())

@@ -2,16 +2,18 @@
 
 import copy
 import json
+import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import closure
 import pandas as pd
 import profiles
 import pytest
 import yaml
-from plan import make_plan
+from plan import make_plan, place_of, results_of
 from profiles import read_profile
 from steps import check, steps_of
 from study_folder import ROOT
@@ -269,8 +271,9 @@ def table(tmp_path):
 def test_scans_of_ones_own_decide_the_sets(table):
     plan = make_plan({"profile": "smoke", "source": str(table)})
     assert plan.sets == {"epilepsy": "t1"} and plan.contrasts == ["t1"], "of ms nothing can be learned"
-    assert plan.raw and plan.stamp == ["data/smoke-my scans/prepare.json"]
-    assert plan.home == "results/smoke-my scans" and plan.data == "data/smoke-my scans"
+    assert plan.raw and plan.stamp == [f"{plan.data}/prepare.json"]
+    assert re.fullmatch(r"results/smoke-my-scans-[0-9a-f]{6}", plan.home) and plan.home[8:] == plan.data[5:]
+    assert results_of("smoke", str(table)) == Path(plan.home)
     assert f"{table}, to be prepared first" in plan.summary() and "  epilepsy t1: 1 val, 3 test" in plan.summary()
     steps = steps_of(plan)
     assert not steps[None] and "03_reconstruct_epilepsy" in steps[""]
@@ -283,6 +286,22 @@ def test_new_files_have_another_digest(table):
     assert plan.files_digest() == before
     (table.parent / "h0.nii.gz").write_bytes(b"1")
     assert plan.files_digest() != before
+
+
+def test_sources_of_one_name_have_places_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = ["a/scans", "b/scans", "ds-1.0.0", "ds-1.0.1", "my data", "my-data", "2023", "1e3", "it's # odd: yes"]
+    places = [place_of("results/laptop", name) for name in names]
+    assert len({*places}) == len(places)
+    assert all(re.fullmatch(r"results/laptop-[\w.-]+-[0-9a-f]{6}", place) for place in places)
+    assert place_of("results/laptop", tmp_path / "ds-1.0.0") == places[2], "the same source, called in another way"
+    assert place_of("results/laptop", "") == "results/laptop"
+
+
+@pytest.mark.parametrize("source", [2023, 1000.0, True])
+def test_a_source_that_came_as_a_number_is_one_sentence(source):
+    with pytest.raises(ValueError, match=f"source must be a path, got the number {source}"):
+        make_plan({"profile": "smoke", "source": source})
 
 
 def test_a_wrong_source_is_one_sentence(table):

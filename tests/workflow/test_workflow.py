@@ -309,6 +309,15 @@ def test_on_a_cluster_it_is_the_same_graph(finished):
     assert all("slurm_partition=your-partition" in line for _, line in resources)
 
 
+@pytest.mark.parametrize("name", ["2023", "1e3", "my data", "it''s"])
+def test_a_source_may_have_any_name(finished, name):
+    """As `make` quotes it, so that YAML takes it for a text; an apostrophe is doubled."""
+    done = finished.run("--dry-run", config=[f"source='{name}'"])
+    assert done.returncode != 0 and "Traceback" not in done.stdout
+    path = name.replace("''", "'")
+    assert f"{path}: no such folder or table; correct the path." in done.stdout
+
+
 def test_an_unknown_profile_is_one_sentence(finished):
     done = finished.run(config=["profile=lapptop"])
     assert done.returncode != 0
