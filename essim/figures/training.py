@@ -40,6 +40,7 @@ def plot_training_length(table):
         last.plot(errors.step, errors.error, label=SET_NAMES[name], **series)
     last.set(title="Error of healthy brain", ylabel="mean |x \N{MINUS SIGN} y|")
     for axis in axes[0]:
+        axis.margins(y=0.1)  # no marker is cut at the top
         axis.set(xscale="log", xlabel="training step", ylim=(0, None))
         set_ticks(axis.xaxis, table.step.unique())
     panels[0].set_ylabel("AUPRC (validation)")
