@@ -13,7 +13,7 @@ RESULTS := results/$(PROFILE)
 DRY := $(if $(findstring n,$(firstword -$(MAKEFLAGS))),--dry-run)
 WHERE = $(if $(CLUSTER),workflow/clusters/$(CLUSTER),workflow/clusters/local --cores $(JOBS))
 SNAKEMAKE = $(BIN)/snakemake --profile $(WHERE) $(DRY)
-SETTINGS = profile=$(PROFILE) $(if $(SEEDS),seeds="[$(SEEDS)]") $(if $(DATA),source="'$(subst ','',$(DATA))'")
+SETTINGS = profile=$(PROFILE) $(if $(SEEDS),seeds="[$(SEEDS)]") $(if $(DATA),source="@$(DATA)")
 NOTEBOOKS = $(wildcard notebooks/*.ipynb notebooks/*/*.ipynb)
 
 .PHONY: help env reproduce smoke figures ablations report site test bench verify tolerances reference networks method lab lint \

@@ -101,10 +101,9 @@ def make_plan(config):
         config: {"profile": name, "source": path, and values of the profile}, all of which may be left out.
     """
     name, source = config.get("profile", "laptop"), config.get("source", "")
-    if not isinstance(source, str):  # Snakemake takes a folder called 2023 for a number
-        raise ValueError(
-            f"source must be a path, got the number {source}: write make ... DATA={source}, or source=./NAME."
-        )
+    if not isinstance(source, str):
+        raise ValueError(f"source must be a path, got {source!r}: write source=@NAME, as `make ... DATA=NAME` does.")
+    source = source.removeprefix("@")  # it keeps Snakemake from reading a folder called 2023 as a number
     own = read_profile(name)
     settings = {key: _typed(value) for key, value in config.items() if key not in ("profile", "source")}
     profile = change(own, settings, "--config")

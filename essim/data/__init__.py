@@ -3,10 +3,21 @@
 In: a folder or table of scans. Out: a checked pandas.DataFrame, one row a scan; float32 arrays [H, W, D] in [0, 1].
 Imports: runs, settings.
 
-    prepared   the prepared folder: its paths, its split files
-    layouts    data sets as their authors publish them
-    splits     who trains, validates and is tested
-    checks     what is wrong with a scan table
-    datasets   any source -> the scan table (`load_scans`)
-    volumes    a row of it -> preprocessed arrays (`load_scan`)
+    prepared    the prepared folder: its paths, its split files
+    layouts     data sets as their authors publish them
+    bids        BIDS names: what a file is
+    pairing     which files of a BIDS folder belong together
+    subjects    a folder of data sets -> its subjects
+    downloaded  its subjects -> rows: who is healthy, who a patient
+    tables      tables as people write them, as text
+    people      what tables say of people
+    own         a table of one's own -> rows
+    splits      who trains, validates and is tested; whose scans belong together
+    dicom       a folder of DICOM files -> a file
+    headers     what a file's header says, and where it lies
+    grids       whether a mask belongs to a scan
+    intensities what the values of a scan mean: background, brain
+    checks      what is wrong with a scan table
+    datasets    any source -> the scan table (`load_scans`)
+    volumes     a row of it -> preprocessed arrays (`load_scan`)
 """

@@ -7,23 +7,23 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 from tqdm import tqdm
 
+from essim.data.grids import WAY_OUT, conflict, same_grid
+from essim.data.headers import grid_of, opened
 from essim.data.layouts import NONZERO
-from essim.data.splits import person_of
-
-SAME_MM = 1e-3  # affines may differ by rounding
+from essim.data.splits import people_of
 
 
-def find_problems(scans, labels, *, each):
+def find_problems(scans, labels, *, each, other_grids=False):
     """What is wrong with the files and splits of a scan table: {file or subject: (sentence, indices of its rows)}.
 
     Args:
         labels: {set: the labels that its lesion masks may have, or None for any}.
         each: masks must fit each image of their subject, as in prepared data; otherwise one of them (those that fit
             none of it are on a grid of their own, which only some data sets have: leave these out of `labels`).
+        other_grids: masks may lie on a grid of their own in their scan's space, since they will be resampled.
     """
     rows_of = {}  # by file
     for role in ("image", "mask", "seg"):
@@ -39,7 +39,7 @@ def find_problems(scans, labels, *, each):
         warnings.warn(text, stacklevel=3)
 
     findings = [(path, text, rows_of[path]) for path, (_, text) in (*headers.items(), *lesions.items()) if text]
-    findings += _check_subjects(scans, labels, grids, each)
+    findings += _check_subjects(scans, labels, grids, each, other_grids)
     findings += _check_splits(scans)
     problems = {}
     for name, text, rows in findings:
@@ -59,25 +59,20 @@ def _look(work, files, what):
 
 
 def _read_header(path):
-    """The grid (shape, affine) of a NIfTI file in RAS+, None where it cannot be read; and what is wrong."""
-    if not Path(path).is_file():
+    """The `Grid` of a file, None where it cannot be read; and what is wrong."""
+    if not Path(path).exists():
         return None, "is missing"
     try:
-        volume = nib.load(path)
-        shape = volume.shape[:3] if volume.shape[3:] == (1,) else volume.shape
-        if len(shape) != 3:
-            return None, f"has {len(shape)} dimensions, a scan must have 3"
-        change = nib.io_orientation(volume.affine)
-        affine = volume.affine @ nib.orientations.inv_ornt_aff(change, shape)
-        return (tuple(shape[axis] for axis in np.argsort(change[:, 0])), affine), None
-    except Exception as error:  # whatever a damaged file makes the reader raise
-        return None, f"cannot be read as NIfTI ({type(error).__name__})"
+        return grid_of(path), None
+    except (OSError, ValueError) as error:
+        return None, str(error).removeprefix(f"{path}: ").rstrip(".")
 
 
 def _check_lesion(path, row, labels):
     """Whether the voxels of a lesion mask have fractions; and what is wrong."""
     try:
-        values = np.asanyarray(nib.load(path).dataobj)
+        with opened(path) as (image, _):
+            values = np.asanyarray(image.dataobj)
         if not ((values >= 0) & (values < 255.5)).all():
             return False, "has values that are no labels (negative, above 255 or NaN)"
     except Exception as error:  # whatever a damaged file makes the reader raise
@@ -96,29 +91,35 @@ def _check_lesion(path, row, labels):
 # Subjects and persons: each yields (file or subject, what is wrong, indices of its rows)
 
 
-def _check_subjects(scans, labels, grids, each):
+def _check_subjects(scans, labels, grids, each, other_grids):
     """Masks that lie on another grid than their image, patients without a lesion mask, scans that come twice."""
     for (dataset, subject), rows in scans.groupby(["dataset", "subject"], sort=False):
         images = [grids[path] for path in rows.image if path in grids]
         for path in dict.fromkeys([*rows["mask"], *rows["seg"]]):
-            if not images or path not in grids or dataset not in labels:
-                continue
-            fits = [_same_grid(grids[path], image) for image in images]
-            if not (all(fits) if each else any(fits)):
-                shapes = f"{list(grids[path][0])} against {list(images[fits.index(False)][0])}"
-                yield path, f"does not fit its image ({shapes}, or another affine)", rows.index
+            if path in grids and (text := _misfit(grids[path], images, each, other_grids or dataset not in labels)):
+                yield path, text, rows.index
         if dataset != "healthy" and (rows.seg == "").any():
             yield rows.image.iloc[0], "is a patient's scan without a lesion mask", rows.index
         if rows.duplicated(["contrast", "split"]).any():
             yield subject, f"comes twice in {dataset}", rows.index
 
 
+def _misfit(mask, images, each, other_grids):
+    """What is wrong between a mask and its subject's images; "" if nothing."""
+    fits = [same_grid(mask, image) for image in images]
+    if all(fits) or any(fits) and not each:
+        return ""
+    for image in images:
+        if reason := conflict(mask, image):
+            return f"does not fit {image.path}: {reason}; {WAY_OUT}"
+    if other_grids:
+        return ""
+    shapes = f"{list(mask.shape)} against {list(images[fits.index(False)].shape)}"
+    return f"does not fit its image ({shapes}, or another affine)"
+
+
 def _check_splits(scans):
     """Persons who are in more than one part."""
-    for (dataset, person), rows in scans.groupby(["dataset", scans.subject.map(person_of)], sort=False):
+    for (dataset, person), rows in scans.groupby(["dataset", people_of(scans)], sort=False):
         if rows.split.nunique() > 1:
             yield person, f"is in two splits of {dataset} ({', '.join(sorted(rows.split.unique()))})", rows.index
-
-
-def _same_grid(one, other):
-    return one[0] == other[0] and np.allclose(one[1], other[1], atol=SAME_MM)

@@ -5,18 +5,19 @@ of one's own. Out: a pandas.DataFrame with the columns SCAN_COLUMNS.
 """
 
 import warnings
-from collections import Counter
 from pathlib import Path
 
 import pandas as pd
 
 from essim.data.checks import find_problems
-from essim.data.layouts import AUTHORS, CONTROLS, LAYOUTS, NONZERO, find_subjects, known_labels, sex_of
+from essim.data.downloaded import read_downloaded
+from essim.data.layouts import AUTHORS, LAYOUTS, known_labels
+from essim.data.own import read_own
+from essim.data.people import sex_of
 from essim.data.prepared import CONTRASTS, is_prepared, read_splits
-from essim.data.splits import assign
+from essim.data.splits import assign, doubtful_people
 
-NEEDED = ["dataset", "subject", "contrast", "image"]  # in a table of one's own
-SCAN_COLUMNS = ["dataset", "subject", "split", "fold", *NEEDED[2:], "mask", "seg", "age", "sex", "site", "ignore"]
+SCAN_COLUMNS = "dataset subject split fold contrast image mask seg age sex site ignore".split()
 STUDY_LABELS = (0, 1, 2)  # of essim's own lesion masks: background, lesion, ignored
 
 
@@ -25,7 +26,8 @@ def load_scans(source, *, fold=0, seed=0, strict=True):
 
     Args:
         source: a data folder, or a CSV or TSV with the columns `dataset, subject, contrast, image` and as many of the
-            others as are known; its paths are relative to its own folder.
+            others as are known, also `person` where names don't tell whose scans they are; its paths are relative to
+            its own folder.
         fold: which of the training folds, from 0.
         seed: of the split, where the source has none of its own (see essim.data.splits).
         strict: False leaves out the scans that have problems, with a warning that counts them.
@@ -34,13 +36,13 @@ def load_scans(source, *, fold=0, seed=0, strict=True):
         Paths are strings, "" where absent; `mask` "nonzero" means that the image is stripped and its brain is what
         isn't zero, "" that the head still has its skull; `ignore` is the label of `seg` that is neither lesion nor
         background; every other label above 0 is lesion. A subject without one of the contrasts, or in downloaded data
-        without the lesion mask, has no row for it, and a warning counts them.
+        without the lesion mask, has no row for it; warnings count them, and say what was chosen and what stays open.
 
     Raises:
         FileNotFoundError: the source or a split file is missing.
-        ValueError: a table is damaged or lacks a column; or, in one report by file: files that are missing or no NIfTI,
-            masks that don't fit their image, labels that the data set doesn't have, patients without a lesion, persons
-            in two splits.
+        ValueError: a table is damaged or lacks a column; no scan is left; or, in one report by file: files that are
+            missing or no NIfTI, masks that don't fit their image, labels that the data set doesn't have, patients
+            without a lesion, persons in two splits.
 
     >>> import essim, nibabel, numpy, pandas, tempfile
     >>> own = pandas.DataFrame({"subject": ["anna", "ben"], "image": ["a.nii", "b.nii"], "split": ["train", "test"]})
@@ -74,13 +76,17 @@ def list_scans(source, *, fold=0, seed=0):
     """The table of `load_scans` without a look into its files, and {set: the labels that its lesion masks may have}."""
     source = Path(source)
     if source.is_file():
-        scans, labels = read_own(source)
+        scans, sentences = read_own(source)
+        labels, sentences = dict.fromkeys(scans.dataset), sentences + doubtful_people(scans)
     elif not source.is_dir():
         raise FileNotFoundError(f"{source}: no such folder or table; correct the path.")
     elif is_prepared(source):
-        scans, labels = read_prepared(source, fold)
+        scans, labels, sentences = *read_prepared(source, fold), []
     else:
-        scans, labels = read_downloaded(source)
+        scans, labels, sentences = read_downloaded(source)
+        scans = scans.assign(split="", fold="")
+    for sentence in sentences:
+        warnings.warn(f"{source}: {sentence}.", stacklevel=3)
     return (assign(scans, fold=fold, seed=seed) if (scans.split == "").any() else scans), labels
 
 
@@ -99,10 +105,12 @@ def _warn_of_gaps(source, scans):
 
 
 def read_prepared(source, fold):
-    """A prepared folder, split already."""
+    """A prepared folder, split already. That of the authors has names of its own for its sets; in what essim.prepare
+    wrote, which knows its source, they are as they are."""
     rows, labels = [], {}
+    authors = {} if (source / "source.json").is_file() else AUTHORS
     for name, split, subjects in read_splits(source, fold):
-        layout = next((layout for layout in LAYOUTS if layout.name == AUTHORS.get(name)), None)
+        layout = next((layout for layout in LAYOUTS if layout.name == authors.get(name)), None)
         dataset = layout.dataset if layout else name
         labels[dataset] = known_labels(layout) if layout else STUDY_LABELS
         part = {"dataset": dataset, "split": split, "fold": fold if dataset == "healthy" and split != "test" else ""}
@@ -112,77 +120,6 @@ def read_prepared(source, fold):
     return pd.DataFrame(rows, columns=SCAN_COLUMNS), labels
 
 
-def read_downloaded(source):
-    """Data sets as downloaded, not yet split; patients without a lesion mask are left out, with a warning."""
-    subjects = find_subjects(source)
-    if not subjects:
-        known = ", ".join(layout.name for layout in LAYOUTS)
-        raise FileNotFoundError(
-            f"{source}: has no folder `splits` and no scan of a data set that is known ({known}); generate the cohort "
-            "there (notebook 01_cohort), correct the path, or list your scans in a CSV."
-        )
-    with_lesions = {subject.layout.name for subject in subjects if "seg" in subject.files}
-    rows, labels, unlabelled, spare = [], {}, Counter(), Counter()
-    for subject in subjects:
-        layout, dataset = subject.layout, _dataset_of(subject, with_lesions)
-        if dataset != "healthy" and "seg" not in subject.files:
-            unlabelled[dataset] += 1
-            continue
-        spare[dataset] += len(subject.spare)
-        if not layout.own_grid:
-            labels[dataset] = known_labels(layout, labels.get(dataset, ()))
-        about = {"subject": subject.name, "site": subject.site, "age": subject.age, "sex": subject.sex}
-        files = {"mask": str(subject.files.get("mask", layout.mask)), "seg": str(subject.files.get("seg", ""))}
-        images = {contrast: subject.files[contrast] for contrast in CONTRASTS if contrast in subject.files}
-        part = {"dataset": dataset, "split": "", "fold": ""}
-        rows += _rows(images, part | about | files | {"ignore": layout.ignore})
-    for dataset, count in unlabelled.items():
-        warnings.warn(f"{source}: {count} {dataset} subject(s) without a lesion mask are left out.", stacklevel=3)
-    for dataset, count in (+spare).items():
-        text = f"{source}: {count} further file(s) of {dataset} subjects (other runs or spaces) are unused."
-        warnings.warn(text, stacklevel=3)
-    return pd.DataFrame(rows, columns=SCAN_COLUMNS), labels
-
-
-def _dataset_of(subject, with_lesions):
-    """The set of a downloaded subject; `with_lesions` names the layouts that have a lesion mask for anybody."""
-    if subject.layout.dataset:
-        return subject.layout.dataset
-    control = subject.layout.name not in with_lesions or subject.group.lower() in CONTROLS
-    return "healthy" if control and "seg" not in subject.files else "patients"
-
-
 def _rows(images, shared):
     """A row for each of a subject's images."""
     return [shared | {"contrast": contrast, "image": str(path)} for contrast, path in images.items()]
-
-
-def read_own(path):
-    """A table of one's own, split or not; its lesion masks may have any labels. ValueError says what is wrong."""
-    try:
-        table = pd.read_csv(path, sep=None, engine="python", keep_default_na=False, dtype=str)
-    except Exception as error:  # csv.Error, ValueError: whatever a file that is no table makes the reader raise
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{path}: cannot be read as a CSV or TSV ({reason}); correct the file.") from error
-    for column in NEEDED:
-        if column not in table or (table[column] == "").any():
-            raise ValueError(f"{path}: the column `{column}` is missing or has gaps; complete the table.")
-    wrong = sorted(set(table.contrast) - set(CONTRASTS))
-    if wrong:
-        raise ValueError(f"{path}: contrast `{wrong[0]}` is neither t1 nor t2; correct the table.")
-    if "split" in table and (table["split"] == "").any() != (table["split"] == "").all():
-        raise ValueError(f"{path}: the column `split` has gaps; fill it (train, val, test) or leave it out.")
-    table = table.reindex(columns=SCAN_COLUMNS, fill_value="")
-    for column, form, text in (
-        ("split", "(train|val|test)?", "is none of train, val, test"),
-        ("ignore", r"(\d+(\.0*)?)?", "is no label, a whole number"),
-    ):
-        odd = table[~table[column].str.fullmatch(form)]
-        if len(odd):
-            row = odd.iloc[0]
-            raise ValueError(f"{path}: {column} `{row[column]}` of {row.subject} {text}; correct the table.")
-    for column in ("image", "mask", "seg"):
-        table[column] = [p if p in ("", NONZERO) else str(path.parent / p) for p in table[column]]
-    table["ignore"] = [int(label.split(".")[0]) if label else "" for label in table["ignore"]]  # also 2.0
-    table["sex"] = table["sex"].map(sex_of)
-    return table.assign(fold=""), dict.fromkeys(table.dataset)

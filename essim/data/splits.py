@@ -13,12 +13,58 @@ from essim.data.prepared import FOLDS, SPLITS, split_name, write_split
 TEST = (7, (1, 4))  # of every 7 healthy people these are tested (the paper: 158 of 560), ...
 VALIDATION = 9  # ... and of those left every 9th validates, another one in each fold (44 of 402)
 LABELLED = (5, 1)  # of every 5 patients one is in the labelled validation part
-SESSION = re.compile(r"_ses-[A-Za-z0-9]+$|(?<=^BraTS-GLI-\d{5})-\d{3}$")  # how names tell a person's scans apart
+# How names tell a person's scans apart, group 1 being the person: those of data sets, ...
+NAMED = re.compile(
+    r"(.+)_sess?-[A-Za-z0-9]+|(BraTS-[A-Z]+(?:-RT)?-\d+)-\d+|(UCSF-PDGM-\d+)_FU\d+d|(UPENN-GBM-\d+)_\d+"
+    r"|(OAS\d+)_[A-Za-z]+_d\d+|(OAS[12]_\d+)_MR\d+|(?:ADNI_)?(\d{3}_S_\d{4,5})(?:[-_].*)?"
+)
+# ... and words for a visit, or a date, behind a name with a digit.
+VISIT = re.compile(
+    r"(.*\d.*?)[-_](?:(?:ses|sess|session|visit|time|timepoint|tp|scan|wave|year|yr|month|mo|week|wk|day|[mywdvt])[-_]?\d+"
+    r"|(?:baseline|bl|screening|sc|follow-?up|fu|pre-?op|post-?op|pre|post|rescan|retest)[-_]?\d*"
+    r"|(?:19|20)\d\d[-_]?[01]\d[-_]?[0-3]\d)",
+    re.IGNORECASE,
+)
+SEVERAL = range(2, 10)  # so many names that differ in a suffix only may be one person's; more are a numbered list
 
 
 def person_of(subject):
-    """The person behind a subject's name, which may end in a session."""
-    return SESSION.sub("", subject)
+    """The person behind a subject's name, which may end in a session or a visit."""
+    match = NAMED.fullmatch(subject) or VISIT.fullmatch(subject)
+    return next(group for group in match.groups() if group) if match else subject
+
+
+def people_of(scans):
+    """The person of each row of a scan table: its column `person`, where there is one, else told by the names."""
+    return scans["person"] if "person" in scans else scans.subject.map(person_of)
+
+
+def _is_guessed(subject):
+    return VISIT.fullmatch(subject) and not NAMED.fullmatch(subject)
+
+
+def doubtful_people(scans):
+    """Sentences about names in a scan table that may be those of one person, or were taken for it."""
+    sentences, names, alike = [], {}, {}
+    people = scans.assign(person=people_of(scans)).drop_duplicates(["dataset", "subject"])
+    for dataset, person, subject in people[["dataset", "person", "subject"]].itertuples(index=False, name=None):
+        names.setdefault((dataset, person), []).append(subject)
+    visits = {key: group for key, group in names.items() if len(group) > 1 and any(map(_is_guessed, group))}
+    if visits:
+        (_, person), group = next(iter(visits.items()))
+        count = sum(map(len, visits.values()))
+        text = f"{count} subjects are taken for visits of {len(visits)} people by their names"
+        sentences.append(f"{text} ({', '.join(group[:3])}: {person}); a column `person` may say otherwise")
+    for dataset, person in names:
+        base = re.fullmatch(r"(.*\d.*)[-_. ][^-_. ]+|(.*\d)[A-Za-z]+", person)
+        alike.setdefault((dataset, (base[1] or base[2]) if base else person), []).append(person)
+    alike = [group for group in alike.values() if len(group) in SEVERAL]
+    if alike:
+        text = "; ".join(", ".join(group[:3]) for group in alike[:3]) + ("; ..." if len(alike) > 3 else "")
+        count = sum(map(len, alike))
+        text = f"{count} subjects count as different people though only the ends of their names differ ({text})"
+        sentences.append(f"{text}; if they aren't, list the scans in a CSV with a column `person`")
+    return sentences
 
 
 def assign(scans, *, fold=0, seed=0):
@@ -29,16 +75,16 @@ def assign(scans, *, fold=0, seed=0):
     """
     if not 0 <= fold < FOLDS:
         raise ValueError(f"fold must be one of 0 to {FOLDS - 1}, got {fold}.")
-    scans = scans.assign(person=scans.subject.map(person_of))
+    people = people_of(scans)
     parts = {}
     for dataset, rows in scans.groupby("dataset"):
-        sites = rows.groupby("person").site.first().astype(str)
+        sites = rows.site.groupby(people[rows.index]).first().astype(str)
         order = sorted(sites.index, key=lambda name: (sites[name], hashlib.sha256(f"{seed}:{name}".encode()).digest()))
         dealt = _deal_healthy(len(order), fold) if dataset == "healthy" else _deal_patients(len(order))
         parts |= {(dataset, name): part for name, part in zip(order, dealt, strict=True)}
-    split = [parts[key] for key in zip(scans.dataset, scans.person, strict=True)]
+    split = [parts[key] for key in zip(scans.dataset, people, strict=True)]
     folded = [fold if d == "healthy" and s != "test" else "" for d, s in zip(scans.dataset, split, strict=True)]
-    return scans.assign(split=split, fold=folded).drop(columns="person")
+    return scans.assign(split=split, fold=folded)
 
 
 def _deal_healthy(count, fold):

@@ -13,6 +13,10 @@ import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
 
+from essim.data import dicom, headers, intensities
+from essim.data.grids import misfit
+from essim.data.headers import opened, unreadable
+from essim.data.intensities import fill_outside, foreground
 from essim.runs.files import writing
 
 LESION, IGNORED = 1, 2  # in the lesion masks that essim writes
@@ -29,33 +33,27 @@ class Scan:
     affine: np.ndarray  # [4, 4], voxel to world, mm
 
 
-def read_nifti(path, *, finite=True):
-    """Read one 3-D volume: (array in the file's values, affine), reoriented to RAS+, a single 4th axis taken away.
+def read_volume(path, *, finite=True):
+    """Read one 3-D volume: (array [H, W, D] in the file's values, its `Grid`), in RAS+ and mm; further axes of 1 go.
 
-    `finite=False` lets NaN and infinite voxels pass.
+    `finite=False` lets NaN and infinite voxels pass. `path` may be a folder that holds one series of DICOM files.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is empty or damaged, not 3-D, or has voxels that aren't finite numbers.
+        ValueError: as `headers.opened`; it is damaged, or has voxels that aren't finite numbers.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; check the path in the scan table or generate the data again.")
-    try:
-        volume = nib.as_closest_canonical(nib.squeeze_image(nib.load(path)))
-        data = np.asanyarray(volume.dataobj)
-    except Exception as error:  # whatever a damaged file makes the reader raise; some say it in several lines
-        reason = " ".join(f"{type(error).__name__} {error}".split())
-        raise ValueError(
-            f"{path}: cannot be read as NIfTI ({reason}); it is damaged, or of another kind: convert it."
-        ) from error
-    if data.ndim != 3:
-        raise ValueError(f"{path}: has {data.ndim} dimensions {list(data.shape)}, a scan must have 3; pick one volume.")
-    if data.dtype.kind not in "biuf":
-        raise ValueError(f"{path}: has voxels of type {data.dtype}, a scan must have numbers; is it a colour picture?")
+    with opened(path) as (image, grid), unreadable(path):
+        stored = np.asanyarray(image.dataobj).reshape(image.shape[:3])
+        data = nib.apply_orientation(stored, nib.io_orientation(image.affine))
     if finite and not np.isfinite(data).all():
         raise ValueError(f"{path}: has NaN or infinite voxels; repair the file or leave the scan out.")
-    return data, volume.affine
+    return data, grid
+
+
+def read_nifti(path, *, finite=True):
+    """`read_volume` as (array, affine [4, 4])."""
+    data, grid = read_volume(path, finite=finite)
+    return data, grid.affine
 
 
 def fill_borders(image, mask, path):
@@ -70,20 +68,17 @@ def fill_borders(image, mask, path):
 
 
 def read_labels(path):
-    """Read a mask or segmentation: (labels [H, W, D], affine). A fraction, as linear interpolation leaves it, becomes
-    the nearest label. Raises as `read_nifti`."""
-    data, affine = read_nifti(path)
-    return (np.rint(data) if data.dtype.kind == "f" else data), affine
+    """Read a mask or segmentation: (labels [H, W, D], its `Grid`). A fraction, as linear interpolation leaves it,
+    becomes the nearest label. Raises as `read_volume`."""
+    data, grid = read_volume(path)
+    return (np.rint(data) if data.dtype.kind == "f" else data), grid
 
 
-def read_label(path, like, affine, image_path):
-    """Read a mask or segmentation [H, W, D]; ValueError where it isn't on the grid of the image `like` (its affine)."""
-    data, label_affine = read_labels(path)
-    if data.shape != like.shape or not np.allclose(label_affine, affine, atol=1e-3):
-        raise ValueError(
-            f"{path}: does not fit {image_path} (shape {list(data.shape)} against {list(like.shape)}, or another "
-            "affine); bring both to one grid with nearest-neighbour resampling."
-        )
+def read_label(path, like):
+    """Read a mask or segmentation [H, W, D]; ValueError where it isn't on the `Grid` of its scan."""
+    data, grid = read_labels(path)
+    if text := misfit(grid, like):
+        raise ValueError(f"{path}: {text}.")
     return data
 
 
@@ -122,11 +117,13 @@ def load_scan(row, preprocessing, cache=None):
 
 
 def _cache_key(row, preprocessing):
-    """A digest of all that decides the result: the files' contents, the settings and this module."""
-    digest = hashlib.sha256(Path(__file__).read_bytes() + preprocessing.model_dump_json().encode())
+    """A digest of all that decides the result: the files' contents, the settings and the modules that read."""
+    modules = (__file__, headers.__file__, intensities.__file__, dicom.__file__)
+    code = b"".join(Path(module).read_bytes() for module in modules)
+    digest = hashlib.sha256(code + preprocessing.model_dump_json().encode())
     for role in ("image", "mask", "seg"):
-        path = Path(row[role])
-        content = path.read_bytes() if path.is_file() else row[role].encode()
+        files = dicom.files_of(row[role]) if row[role] else []
+        content = b"".join(file.read_bytes() for file in files) or row[role].encode()
         digest.update(f"{role} {row['ignore']} {hashlib.sha256(content).hexdigest()}".encode())
     return digest.hexdigest()[:32]
 
@@ -137,17 +134,14 @@ def read_scan(row):
         raise ValueError(
             f"{row['image']}: has no brain mask; bring the scan to study space first (python -m essim.prepare)."
         )
-    data, affine = read_nifti(row["image"], finite=False)
+    data, grid = read_volume(row["image"], finite=False)
     image = data.astype(np.float32)
-    if row["mask"] == "nonzero":
-        mask = np.nan_to_num(image) != 0
-    else:
-        mask = read_label(row["mask"], image, affine, row["image"]) > 0
+    mask = foreground(image) if row["mask"] == "nonzero" else read_label(row["mask"], grid) > 0
     if not mask.any():
         raise ValueError(f"{row['mask']}: the brain mask is empty; make it again or leave the scan out.")
-    label = read_label(row["seg"], image, affine, row["image"]) if row["seg"] else np.zeros(image.shape)
+    label = read_label(row["seg"], grid) if row["seg"] else np.zeros(image.shape)
     seg = np.where(label == row["ignore"], IGNORED, label > 0).astype(np.uint8)
-    return fill_borders(image, mask, row["image"]), mask, seg, affine
+    return fill_borders(image, mask, row["image"]), mask, seg, grid.affine
 
 
 def preprocess(image, mask, seg, affine, preprocessing, path):
@@ -160,6 +154,8 @@ def preprocess(image, mask, seg, affine, preprocessing, path):
     low, high = np.percentile(image[mask], (1, 99))
     if low == high:  # nothing to scale between
         raise ValueError(f"{path}: is constant, or nearly, inside the brain mask; leave the scan out.")
+    if preprocessing.smooth or preprocessing.factor > 1:  # both look beyond the mask
+        image = fill_outside(image, mask)
     if preprocessing.smooth:
         image = curvature_flow(image)
     image, mask, seg = (np.ascontiguousarray(array)[None] for array in (image, mask.astype(np.uint8), seg))

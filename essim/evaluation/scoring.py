@@ -63,9 +63,9 @@ def judge_set(folder, maps_of, judge):
             for record in judge(case, method, anomaly, thresholds[method]):
                 yield case.name | {"split": case.split} | record
 
-    known = pd.DataFrame([record for case, maps in validation for record in records(case, maps)])
+    rows = pd.DataFrame([record for case, maps in validation for record in records(case, maps)])
     test = rows_of(folder, "test", lambda case: records(case, maps_of(case)), "score test")
-    return pd.concat([known, test], ignore_index=True)
+    return pd.concat([rows, test], ignore_index=True)
 
 
 def labelled_validation(folder, work):

@@ -7,6 +7,7 @@ Where numba or Triton is missing everything still runs, more slowly.
     cpu         the SSIM ensemble in numba
     cuda        the same in Triton
     median      the 3-D median of post-processing, in numba
+    compiling   numba's compiler, with a cache where there can be one
 
 Imports: the core only.
 """

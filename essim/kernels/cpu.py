@@ -22,10 +22,10 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numba
 import numpy as np
 import torch
 
+from essim.kernels import compiling
 from essim.ssim import K1, K2, half_windows
 
 C1, C2 = np.float32(K1**2), np.float32(K2**2)  # at a data range of 1
@@ -38,7 +38,7 @@ ADAPTIVE, MEAN, MIN, CALIBRATED = 0, 1, 2, 3
 CODES = {"adaptive": ADAPTIVE, "mean": MEAN, "min": MIN}
 PLANES = 8  # of one piece of work
 
-compiled = numba.njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")
+compiled = functools.partial(compiling.compiled, fastmath={"contract"}, error_model="numpy")
 # Scratch is flat, and rows are offsets into it, unsigned: a slice costs as much as a short row, for the counting of its
 # references, and a signed index a test of its sign.
 OFFSET = np.uint64
@@ -217,7 +217,8 @@ def planes(
 @functools.cache
 def announce_compilation():
     """Say why the first call takes its time, unless the compiled code lies on the disk already."""
-    if not any(Path(planes.stats.cache_path).glob("cpu.planes-*.nbi")):
+    folder = planes.stats.cache_path  # None: nothing can be kept
+    if folder is None or not any(Path(folder).glob("cpu.planes-*.nbi")):
         logging.getLogger("essim").warning("essim compiles its CPU kernel, once; this takes some seconds.")
 
 

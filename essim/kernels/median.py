@@ -5,15 +5,16 @@ values leave, 25 enter. How many of its values lie in each of 256 bins of rank i
 the median's bin moves a step or two, and only the few values in that bin are looked at one by one.
 """
 
-import numba
 import numpy as np
+
+from essim.kernels.compiling import compiled
 
 SIDE = 5
 FACE, MIDDLE = SIDE**2, SIDE**3 // 2
 BINS = 256
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def slide(ranks, shift, wanted, out):
     """out[wanted] = the rank of the median around; ranks: int32 [A + 4, B + 4, C + 4], rank >> shift is its bin."""
     values, bins = np.empty(SIDE**3, np.int32), np.empty(SIDE**3, np.int32)
@@ -56,7 +57,7 @@ def slide(ranks, shift, wanted, out):
                     out[a, b, c] = smallest(near[:found], MIDDLE - below)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def smallest(values, rank):
     """The value of this rank (from 0) among a few, which are sorted on the way."""
     for i in range(1, len(values)):

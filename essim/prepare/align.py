@@ -9,6 +9,8 @@ from contextlib import contextmanager
 import numpy as np
 import SimpleITK as sitk
 
+from essim.data.intensities import fill_outside
+
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # RAS+ to LPS and back
 MARGIN_MM = 8  # around the brain: of the region in which images are compared
 SHARES = {8: 1.0, 4: 0.5, 2: 0.2}  # size of the voxels that are compared (mm): how many of them
@@ -91,9 +93,15 @@ def sample_label(label, grid, matrix):
     return sitk.Resample(label, grid, as_transform(matrix), sitk.sitkNearestNeighbor, 0, label.GetPixelID())
 
 
-def sample_scan(image, grid, matrix):
+def sample_scan(image, grid, matrix, brain=None):
     """A scan on the grid of an image, float32, 0 outside: cubic B-spline, since linear interpolation blurs by how the
-    grids happen to lie; what it undershoots beside sharp borders is cut at 0."""
+    grids happen to lie; what it undershoots beside sharp borders is cut at 0.
+
+    brain: label map on the scan's grid; what lies outside of it then doesn't reach what lies inside.
+    """
+    if brain is not None:
+        (values, affine), inside = from_sitk(image), from_sitk(brain)[0] > 0
+        image = to_sitk(fill_outside(values, inside), affine)
     image = blocks(image, grid.GetSpacing()[0])
     moved = sitk.Resample(image, grid, as_transform(matrix), sitk.sitkBSpline, 0.0, sitk.sitkFloat32)
     return sitk.Maximum(moved, 0.0)

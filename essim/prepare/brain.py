@@ -16,13 +16,17 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from essim.data.volumes import IGNORED, LESION, fill_borders, read_labels, read_nifti, save_nifti
-from essim.prepare.align import blocks, from_sitk, sample_label, to_sitk
+from essim.data.grids import WAY_OUT, check_brain, check_head, conflict, same_grid
+from essim.data.intensities import foreground, lift
+from essim.data.volumes import IGNORED, LESION, fill_borders, read_labels, read_volume, save_nifti
+from essim.prepare.align import blocks, from_sitk, sample_label, to_sitk, voxel_ml
 
 HERE = np.eye(4)  # the matrix of two images that lie in one space
 BIAS_MM = 8  # voxels on which N4 works; the field that it seeks is far smoother
 BIAS_STEPS = [50, 50, 50]  # of N4, from coarse to fine; with a fourth, finer grid it takes large lesions for bias
 KEPT_MM = 16  # around the brain: what is kept of a scan
+SHOWN = 0.05  # of the 99th percentile: brighter is tissue
+ON_SCAN = 0.5  # of a mask on another grid; with less on the scan it isn't this scan's
 
 
 @contextmanager
@@ -36,68 +40,101 @@ def naming(path, step):
 
 
 def read_image(path):
-    """A scan, float32; voxels that are not finite stay so until the brain mask is known.
+    """(A scan, float32, voxels that are not finite among them; its `Grid`).
 
-    Raises FileNotFoundError, ValueError: as in `read_nifti`; or no voxel is above 0.
+    Raises FileNotFoundError, ValueError: as in `read_volume`; it shows no whole head, or nothing at all.
     """
-    data, affine = read_nifti(path, finite=False)
-    if not (np.isfinite(data) & (data > 0)).any():
-        raise ValueError(f"{path}: has no voxel above 0; fetch the scan again or leave it out.")
-    return to_sitk(data.astype(np.float32), affine)
+    data, grid = read_volume(path, finite=False)
+    values = data[np.isfinite(data)]
+    if not values.size or values.min() == values.max():
+        raise ValueError(f"{path}: is constant; fetch the scan again or leave it out.")
+    check_head(grid)
+    return to_sitk(data.astype(np.float32), grid.affine), grid
 
 
 def read_mask(path):
-    """A brain mask, uint8 on the file's grid: 1 where it is above 0. Raises ValueError if it is so nowhere."""
-    data, affine = read_labels(path)
+    """(A brain mask, uint8: 1 where it is above 0; its `Grid`). Raises ValueError if it is so nowhere."""
+    data, grid = read_labels(path)
     if not (data > 0).any():
         raise ValueError(f"{path}: the brain mask is empty; make it again or leave the scan out.")
-    return to_sitk(data > 0, affine)
+    return to_sitk(data > 0, grid.affine), grid
 
 
 def read_lesions(path, ignore):
-    """Lesions, uint8 on the file's grid: LESION for every label above 0, IGNORED for the label `ignore` ("": none)."""
-    data, affine = read_labels(path)
+    """(Lesions, uint8: LESION for every label above 0, IGNORED for the label `ignore` ("": none); their `Grid`)."""
+    data, grid = read_labels(path)
     label = np.where(data > 0, LESION, 0).astype(np.uint8)
     if ignore != "":
         label[data == float(ignore)] = IGNORED
-    return to_sitk(label, affine)
+    return to_sitk(label, grid.affine), grid
 
 
-def finite(image):
-    """The image with 0 for negative values, NaN and infinity."""
+def lifted(image, brain=None):
+    """The scan, its brain above 0 and the rest 0 or more; where the brain lies is guessed if it isn't given."""
     values, affine = from_sitk(image)
-    return to_sitk(np.nan_to_num(values, nan=0, posinf=0, neginf=0).clip(0), affine)
+    inside = foreground(values) if brain is None else from_sitk(brain)[0] > 0
+    return to_sitk(lift(values, inside), affine)
 
 
-def space_of(label, scans, otherwise):
-    """The contrast on whose grid a label map lies; `otherwise` where it lies on none."""
+def home_of(grid, grids, otherwise):
+    """The contrast on whose grid a label map lies: `otherwise` where it lies on none, but in the same space.
 
-    def fits(scan):
-        same = label.GetSize() == scan.GetSize()
-        return same and np.allclose(from_sitk(label[:1, :1, :1])[1], from_sitk(scan[:1, :1, :1])[1], atol=1e-2)
+    Raises ValueError where its place can't be believed (see `essim.data.grids`).
+    """
+    for contrast in (otherwise, *grids):
+        if same_grid(grid, grids[contrast]):
+            return contrast
+    for scan in grids.values():
+        if reason := conflict(grid, scan):
+            raise ValueError(f"{grid.path}: does not fit {scan.path}: {reason}; {WAY_OUT}.")
+    return otherwise
 
-    return next((contrast for contrast in (otherwise, *scans) if fits(scans[contrast])), otherwise)
 
-
-def find_brain(images, scans, anchor, mask):
-    """Where the brain is: (the contrast in whose space it was drawn, uint8 image on that scan's grid).
+def find_brain(scans, grids, anchor, mask):
+    """Where the brain is: (the contrast in whose space it was drawn, uint8 image on that scan's grid, `Placed.notes`).
 
     Args:
-        images, scans: {contrast: path}, {contrast: image}. anchor: the contrast to take where there is a choice.
-        mask: path of the mask; "nonzero": what is not 0 (holes filled); "": what HD-BET finds.
+        scans, grids: {contrast: image}, {contrast: `Grid`}. anchor: the contrast to take where there is a choice.
+        mask: path of the mask; "nonzero": what is not background (holes filled); "": what HD-BET finds.
 
     Raises FileNotFoundError, ValueError, with a sentence that names the file.
     """
-    if mask == "":
-        return anchor, _strip(images[anchor], scans[anchor])
-    if mask == "nonzero":
-        return anchor, sitk.BinaryFillhole(finite(scans[anchor]) != 0)
-    drawn = read_mask(mask)
-    home = space_of(drawn, scans, anchor)
-    brain = sample_label(drawn, scans[home], HERE)
-    if not sitk.GetArrayViewFromImage(brain).any():
-        raise ValueError(f"{mask}: the brain mask lies beside {images[home]}; give the mask of this scan.")
-    return home, brain
+    home, notes, path = anchor, [], mask
+    if mask in ("", "nonzero"):
+        path = grids[anchor].path
+        brain = _strip(path, scans[anchor]) if mask == "" else _nonzero(scans[anchor])
+    else:
+        drawn, grid = read_mask(mask)
+        home = home_of(grid, grids, anchor)
+        brain = sample_label(drawn, scans[home], HERE)
+        if not same_grid(grid, grids[home]):
+            notes = [_overlap(drawn, grid, brain, scans[home], grids[home])]
+    values, affine = from_sitk(brain)
+    check_brain(path, float((values > 0).sum() * voxel_ml(affine)))
+    return home, brain, notes
+
+
+def _nonzero(image):
+    values, affine = from_sitk(image)
+    return sitk.BinaryFillhole(to_sitk(foreground(values), affine))
+
+
+def _overlap(drawn, grid, brain, scan, scan_grid):
+    """(What to say of a brain mask that was drawn on another grid, how much of it lies on the scan, 0 to 1).
+
+    Raises ValueError where that is too little.
+    """
+    values, (inside, affine) = from_sitk(scan)[0], from_sitk(brain)
+    inside = inside > 0
+    share = min(1, inside.sum() * voxel_ml(affine) / ((from_sitk(drawn)[0] > 0).sum() * voxel_ml(grid.affine)))
+    seen = lift(values, foreground(values))
+    shown = float((seen[inside] > SHOWN * np.percentile(seen, 99)).mean()) if inside.any() else 0.0
+    place = f"{share:.0%} of it within the scan, and {shown:.0%} of that where the scan shows tissue"
+    if min(share, shown) < ON_SCAN:
+        raise ValueError(
+            f"{grid.path}: the brain mask lies beside {scan_grid.path} ({place}); give the mask of this scan."
+        )
+    return f"the brain mask lies on another grid and was taken to the nearest voxel: {place}", min(share, shown)
 
 
 def _strip(path, image):
@@ -112,7 +149,7 @@ def _strip(path, image):
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     with tempfile.TemporaryDirectory() as folder:
-        save_nifti(f"{folder}/scan.nii.gz", *from_sitk(finite(image)))
+        save_nifti(f"{folder}/scan.nii.gz", *from_sitk(lifted(image)))
         options = ["-i", f"{folder}/scan.nii.gz", "-o", f"{folder}/brain.nii.gz", "-device", device]
         options += ["--disable_tta", "--save_bet_mask", "--no_bet_image"]
         with _turn() if device == "cuda" else nullcontext():
@@ -121,7 +158,7 @@ def _strip(path, image):
         if done.returncode or not mask.is_file():
             reason = " ".join((done.stderr.strip() or "it wrote no mask").splitlines()[-1].split())
             raise ValueError(f"{path}: HD-BET fails ({reason}); run `hd-bet` on it by hand, or give a mask.")
-        return sample_label(read_mask(mask), image, HERE)
+        return sample_label(read_mask(mask)[0], image, HERE)
 
 
 @contextmanager
@@ -133,18 +170,17 @@ def _turn():
 
 
 def correct(path, scan, brain):
-    """The scan without its bias field (N4), float32, cut around its brain, 0 for negative values.
+    """The scan without its bias field (N4), float32, cut around its brain, which lies above 0.
 
     Raises ValueError if there is nothing to correct inside the brain, or NaN.
     """
-    scan, brain = _around(scan, brain)
     inside = sitk.GetArrayViewFromImage(brain) > 0
     if not inside.any():
         raise ValueError(f"{path}: does not show the brain of its mask; are they one person's?")
     values = fill_borders(sitk.GetArrayFromImage(scan), inside, path)
-    if np.ptp(values[inside]) == 0 or values[inside].max() <= 0:
+    if np.ptp(values[inside]) == 0:
         raise ValueError(f"{path}: is constant inside the brain mask; is the mask this scan's?")
-    scan = finite(scan)
+    scan, brain = _around(lifted(scan, brain), brain)
     share = blocks(sitk.Cast(brain, sitk.sitkFloat32), BIAS_MM)
     mean = blocks(sitk.Mask(scan, brain), BIAS_MM) / sitk.Maximum(share, 1e-3)  # of the brain's voxels only
     n4 = sitk.N4BiasFieldCorrectionImageFilter()

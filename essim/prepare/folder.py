@@ -25,15 +25,19 @@ from tqdm import tqdm
 
 from essim.data.checks import find_problems
 from essim.data.datasets import list_scans
+from essim.data.dicom import files_of
 from essim.data.prepared import KINDS, SPLITS, is_prepared, path_of
 from essim.data.splits import write_splits
 from essim.data.volumes import LESION, read_labels, save_nifti
-from essim.prepare import align, brain, qc, registration
+from essim.prepare import align, qc, registration
 from essim.runs.files import remove, write_json, writing
 from essim.runs.provenance import provenance
 from essim.runs.workers import work_off
 
 LESION_OFF = 0.1  # a lesion of 2 ml or more whose volume changed by more than its head's is doubtful
+TRUSTED = 0.9  # a note on a scan that is to be trusted less is a doubt
+DECISIVE = [f"data/{module}" for module in ("dicom", "grids", "headers", "intensities", "volumes")]
+DECISIVE += [f"prepare/{module}" for module in ("align", "brain", "registration")]
 DIED = "the process that worked on it died, often for want of memory; run the same command with fewer --jobs"
 
 
@@ -57,8 +61,8 @@ class Job:
         """Of everything that decides the result: settings, code, and name, size and time of the files."""
         decisive = asdict(self) | {"code": _code()}
         for path in (*self.images.values(), self.mask, self.seg, self.template):
-            if path and Path(path).is_file():
-                decisive[f"file {path}"] = [Path(path).stat().st_size, Path(path).stat().st_mtime_ns]
+            for file in files_of(path) if path else []:
+                decisive[f"file {file}"] = [file.stat().st_size, file.stat().st_mtime_ns]
         return _digest_of(decisive)
 
 
@@ -74,8 +78,8 @@ def prepare(source, out, *, template=None, voxel_mm=1, jobs=1):
         failed and is left out of the split files.
 
     Raises:
-        FileNotFoundError, ValueError: the source or template is missing or damaged; out and source lie in each other.
-        FileExistsError: out holds something else.
+        FileNotFoundError, ValueError: the source or template is missing or damaged; out and source lie in each
+            other. FileExistsError: out holds something else.
     """
     source, out = Path(source), Path(out)
     if is_prepared(source):
@@ -83,7 +87,7 @@ def prepare(source, out, *, template=None, voxel_mm=1, jobs=1):
     scans, labels = list_scans(source)
     _check_out(source, out, scans)
     registration.load_template(template, voxel_mm)  # its errors before any work
-    problems = _problems(find_problems(scans, labels, each=False), scans)
+    problems = _problems(find_problems(scans, labels, each=False, other_grids=True), scans)
     work = _jobs(scans, template, voxel_mm)
     digests = {key: job.digest() for key, job in work.items()}
     todo = [job for key, job in work.items() if key not in problems and not _finished(out, job, digests[key])]
@@ -109,8 +113,7 @@ def _place_all(out, todo, total, workers):
     failures = {}
     with tqdm(total=total, initial=total - len(todo), desc="prepare", unit="subject") as bar:
         for job, reason in work_off(partial(_prepare_subject, out), todo, workers, died=DIED):
-            if reason:
-                failures[job.dataset, job.subject] = reason
+            failures |= {(job.dataset, job.subject): reason} if reason else {}
             bar.update()
     return failures
 
@@ -121,7 +124,8 @@ def _check_out(source, out, scans):
     if origin.is_dir() and (target.is_relative_to(origin) or origin.is_relative_to(target)):
         raise ValueError(f"{out}: lies in the source {source}, or the source in it; give a folder of its own.")
     for path in scans.image:
-        if Path(path).resolve().is_relative_to(target):
+        scan = Path(path).resolve()
+        if scan.is_relative_to(target) or (scan.is_dir() and target.is_relative_to(scan)):
             raise ValueError(f"{out}: holds scans of the source ({path}); give a folder of its own.")
     if out.exists() and not out.is_dir():
         raise FileExistsError(f"{out}: is a file; give a new folder.")
@@ -170,10 +174,9 @@ def _prepare_subject(out, job):
         placed = registration.place(job.images, template, mask=job.mask, seg=job.seg, ignore=job.ignore)
         files, picture = _write_volumes(out, job, placed), f"qc/{job.dataset}/{job.subject}.png"
         qc.picture(out / picture, placed, template)
-        record = {"dataset": job.dataset, "subject": job.subject, "digest": digest}
-        record |= {"files": [*files, picture], "picture": picture}
-        record |= _placement_record(placed, job) | {"seconds": round(time.monotonic() - start, 1)}
-        write_json(out / job.record(), record)
+        record = {"dataset": job.dataset, "subject": job.subject, "digest": digest, "picture": picture}
+        record |= {"files": [*files, picture]} | _placement_record(placed, job)
+        write_json(out / job.record(), record | {"seconds": round(time.monotonic() - start, 1)})
         return None
     except Exception as error:  # of one subject: the others go on
         return " ".join(str(error).split()) or type(error).__name__
@@ -195,16 +198,15 @@ def _write_volumes(out, job, placed):
 def _placement_record(placed, job):
     """What tells whether a subject lies well in study space; `growth`: of its volume, from scan to study space."""
     voxel_ml = align.voxel_ml(placed.affine)
-    anchor = next(iter(placed.transforms))
-    growth = 1 / abs(np.linalg.det(align.as_matrix(placed.transforms[anchor])[:3, :3]))
-    record = {"dice": round(placed.dice, 4), "growth": round(growth, 4)}
+    growth = 1 / abs(np.linalg.det(align.as_matrix(next(iter(placed.transforms.values())))[:3, :3]))
+    record = {"dice": round(placed.dice, 4), "growth": round(growth, 4), "notes": [text for text, _ in placed.notes]}
     record |= {"brain_ml": float(placed.mask.sum() * voxel_ml / growth), "lesion_ml": None, "lesion_ml_study": None}
-    doubts = []
+    doubts = [text for text, trust in placed.notes if trust < TRUSTED]
     if placed.dice < registration.DOUBTFUL:
         doubts.append(f"the brain overlaps the template's by {placed.dice:.2f} only")
     if placed.seg is not None:
-        data, affine = read_labels(job.seg)
-        before = float(((data > 0) & (data != job.ignore)).sum() * align.voxel_ml(affine))
+        data, grid = read_labels(job.seg)
+        before = float(((data > 0) & (data != job.ignore)).sum() * align.voxel_ml(grid.affine))
         after = float((placed.seg == LESION).sum() * voxel_ml)
         record |= {"lesion_ml": before, "lesion_ml_study": after}
         if before >= 2 and abs(after / growth / before - 1) > LESION_OFF:
@@ -215,9 +217,6 @@ def _placement_record(placed, job):
 @lru_cache(maxsize=1)
 def _template(path, voxel_mm):
     return registration.load_template(path, voxel_mm)
-
-
-# What is told of all of them
 
 
 def _write_tables(out, scans, work, failures):
@@ -234,8 +233,8 @@ def _write_tables(out, scans, work, failures):
 
 def _code():
     """A digest of the modules that decide where a scan comes to lie."""
-    modules = (align, brain, registration)
-    return hashlib.sha256(b"".join(Path(module.__file__).read_bytes() for module in modules)).hexdigest()
+    package = Path(__file__).parents[1]
+    return hashlib.sha256(b"".join((package / f"{module}.py").read_bytes() for module in DECISIVE)).hexdigest()
 
 
 def _digest_of(content):

@@ -92,6 +92,7 @@ def _figure(record):
     facts = f"overlap with the template {record['dice']:.3f}, brain {record['brain_ml']:.0f} ml"
     if record["lesion_ml"] is not None:
         facts += f", lesion {record['lesion_ml']:.1f} ml ({record['lesion_ml_study']:.1f} ml in study space)"
+    facts += "".join(f"; {escape(note)}" for note in record.get("notes", []))
     warning = f"<br><b class='orange'>{escape(record['doubtful'])}</b>" if record["doubtful"] else ""
     name = escape(f"{record['dataset']} / {record['subject']}")
     return (

@@ -5,18 +5,20 @@ In: the paths of a person's T1 and T2 (either may be missing), brain mask and le
 Paper: section 3 (data): affine registration to an atlas, skull-stripped, N4 bias-corrected, cut to the brain.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import SimpleITK as sitk
 
 from essim.cohort import mni
-from essim.data.volumes import read_nifti
+from essim.data.grids import same_grid
+from essim.data.volumes import LESION, read_nifti
 from essim.prepare import align
 from essim.prepare.align import from_sitk, sample_label, to_sitk
-from essim.prepare.brain import HERE, correct, find_brain, finite, naming, read_image, read_lesions, space_of
+from essim.prepare.brain import HERE, ON_SCAN, correct, find_brain, home_of, lifted, naming, read_image, read_lesions
 
 MARGIN_MM = 8  # around the brain of a template of one's own
+UNSTATED = "no header says how the scan lies, left and right are a guess"
 DOUBTFUL = 0.8  # a brain that overlaps the template's by less (Dice) is to be looked at
 
 
@@ -37,7 +39,8 @@ class Placed:
     """A person in study space. `images` {contrast: float32 [H, W, D], in the scan's units, 0 outside the mask}; `mask`
     bool; `seg` uint8 (1 lesion, 2 ignored) or None; `affine` [4, 4], RAS+, mm; `transforms` {contrast: sitk.Transform
     from points of study space to points of that scan}: `sitk.Resample` with it brings the scan to study space, its
-    inverse brings a map back; `dice` overlap of the mask with the template's brain, 0 to 1.
+    inverse brings a map back; `dice` overlap of the mask with the template's brain, 0 to 1;
+    `notes` on what the files leave open: (a sentence, how far to trust it, 0 to 1).
     """
 
     images: dict
@@ -46,6 +49,7 @@ class Placed:
     affine: np.ndarray
     transforms: dict
     dice: float
+    notes: list = field(default_factory=list)
 
 
 def load_template(path=None, voxel_mm=1):
@@ -100,35 +104,53 @@ def place(images, template, *, mask="", seg="", ignore=""):
             it; there is neither mask nor HD-BET; the registration fails. The message is one sentence with the file.
     """
     with align.one_thread():
-        scans = {contrast: read_image(path) for contrast, path in images.items()}
+        read = {contrast: read_image(path) for contrast, path in images.items()}
+        scans, grids = ({contrast: part[i] for contrast, part in read.items()} for i in (0, 1))
         anchor = "t1" if "t1" in scans else next(iter(scans))
-        home, brain = find_brain(images, scans, anchor, mask)
-        even, matrices = _align(images, scans, home, brain, anchor, template)
+        home, brain, notes = find_brain(scans, grids, anchor, mask)
+        notes += [(f"{UNSTATED} ({grid.path})", 0.0) for grid in grids.values() if not grid.stated]
+        drawn, lesion_grid = read_lesions(seg, ignore) if seg else (None, None)
+        lesion_home = home_of(lesion_grid, grids, anchor) if seg else None
+        even, brains, matrices = _align(images, scans, home, brain, anchor, template)
 
         grid = to_sitk(np.zeros(template.shape, np.uint8), template.affine)
         inside = from_sitk(sample_label(brain, grid, matrices[home]))[0] > 0
-        placed = {c: from_sitk(align.sample_scan(even[c], grid, matrices[c]))[0] * inside for c in scans}
+        placed = {c: from_sitk(align.sample_scan(even[c], grid, matrices[c], brains[c]))[0] * inside for c in scans}
         lesions = None
         if seg:
-            drawn = read_lesions(seg, ignore)
-            lesions = from_sitk(sample_label(drawn, grid, matrices[space_of(drawn, scans, anchor)]))[0]
+            lesions = from_sitk(sample_label(drawn, grid, matrices[lesion_home]))[0]
+            if not same_grid(lesion_grid, grids[lesion_home]):
+                notes.append(_overlap(lesion_grid, lesions == LESION, inside))
         dice = 2 * (inside & template.brain).sum() / max(inside.sum() + template.brain.sum(), 1)
         transforms = {contrast: align.as_transform(matrix) for contrast, matrix in matrices.items()}
-        return Placed(placed, inside, lesions, template.affine, transforms, float(dice))
+        return Placed(placed, inside, lesions, template.affine, transforms, float(dice), notes)
+
+
+def _overlap(grid, lesion, brain):
+    """(What to say of lesions that were drawn on another grid, how much of them lies in the brain); both masks bool.
+
+    Raises ValueError where that is too little.
+    """
+    share = (lesion & brain).sum() / max(lesion.sum(), 1)
+    if share < ON_SCAN:
+        place = f"{share:.0%} of them in the brain"
+        raise ValueError(f"{grid.path}: the lesions lie beside the brain ({place}); give the lesion mask of this scan.")
+    return f"the lesions lie on another grid and were taken to the nearest voxel: {share:.0%} in the brain", share
 
 
 def _align(images, scans, home, brain, anchor, template):
-    """{contrast: the scan without its bias field}, {contrast: the matrix from study space to the scan}: the scans are
-    registered to the one that the brain mask belongs to (`home`), and the anchor to the template."""
+    """{contrast: the scan without its bias field}, {contrast: its brain, on that image's grid}, {contrast: the matrix
+    from study space to the scan}: the scans are registered to the one that the brain mask belongs to (`home`), and the
+    anchor to the template."""
     even, brains, from_home = {home: correct(images[home], scans[home], brain)}, {home: brain}, {home: HERE}
     for contrast in scans.keys() - {home}:
-        moving = finite(scans[contrast])
-        shift = align.centre_of(moving) - align.centre_of(finite(scans[home]))
+        moving = lifted(scans[contrast])
+        shift = align.centre_of(moving) - align.centre_of(lifted(scans[home], brain))
         with naming(images[contrast], f"registration to {images[home]}"):
             from_home[contrast] = align.register_rigid(even[home], brain, moving, shift)
         brains[contrast] = sample_label(brain, scans[contrast], np.linalg.inv(from_home[contrast]))
         even[contrast] = correct(images[contrast], scans[contrast], brains[contrast])
-    stripped = sitk.Mask(even[anchor], sample_label(brains[anchor], even[anchor], HERE))
+    brains = {contrast: sample_label(brains[contrast], even[contrast], HERE) for contrast in scans}
     with naming(images[anchor], "registration to the template"):
-        to_anchor = align.register_affine(template.image, stripped)
-    return even, {c: from_home[c] @ np.linalg.inv(from_home[anchor]) @ to_anchor for c in scans}
+        to_anchor = align.register_affine(template.image, sitk.Mask(even[anchor], brains[anchor]))
+    return even, brains, {c: from_home[c] @ np.linalg.inv(from_home[anchor]) @ to_anchor for c in scans}

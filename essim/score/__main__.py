@@ -12,7 +12,7 @@ ABOUT = "Your own scan -> where it departs from a healthy brain, in the scan's o
 def main(arguments=None):
     """Score one scan; returns the exit code: 0, or 1 with a sentence on stderr."""
     parser = argparse.ArgumentParser("python -m essim.score", description=ABOUT)
-    parser.add_argument("scan", help="your scan: a 3-D NIfTI file, any orientation and voxel size")
+    parser.add_argument("scan", help="your scan: a NIfTI or MGZ file, or a folder with one series of DICOM files")
     parser.add_argument("--model", required=True, help="model folder, for instance models/laptop_t2")
     parser.add_argument("--out", required=True, help="folder to write; an earlier result there is replaced")
     parser.add_argument("--mask", default="", help='brain mask, or "nonzero" if stripped already; default: HD-BET')

@@ -4,6 +4,7 @@ In: volumes in study space and the transform that placed the scan. Out: volumes 
 what they hold, in ml; NIfTI files with exactly the scan's shape and affine. Paper: section 3 (post-processing).
 """
 
+import contextlib
 import math
 
 import nibabel as nib
@@ -14,6 +15,7 @@ from essim import postprocess
 from essim.data.volumes import read_nifti
 from essim.prepare import align, registration
 
+OTHER_UNITS = (1, 3)  # NIfTI's codes for metres and microns: the affine of a map is in its scan's unit
 EXTENT = 0.25  # of the scored brain; larger findings are rather a scan of another kind
 
 
@@ -84,7 +86,10 @@ def save_like(path, array, source):
     image.header.set_xyzt_units("mm")
     if isinstance(source, nib.Nifti1Pair):  # both of its forms: viewers differ in which one they believe
         image.set_sform(*source.get_sform(coded=True))
-        image.set_qform(*source.get_qform(coded=True))
+        with contextlib.suppress(ValueError):  # a quaternion longer than 1: the sform says it all
+            image.set_qform(*source.get_qform(coded=True))
+        if source.header["xyzt_units"] % 8 in OTHER_UNITS:
+            image.header["xyzt_units"] = source.header["xyzt_units"]
     nib.save(image, path)
 
 
@@ -98,9 +103,13 @@ def describe(finding):
     return f"{places} {threshold}, {finding['volume_ml']:.1f} ml in all{largest}."
 
 
-def doubts(finding):
-    """Why the map may mean nothing, a list of sentences; empty where placement and extent are as usual."""
-    sentences, dice, share = [], finding["template_overlap"], finding["volume_ml"] / finding["scored_ml"]
+def doubts(finding, notes=()):
+    """Why the map may mean nothing, a list of sentences; empty where placement and extent are as usual.
+
+    notes: as in `registration.Placed`.
+    """
+    dice, share = finding["template_overlap"], finding["volume_ml"] / finding["scored_ml"]
+    sentences = [f"{note[0].upper()}{note[1:]}." for note, _ in notes]
     if dice < registration.DOUBTFUL:
         reason = "the scan may be misplaced or show a part of the head"
         sentences.append(f"Brain and template overlap by {dice:.2f} only (Dice): {reason}.")

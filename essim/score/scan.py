@@ -1,11 +1,13 @@
 """Your own scan -> where it departs from a healthy brain, in the scan's own grid.
 
-In: one scan, any orientation and voxel size, and a model folder (weights.safetensors, config.json, scoring.json;
-calibration.safetensors for the calibrated map). Out: a folder, whole or not at all, with
+In: one scan (NIfTI, MGZ, a folder of DICOM files), any orientation and voxel size, and a model folder
+(weights.safetensors, config.json, scoring.json; calibration.safetensors for the calibrated map). Out: a folder, whole
+or not at all, with
 
     anomaly.nii.gz         float32, the post-processed anomaly map, 0 where nothing was scored
     segmentation.nii.gz    uint8, 1 where it exceeds the threshold, without specks
     reconstruction.nii.gz  float32, the scan as if healthy, in the scan's intensities, 0 outside the brain
+    scan.nii.gz            float32, only if the scan came as DICOM files: what the maps lie over
     overview.png, viewer.html, finding.json (volumes in ml, threshold, provenance)
 
 The steps are those of the study (paper, section 3), then back. For research, not for diagnosis.
@@ -16,15 +18,16 @@ import math
 import os
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import torch
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from tqdm import tqdm
 
 import essim
 from essim import calibration, postprocess
-from essim.data.volumes import preprocess, read_nifti
+from essim.data.grids import check_head
+from essim.data.headers import opened
+from essim.data.volumes import preprocess, read_volume
 from essim.models import load_model
 from essim.prepare import registration
 from essim.reconstruct import reconstruct_volume
@@ -37,6 +40,7 @@ from essim.settings import Preprocessing
 MAP_KINDS = ("adaptive", "calibrated")  # the paper's, and ours (essim.calibration)
 MAPS = ("anomaly", "segmentation", "reconstruction")
 FILES = {*(f"{name}.nii.gz" for name in MAPS), "overview.png", "viewer.html", "finding.json"}
+CONVERTED = "scan.nii.gz"
 
 
 class Recipe(BaseModel, frozen=True):
@@ -58,7 +62,7 @@ def score_scan(
     """Score one scan and write the folder `out`; an earlier result of this function there is replaced.
 
     Args:
-        scan: path of a 3-D NIfTI file. model: the model folder.
+        scan: path of a 3-D NIfTI or MGZ file, or of a folder with one series of DICOM files. model: the model folder.
         mask: path of the brain mask, "nonzero" for a scan that is stripped already, "" to strip it with HD-BET.
         contrast: None for the model's; another one is refused.
         strategy: "adaptive" (`essim.ensemble_map`, the paper's) or "calibrated" (`essim.calibrated_map`, ours).
@@ -100,7 +104,7 @@ def score_scan(
         bar.set_description_str("write")
         volumes, affine = bring_back(scan, placed, study, healthy, anomaly, threshold)
         finding = measure_finding(volumes, affine) | kind | {"share": share, "template_overlap": round(placed.dice, 3)}
-        finding |= {"doubts": doubts(finding), "provenance": provenance(settings, inputs)}
+        finding |= {"doubts": doubts(finding, placed.notes), "provenance": provenance(settings, inputs)}
         write_results(folder, scan, source, volumes, affine, finding)
         bar.update()
     return finding
@@ -116,9 +120,15 @@ def read_recipe(model):
     settings = _read_json(description, way_out, "contrast", "voxel_mm", "preprocessing")
     way_out = "it holds the thresholds; notebook 03_healthy writes it"
     settings |= _read_json(scoring, way_out, "t", "draws", "sigmas", "temperature", "thresholds")
-    if not set(MAP_KINDS) <= set(settings["thresholds"]):
+    if not (isinstance(settings["thresholds"], dict) and set(MAP_KINDS) <= set(settings["thresholds"])):
         raise ValueError(f"{scoring}: lacks thresholds of {', '.join(MAP_KINDS)}; run notebook 03_healthy.")
-    return Recipe(**settings)
+    try:
+        return Recipe(**settings)
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        name = ".".join(map(str, problem["loc"]))
+        text = f"{model}: `{name}` in config.json or scoring.json is wrong ({problem['msg']})"
+        raise ValueError(f"{text}; fetch or make it again.") from error
 
 
 def _read_json(path, way_out, *keys):
@@ -152,22 +162,24 @@ def pick_threshold(recipe, model, strategy, threshold, share):
 
 
 def open_scan(scan):
-    """The scan's file as nibabel opens it (for its header), once `read_nifti` found nothing wrong with it."""
-    if scan.is_dir():
-        raise ValueError(f"{scan}: is a folder; give one NIfTI file (dcm2niix makes one of a folder of DICOM files).")
+    """The scan's file as nibabel opens it (for its header), once nothing was found wrong with it or its voxels."""
     if not scan.exists():
         raise FileNotFoundError(f"{scan}: no such file; check the path of the scan.")
-    read_nifti(scan, finite=False)
-    return nib.load(scan)
+    with opened(scan) as (image, grid):
+        check_head(grid)
+    read_volume(scan, finite=False)
+    return image
 
 
 def check_out(out, inputs):
     """Raise a sentence unless `out` can be written: a new folder, an empty one, or an earlier result without inputs."""
-    for path in inputs:
-        if out in Path(path).resolve().parents:
+    for path in map(Path, filter(None, inputs)):
+        if out in path.resolve().parents:
             raise ValueError(f"{path}: lies in {out}, which would be replaced; give another folder.")
+        if path.is_dir() and out.is_relative_to(path.resolve()):
+            raise ValueError(f"{out}: lies in the folder of the scan, which is only read; give another folder.")
     names = {path.name for path in out.iterdir()} if out.is_dir() else set()
-    if names and not ("finding.json" in names and names <= FILES):
+    if names and not ("finding.json" in names and names <= {*FILES, CONVERTED}):
         raise FileExistsError(f"{out}: holds files that are no earlier result of score; give another folder.")
     nearest = next(path for path in (out, *out.parents) if path.exists())
     if not nearest.is_dir():
@@ -207,6 +219,8 @@ def write_results(folder, scan, source, volumes, affine, finding):
     """Write FILES; the maps get the geometry of `source`, the scan as nibabel opened it."""
     for name in MAPS:
         save_like(folder / f"{name}.nii.gz", volumes[name], source)
+    if scan.is_dir():
+        save_like(folder / CONVERTED, volumes["image"], source)
     threshold, warning = finding["threshold"], "Not for diagnosis."
     title = f"{scan.name}: {describe(finding)} {warning}"
     figure = viewer.show_overview(volumes, affine, threshold=threshold, title=title)

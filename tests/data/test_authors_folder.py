@@ -84,3 +84,16 @@ def test_their_list_of_t2_scans(tmp_path):
         "IXI005",
     ]
     assert (table[table.dataset != "healthy"].contrast == "t2").sum() == 8
+
+
+def test_sets_of_ones_own_keep_their_names(tmp_path):
+    """What essim.prepare wrote from a set that somebody called WMH is no folder of the authors."""
+    root = tmp_path / "data"
+    authors_folder(root, "splits")
+    (root / "source.json").write_text("{}")
+    for name in ("Brats21", "MSLUB", "ATLAS_v2", "WMH"):
+        for part in ("val", "test"):
+            save(root / f"Test/{name}/seg/{name}_{part}_seg.nii.gz", np.full((2, 2, 2), 1, np.uint8))
+    table = load_scans(root)
+    assert set(table.dataset) == {"healthy", "Brats21", "MSLUB", "ATLAS_v2", "WMH"}
+    assert set(table.ignore[table.dataset == "WMH"]) == {2}

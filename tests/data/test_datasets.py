@@ -153,9 +153,9 @@ def test_all_problems_in_one_report(root):
     first, *lines = str(caught.value).splitlines()
     assert "6 problem(s)" in first
     for file, said in {
-        "Train/ixi/mask/h1_mask.nii.gz": "cannot be read as NIfTI (ImageFileError)",
+        "Train/ixi/mask/h1_mask.nii.gz": "it is damaged, or of another kind: convert it",
         "Train/ixi/mask/h2_mask.nii.gz": "does not fit its image ([2, 2, 2] against [3, 2, 2], or another affine)",
-        "Train/ixi/mask/h3_mask.nii.gz": "has 4 dimensions, a scan must have 3",
+        "Train/ixi/mask/h3_mask.nii.gz": "has 4 dimensions [2, 2, 2, 3], a scan must have 3; pick one volume",
         "Test/ms/seg/p_test_seg.nii.gz": "has the label(s) [7], known are [0, 1, 2]",
         "Test/ms/t1/p_val_t1.nii.gz": "is a patient's scan without a lesion mask",
         "  h0": "is in two splits of healthy (test, train)",

@@ -1,35 +1,12 @@
 """Data sets as downloaded: names, folders and quirks as their authors publish them, one test a data set."""
 
-import warnings
-
-import nibabel as nib
 import numpy as np
-import pandas as pd
 import pytest
 import xlwt
-from helpers import AFFINE, save
+from trees import labels, quietly, scan, told
 
 from essim.data.datasets import SCAN_COLUMNS, load_scans
-from essim.data.layouts import find_subjects
-
-SHAPE = (6, 7, 5)
-
-
-def scan(path, shape=SHAPE, affine=AFFINE, dtype=np.int16):
-    return save(path, np.ones(shape, dtype), affine)
-
-
-def labels(path, *values, shape=SHAPE, affine=AFFINE):
-    """A lesion mask with one voxel of each label."""
-    voxels = np.zeros(shape, np.uint8)
-    voxels.ravel()[: len(values)] = values
-    return save(path, voxels, affine)
-
-
-def quietly(source, **options):
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        return load_scans(source, **options)
+from essim.data.subjects import find_subjects
 
 
 def ixi(root, people=(("012", "HH"), ("013", "HH"), ("002", "Guys"), ("016", "Guys"), ("033", "IOP"))):
@@ -70,10 +47,10 @@ def test_ixi(tmp_path):
 
 def test_ixi_with_a_damaged_table(tmp_path):
     ixi(tmp_path)
-    (tmp_path / "IXI.xls").write_text("404 not found")
-    with pytest.raises(ValueError, match=r"IXI.xls: cannot be read .*; fetch it again") as caught:
-        load_scans(tmp_path)
-    assert "\n" not in str(caught.value)
+    (tmp_path / "IXI.xls").write_bytes((tmp_path / "IXI.xls").read_bytes()[:900])
+    table, said = told(tmp_path)
+    assert "IXI.xls: cannot be read as an Excel file" in said and "its people go without age and sex" in said
+    assert len(table) == 10 and set(table.age) == {""} and set(table.dataset) == {"healthy"}
 
 
 def test_ixi_without_a_t2(tmp_path):
@@ -168,84 +145,84 @@ def test_data_sets_side_by_side(tmp_path):
     for kind in ("t1n", "t2w"):
         scan(tmp_path / name / f"{name}-{kind}.nii.gz")
     labels(tmp_path / name / f"{name}-seg.nii.gz", 3)
-    table = quietly(tmp_path)
+    table, said = told(tmp_path)
+    assert "BraTS-GLI, BraTS2021 have people in common" in said and "keep one" in said
     assert table.groupby("dataset").size().to_dict() == {"healthy": 10, "tumour": 8}
-    assert [subject.layout.name for subject in find_subjects(tmp_path)][::4] == ["IXI", "IXI", "BraTS23"]
+    assert [subject.layout.name for subject in find_subjects(tmp_path)[0]][::4] == ["IXI", "IXI", "BraTS23"]
 
 
-# BIDS
+def family(prefix, kinds, lesion, end=".nii.gz"):
+    """The files of one BraTS subject: {path: labels, or None for an image}."""
+    return {f"{prefix}/{prefix}{kind}{end}": None for kind in kinds} | {f"{prefix}/{prefix}{lesion[0]}{end}": lesion[1]}
 
 
-def bids(root, subject, *endings, session=""):
-    for ending in endings:
-        stem = f"{subject}_{session}_{ending}" if session else f"{subject}_{ending}"
-        path = root / subject / session / "anat" / f"{stem}.nii.gz"
-        (labels(path, 1) if "lesion" in ending else scan(path))
+NEW, OLD = ("-t1n", "-t1c", "-t2w", "-t2f"), ("_t1", "_t1ce", "_t2", "_flair")
+FAMILY = {
+    "GLI after treatment": (family("BraTS-GLI-02064-100", NEW, ("-seg", (1, 2, 3, 4))), "BraTS-GLI-02064-100"),
+    "MEN": (family("BraTS-MEN-00000-000", NEW, ("-seg", (1, 2, 3))), "BraTS-MEN-00000-000"),
+    "MET": (family("BraTS-MET-00001-000", NEW, ("-seg", (1, 2, 3))), "BraTS-MET-00001-000"),
+    "PED": (family("BraTS-PED-00001-000", NEW, ("-seg", (1, 2, 3, 4))), "BraTS-PED-00001-000"),
+    "SSA": (family("BraTS-SSA-00002-000", NEW, ("-seg", (1, 2, 3))), "BraTS-SSA-00002-000"),
+    "2020": (family("BraTS20_Training_001", OLD, ("_seg", (1, 2, 4)), ".nii"), "BraTS20_Training_001"),
+    "2020, 355": (
+        family("BraTS20_Training_355", OLD, ("_flair", None), ".nii")
+        | {"BraTS20_Training_355/W39_1998.09.19_Segm.nii": (1, 4)},
+        "BraTS20_Training_355",
+    ),
+    "2019": (family("BraTS19_TCIA01_001_1", OLD, ("_seg", (1, 2, 4))), "BraTS19_TCIA01_001_1"),
+    "2018": (family("Brats18_2013_0_1", OLD, ("_seg", (1, 2, 4))), "Brats18_2013_0_1"),
+    "2017": (family("Brats17_CBICA_AAB_1", OLD, ("_seg", (1, 2, 4))), "Brats17_CBICA_AAB_1"),
+    "UCSF": (family("UCSF-PDGM-0004", ("_T1", "_T1c", "_T2"), ("_tumor_segmentation", (1, 2, 4))), "UCSF-PDGM-0004"),
+    "UPENN": (family("UPENN-GBM-00001_11", ("_T1", "_T1GD", "_T2"), ("_segm", (1, 2, 4))), "UPENN-GBM-00001_11"),
+}
 
 
-def test_raw_bids_of_healthy_people(tmp_path):
-    for i in range(4):
-        bids(tmp_path, f"sub-0{i}", "T1w", "T2w", "FLAIR")
-    bids(tmp_path, "sub-04", "run-1_T1w", "run-2_T1w", "T2w")
-    people = {"participant_id": [f"sub-0{i}" for i in range(3)], "age": [30, "n/a", 50], "sex": ["F", "M", "n/a"]}
-    table = pd.DataFrame(people)
-    table.to_csv(tmp_path / "participants.tsv", sep="\t", index=False)
-    with pytest.warns(UserWarning, match=r"1 further file\(s\) of healthy subjects"):
-        found = load_scans(tmp_path)
-    assert len(found) == 10 and set(found.dataset) == {"healthy"}
-    assert found.image[8].endswith("sub-04_run-1_T1w.nii.gz")
-    people = found.drop_duplicates("subject")
-    assert people.age.tolist() == [30, "", 50, "", ""] and people.sex.tolist() == ["f", "m", "", "", ""]
+@pytest.mark.parametrize(("files", "name"), FAMILY.values(), ids=FAMILY)
+def test_the_brats_family(tmp_path, files, name):
+    for path, values in files.items():
+        scan(tmp_path / "HGG" / path) if values is None else labels(tmp_path / "HGG" / path, *values)
+    table = quietly(tmp_path)
+    assert set(table.dataset) == {"tumour"} and set(table.subject) == {name} and table.contrast.tolist() == ["t1", "t2"]
+    assert not table.image.str.contains("t1c|T1c|T1GD").any()
+    assert set(table["mask"]) == {"nonzero"} and (table.seg != "").all()
 
 
-@pytest.mark.filterwarnings("ignore:.*without t[12] are left out")
-def test_bids_derivatives_with_masks_and_sessions(tmp_path):
-    for session in ("ses-01", "ses-02"):
-        bids(tmp_path, "sub-p1", "desc-preproc_T1w", "desc-brain_mask", "label-lesion_mask", session=session)
-    bids(tmp_path, "sub-p2", "space-orig_T2w", "space-orig_desc-brain_mask", "space-orig_label-lesion_dseg")
-    bids(tmp_path, "sub-c1", "desc-preproc_T1w", "desc-brain_mask")
-    bids(tmp_path, "sub-x1", "desc-preproc_T1w", "desc-brain_mask")
-    table = pd.DataFrame({"participant_id": ["sub-c1", "sub-x1"], "group": ["Control", "patient"]})
-    table.to_csv(tmp_path / "participants.tsv", sep="\t", index=False)
-    with pytest.warns(UserWarning, match=r"1 patients subject\(s\) without a lesion mask are left out"):
-        found = load_scans(tmp_path)
-    assert dict(zip(found.subject, found.dataset, strict=True)) == {
-        "sub-c1": "healthy",
-        "sub-p1_ses-01": "patients",
-        "sub-p1_ses-02": "patients",
-        "sub-p2": "patients",
-    }
-    assert found.split[found.subject.str.startswith("sub-p1")].nunique() == 1
-    assert all(path.endswith("desc-brain_mask.nii.gz") for path in found["mask"])
-    assert (found.seg[found.dataset == "patients"] != "").all()
+def test_ucsf_has_its_own_brain_masks(tmp_path):
+    for kind in ("T1", "T2", "brain_segmentation"):
+        scan(tmp_path / f"UCSF-PDGM-0004_nifti/UCSF-PDGM-0004_{kind}.nii.gz")
+    labels(tmp_path / "UCSF-PDGM-0004_nifti/UCSF-PDGM-0004_tumor_segmentation.nii.gz", 1, 2, 4)
+    assert quietly(tmp_path)["mask"][0].endswith("_brain_segmentation.nii.gz")
 
 
-def test_bids_data_sets_with_subjects_of_one_name_are_refused(tmp_path):
-    """One would have the scan, the other the lesion."""
-    bids(tmp_path / "controls/rawdata", "sub-01", "T1w")
-    bids(tmp_path / "controls/derivatives/lesions", "sub-01", "label-lesion_mask")
-    bids(tmp_path / "patients", "sub-02", "T1w", "label-lesion_mask")
-    assert load_scans(tmp_path).subject.tolist() == ["sub-01", "sub-02"]
-    bids(tmp_path / "patients", "sub-01", "T1w", "label-lesion_mask")
-    with pytest.raises(ValueError, match=r"controls/.* and .*patients/.*: two data sets have a sub-01; give") as caught:
+def test_a_t1_with_contrast_agent_is_no_t1(tmp_path):
+    name = "BraTS-MEN-RT-0000-1"
+    scan(tmp_path / f"{name}/{name}_t1c.nii.gz")
+    labels(tmp_path / f"{name}/{name}_gtv.nii.gz", 1)
+    with pytest.raises(ValueError, match=r"no scan is left: 1 tumour .* a T1 with contrast agent isn't taken as T1"):
         load_scans(tmp_path)
-    assert "\n" not in str(caught.value)
+    brats21(tmp_path, 1)
+    table, said = told(tmp_path)
+    assert len(table) == 2 and "1 tumour subject(s) without a T1 or T2 are left out, since" in said
 
 
-def test_a_mask_that_fits_none_of_the_images(tmp_path):
-    bids(tmp_path, "sub-01", "T1w", "T2w")
-    scan(tmp_path / "sub-01/anat/sub-01_T2w.nii.gz", (9, 9, 4))
-    scan(tmp_path / "sub-01/anat/sub-01_desc-brain_mask.nii.gz")
-    assert len(quietly(tmp_path)) == 2  # that of the T1
-    scan(tmp_path / "sub-01/anat/sub-01_desc-brain_mask.nii.gz", (5, 5, 5))
-    with pytest.raises(ValueError, match=r"sub-01_desc-brain_mask.nii.gz: does not fit its image \(\[5, 5, 5\]"):
-        load_scans(tmp_path)
+def test_wmh_as_the_public_download_has_it(tmp_path):
+    for place in ("Utrecht/Utrecht/0", "Singapore/Singapore/50", "GE3T/GE3T/100", "public/Amsterdam/GE3T/101"):
+        scan(tmp_path / place / "pre/T1.nii.gz")
+        labels(tmp_path / place / "wmh.nii.gz", 1, 2)
+    table = quietly(tmp_path)
+    assert table.subject.tolist() == ["Amsterdam_101", "GE3T_100", "Singapore_50", "Utrecht_0"]
+    assert set(table.ignore) == {2}
 
 
-def test_orientation_is_no_difference(tmp_path):
-    """A mask stored LPS beside an image stored RAS: the same grid."""
-    bids(tmp_path, "sub-01", "T1w")
-    image = nib.load(tmp_path / "sub-01/anat/sub-01_T1w.nii.gz")
-    turn = nib.orientations.ornt_transform(nib.io_orientation(image.affine), nib.orientations.axcodes2ornt("PIL"))
-    nib.save(image.as_reoriented(turn), tmp_path / "sub-01/anat/sub-01_desc-brain_mask.nii.gz")
-    assert len(quietly(tmp_path)) == 1
+def test_atlas_with_255_for_the_lesion_and_another_space_beside_it(tmp_path):
+    stem = "sub-r001s001/ses-1/anat/sub-r001s001_ses-1_space"
+    scan(tmp_path / f"{stem}-MNI152NLin2009aSym_T1w.nii.gz")
+    labels(tmp_path / f"{stem}-MNI152NLin2009aSym_label-L_desc-T1lesion_mask.nii.gz", 255)
+    scan(tmp_path / f"{stem}-orig_T1w.nii.gz")  # nobody becomes a healthy BIDS subject by it
+    table, said = told(tmp_path)
+    assert table.dataset.tolist() == ["stroke"] and "1 further file(s) of subjects in another space are unused" in said
+
+
+def test_names_in_small_letters(tmp_path):
+    scan(tmp_path / "ixi002-guys-0828-t1.nii.gz")
+    assert quietly(tmp_path)[["dataset", "subject"]].values.tolist() == [["healthy", "ixi002-guys-0828"]]

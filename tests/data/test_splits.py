@@ -1,13 +1,15 @@
 """Splits by seed: everybody in one part, each site in each part, and files that say so."""
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from helpers import row
+from trees import quietly, told
 
-from essim.data.datasets import load_scans
+from essim.data.datasets import list_scans, load_scans
 from essim.data.prepared import FOLDS
 from essim.data.splits import assign, person_of, write_splits
 
@@ -128,3 +130,82 @@ def test_patients_alone_have_empty_healthy_files(tmp_path):
     table = prepared(tmp_path / "out")
     write_splits(assign(table[table.dataset == "ms"]), tmp_path / "out")
     assert set(load_scans(tmp_path / "out").dataset) == {"ms"}
+
+
+@pytest.mark.parametrize(
+    ("names", "person"),
+    [
+        ("OAS30001_MR_d0129 OAS30001_MR_d0757 OAS30001_CT_d2430", "OAS30001"),
+        ("OAS1_0001_MR1 OAS1_0001_MR2", "OAS1_0001"),
+        ("002_S_0413_m12 002_S_0413_bl 002_S_0413_MR_MPRAGE_br_raw_2006 ADNI_002_S_0413", "002_S_0413"),
+        ("100010_time1 100010_time2 100010-time-3", "100010"),
+        ("sub-01_ses-1 sub-01_ses-preop sub-01_sess-d0129", "sub-01"),
+        ("BraTS-GLI-00005-000 BraTS-GLI-00005-101", "BraTS-GLI-00005"),
+        ("BraTS-PED-00001-000 BraTS-PED-00001-001", "BraTS-PED-00001"),
+        ("BraTS-MEN-RT-0000-1 BraTS-MEN-RT-0000-2", "BraTS-MEN-RT-0000"),
+        ("UCSF-PDGM-0429_FU003d UCSF-PDGM-0429", "UCSF-PDGM-0429"),
+        ("UPENN-GBM-00001_11 UPENN-GBM-00001_21", "UPENN-GBM-00001"),
+        ("P01_T1 P01-t2 P01_v3 P01_visit-4 P01_baseline P01_m06 P01_followup2 P01_post P01_week-12 P01_retest", "P01"),
+        ("p7_20190101 p7_2020-02-28 p7_scan2 p7_tp1 p7_bl p7_d0129", "p7"),
+        *((name, name) for name in "IXI012-HH-1211 BraTS2021_00000 BraTS20_Training_001 patient01 Utrecht_0".split()),
+        *((name, name) for name in "control_m12 patient_1 anna_post site_2 s001 sub-01 007 p_20 sub-2019".split()),
+    ],
+)
+def test_whose_scan_a_name_says(names, person):
+    assert {person_of(name) for name in names.split()} == {person}
+
+
+def own(folder, names, **columns):
+    """A table of healthy people's scans."""
+    scans = [row(folder, seed=i, dataset="healthy", subject=name) for i, name in enumerate(names)]
+    table = pd.DataFrame(scans)[["dataset", "subject", "contrast", "image"]].assign(**columns)
+    table.to_csv(folder / "scans.csv", index=False)
+    return folder / "scans.csv"
+
+
+def test_a_column_says_whose_scans_belong_together(tmp_path):
+    names, people = [f"x{i}" for i in range(24)], [f"p{i // 2}" for i in range(24)]
+    path = own(tmp_path, names, person=people)
+    table = quietly(path)
+    assert "person" not in table and (table.groupby(pd.Series(people)).split.nunique() == 1).all()
+    scans = list_scans(path)[0]
+    write_splits(scans, tmp_path / "out")  # as essim.prepare does
+    for fold in range(FOLDS):
+        parts = [
+            {
+                f"p{int(name[1:]) // 2}"
+                for name in pd.read_csv(tmp_path / f"out/splits/IXI_{part}.csv").img_name.str[:-10]
+            }
+            for part in (f"train_fold{fold}", f"val_fold{fold}", "test")
+        ]
+        assert sum(map(len, parts)) == len(set.union(*parts)) == 12
+
+
+def test_a_column_with_gaps(tmp_path):
+    path = own(tmp_path, ["a1_m00", "a1_m12", "b"], person=["", "", "bertha"])
+    assert list_scans(path)[0].person.tolist() == ["a1", "a1", "bertha"]
+
+
+def test_visits_that_names_tell_are_said(tmp_path):
+    path = own(tmp_path, [f"p{i}_m{month:02d}" for i in range(12) for month in (0, 12)])
+    table, said = told(path)
+    assert (table.groupby(table.subject.str.split("_").str[0]).split.nunique() == 1).all()
+    assert "24 subjects are taken for visits of 12 people by their names (p0_m00, p0_m12: p0)" in said
+
+
+@pytest.mark.parametrize(
+    ("names", "listed"),
+    [
+        ("P01a P01b P02", "2 subjects count as different people .* (P01a, P01b)"),
+        ("P01-1 P01-2 P02-1", "2 subjects count as different people .* (P01-1, P01-2)"),
+        ("p1_left p1 p2 p3", "2 subjects .* (p1_left, p1)"),
+        ("p1x p1y p2x p2y p3x p3y p4x p4y", "8 subjects .* (p1x, p1y; p2x, p2y; p3x, p3y; ...)"),
+        ("IXI012-HH-1211 IXI013-HH-1212 IXI014-HH-1213", ""),
+        ("patient_1 patient_2 patient_3", ""),
+        ("sub-01 sub-02 sub-03", ""),
+        (" ".join(f"site1_{i:03d}" for i in range(20)), ""),
+    ],
+)
+def test_names_that_differ_in_a_suffix_only(tmp_path, names, listed):
+    _, said = told(own(tmp_path, names.split()))
+    assert re.search(re.escape(listed).replace(r"\.\*", ".*"), said) if listed else not said

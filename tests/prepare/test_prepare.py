@@ -17,10 +17,10 @@ from helpers import brain, save
 
 from essim.cohort.generate import CohortConfig, grow_subject
 from essim.data.datasets import list_scans, load_scans
+from essim.data.volumes import read_nifti
 from essim.prepare import align, qc, registration
 from essim.prepare import folder as module
 from essim.prepare.__main__ import main
-from essim.prepare.brain import read_image
 from essim.prepare.folder import prepare
 from essim.runs.workers import work_off
 
@@ -63,7 +63,7 @@ def placed(monkeypatch):
 
     def place(images, template, *, mask, seg, ignore):
         for path in images.values():
-            read_image(path)
+            read_nifti(path)
         volume, inside = brain()
         lesion = None if not seg else nib.load(seg).get_fdata().astype(np.uint8)
         done.append(Path(next(iter(images.values()))).name.split("_")[0])

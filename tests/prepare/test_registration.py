@@ -21,7 +21,8 @@ from essim.prepare.registration import load_template, place
 MM = 2
 PLAIN = np.array([[MM, 0, 0, -119], [0, MM, 0, -136], [0, 0, MM, -94], [0, 0, 0, 1.0]])
 SHAPE = (120, 120, 100)
-FAR = np.array([[2.0, 0, 0, 900], [0, 2, 0, 900], [0, 0, 2, 900], [0, 0, 0, 1]])
+COARSE = nib.affines.from_matvec(12 * np.eye(3), [-91, -95, -82])  # of heads of 16 x 16 x 16 voxels
+FAR = nib.affines.from_matvec(12 * np.eye(3), [900, 900, 900])
 
 
 @functools.cache
@@ -151,7 +152,7 @@ def test_ignored_voxels_stay_ignored(tmp_path):
     label[0], label[1], label[2] = 1, 2, 4
     path = save(tmp_path / "seg.nii.gz", label)
     for ignore, expected in (("", [1, 1, 1, 0]), (2, [1, 2, 1, 0]), ("4", [1, 1, 2, 0])):
-        assert from_sitk(brain.read_lesions(path, ignore))[0][:, 0, 0].tolist() == expected
+        assert from_sitk(brain.read_lesions(path, ignore)[0])[0][:, 0, 0].tolist() == expected
 
 
 def test_odd_files_and_a_stripped_t2_alone(tmp_path, quick):
@@ -163,7 +164,7 @@ def test_odd_files_and_a_stripped_t2_alone(tmp_path, quick):
     nib.save(odd, tmp_path / "odd.nii.gz")
     bordered = np.where(np.arange(SHAPE[0])[:, None, None] < 3, np.nan, image).astype(np.float32)
     bordered = save(tmp_path / "nan.nii.gz", bordered, PLAIN)
-    read = [brain.finite(brain.read_image(path)) for path in (plain, tmp_path / "odd.nii.gz", bordered)]
+    read = [brain.lifted(brain.read_image(path)[0]) for path in (plain, tmp_path / "odd.nii.gz", bordered)]
     for other in read[1:]:
         np.testing.assert_allclose(from_sitk(other)[0], from_sitk(read[0])[0], atol=0.05)
     placed = place({"t2": bordered}, template(), mask="nonzero")
@@ -224,7 +225,7 @@ def damage_series(folder):
 
 
 def damage_empty_mask(folder):
-    save(folder / "mask.nii.gz", np.zeros((16, 16, 16), np.uint8))
+    save(folder / "mask.nii.gz", np.zeros((16, 16, 16), np.uint8), COARSE)
     return {}, "mask.nii.gz", "mask is empty"
 
 
@@ -236,18 +237,18 @@ def damage_mask_beside(folder):
 def damage_nan(folder):
     image = np.random.default_rng(0).random((16, 16, 16)).astype(np.float32)
     image[8, 8, 8] = np.nan
-    save(folder / "t1.nii.gz", image)
+    save(folder / "t1.nii.gz", image, COARSE)
     return {}, "t1.nii.gz", "NaN or infinite voxels in the brain"
 
 
 def damage_constant(folder):
-    save(folder / "t1.nii.gz", np.full((16, 16, 16), 7, np.float32))
+    save(folder / "t1.nii.gz", np.full((16, 16, 16), 7, np.float32), COARSE)
     return {}, "t1.nii.gz", "is constant"
 
 
 def damage_zero(folder):
-    save(folder / "t1.nii.gz", np.zeros((16, 16, 16), np.float32))
-    return {"mask": "nonzero"}, "t1.nii.gz", "no voxel above 0"
+    save(folder / "t1.nii.gz", np.zeros((16, 16, 16), np.float32), COARSE)
+    return {"mask": "nonzero"}, "t1.nii.gz", "is constant; fetch the scan again"
 
 
 def damage_no_mask(folder):
@@ -261,10 +262,10 @@ DAMAGES = [value for name, value in list(globals().items()) if name.startswith("
 def test_bad_input(tmp_path, monkeypatch, damage):
     monkeypatch.setattr(brain.shutil, "which", lambda *_, **__: None)
     image = np.random.default_rng(0).random((16, 16, 16)).astype(np.float32)
-    paths = {"t1": save(tmp_path / "t1.nii.gz", image)}
+    paths = {"t1": save(tmp_path / "t1.nii.gz", image, COARSE)}
     mask = np.zeros((16, 16, 16), np.uint8)
     mask[4:12, 4:12, 4:12] = 1
-    options = {"mask": save(tmp_path / "mask.nii.gz", mask)}
+    options = {"mask": save(tmp_path / "mask.nii.gz", mask, COARSE)}
     changed, name, text = damage(tmp_path)
     with pytest.raises((ValueError, FileNotFoundError), match=re.escape(text)) as caught:
         place(paths, template(), **options | changed)
@@ -291,8 +292,9 @@ def test_hd_bet_is_asked_where_there_is_no_mask(tmp_path, monkeypatch, gpu):
     monkeypatch.setattr("torch.cuda.is_available", lambda: gpu)
     image = np.zeros((16, 16, 16), np.float32)
     image[2:14, 2:14, 2:14], image[5:11, 5:11, 5:11] = 50, 200
-    paths = {"t1": save(tmp_path / "head.nii.gz", image)}
-    scans = {"t1": brain.read_image(paths["t1"])}
+    paths = {"t1": save(tmp_path / "head.nii.gz", image, COARSE)}
+    scan, grid = brain.read_image(paths["t1"])
+    scans, grids = {"t1": scan}, {"t1": grid}
     tool = tmp_path / "bin" / "hd-bet"
     tool.parent.mkdir()
     monkeypatch.setenv("PATH", str(tool.parent), prepend=os.pathsep)
@@ -315,12 +317,12 @@ def test_hd_bet_is_asked_where_there_is_no_mask(tmp_path, monkeypatch, gpu):
         "mask = nib.Nifti1Image((scan.get_fdata() > 100).astype('uint8'), scan.affine)\n"
         "nib.save(mask, given['-o'].replace('.nii.gz', '_bet.nii.gz'))\n"
     )
-    home, found = brain.find_brain(paths, scans, "t1", "")
-    assert home == "t1"
+    home, found, notes = brain.find_brain(scans, grids, "t1", "")
+    assert home == "t1" and not notes
     np.testing.assert_array_equal(from_sitk(found)[0] > 0, image > 100)
     become("sys.exit('out of memory')")
     with pytest.raises(ValueError, match=r"head.nii.gz: HD-BET fails \(out of memory\)"):
-        brain.find_brain(paths, scans, "t1", "")
+        brain.find_brain(scans, grids, "t1", "")
 
 
 # Templates and grids

@@ -132,7 +132,7 @@ def test_headers_are_the_files_own(tmp_path):
     source.set_sform(None, code=0)
     nib.save(source, tmp_path / "scan.nii.gz")
     array = np.random.default_rng(0).random((4, 5, 6)).astype(np.float32)
-    native.save_like(tmp_path / "map.nii.gz", array, score.open_scan(tmp_path / "scan.nii.gz"))
+    native.save_like(tmp_path / "map.nii.gz", array, nib.load(tmp_path / "scan.nii.gz"))
     image = nib.load(tmp_path / "map.nii.gz")
     np.testing.assert_array_equal(np.asarray(image.dataobj), array[::-1])
     np.testing.assert_allclose(image.affine, affine)

@@ -27,7 +27,7 @@ def case_missing(words, folder):
 
 def case_folder(words, folder):
     words["scan"] = folder
-    return "is a folder; give one NIfTI file"
+    return "is a folder without DICOM files; give one NIfTI file"
 
 
 def case_text(words, folder):
@@ -100,6 +100,16 @@ def case_damaged_scoring(words, folder):
 def case_old_scoring(words, folder):
     spoil(words["--model"] / "scoring.json", thresholds={"0.01": 0.3})
     return "lacks thresholds of adaptive, calibrated; run notebook 03_healthy"
+
+
+def case_thresholds_that_are_a_number(words, folder):
+    spoil(words["--model"] / "scoring.json", thresholds=0.3)
+    return "lacks thresholds of adaptive, calibrated; run notebook 03_healthy"
+
+
+def case_settings_of_another_type(words, folder):
+    spoil(words["--model"] / "scoring.json", draws="many", t="half")
+    return "`t` in config.json or scoring.json is wrong"
 
 
 def case_no_calibration(words, folder):

@@ -300,7 +300,7 @@ def test_sources_of_one_name_have_places_of_their_own(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("source", [2023, 1000.0, True])
 def test_a_source_that_came_as_a_number_is_one_sentence(source):
-    with pytest.raises(ValueError, match=f"source must be a path, got the number {source}"):
+    with pytest.raises(ValueError, match=f"source must be a path, got {source}: write source=@NAME"):
         make_plan({"profile": "smoke", "source": source})
 
 

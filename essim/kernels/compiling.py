@@ -1,0 +1,25 @@
+"""numba's compiler with its cache where one can be written, without it elsewhere.
+
+In: a function that numba can compile. Out: the compiled function. numba keeps machine code beside the source or in the
+user's cache folder; a read-only package and no home, or a full disk, must cost seconds and not the result.
+"""
+
+import contextlib
+
+import numba
+
+
+def compiled(function, **options):
+    """`numba.njit` with `nogil` and, if possible, a cache; options as there. To be used as a decorator."""
+    try:
+        kernel = numba.njit(function, nogil=True, cache=True, **options)
+    except RuntimeError:  # there is no folder that could hold the cache
+        return numba.njit(function, nogil=True, **options)
+    save = kernel._cache.save_overload
+
+    def save_if_possible(*arguments):
+        with contextlib.suppress(OSError):  # the folder has become read-only, or the disk is full
+            save(*arguments)
+
+    kernel._cache.save_overload = save_if_possible
+    return kernel

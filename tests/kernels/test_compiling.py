@@ -1,0 +1,60 @@
+"""Where numba can keep nothing the kernels are compiled all the same."""
+
+import os
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from essim.kernels import compiling
+
+SCRIPT = """
+import numpy as np, torch, essim
+from essim import postprocess
+from essim.kernels import dispatch
+assert dispatch.load_kernel("cpu") and dispatch.load_kernel("median")
+x, y = torch.rand(2, 1, 1, 8, 8, 8)
+maps = [essim.ensemble_map(x, y, backend=backend) for backend in ("cpu", "torch")]
+assert torch.allclose(*maps, atol=1e-4)
+volume = np.random.rand(7, 7, 7).astype("f4")
+assert (postprocess.median_inside(volume, volume > 0.3) == postprocess.median_by_partition(volume, volume > 0.3)).all()
+"""
+
+
+def test_without_any_folder_for_the_cache():
+    """A read-only package and no home: numba's own search ends without a place, as here."""
+    nowhere = os.environ | {"NUMBA_CACHE_LOCATOR_CLASSES": "ZipCacheLocator"}
+    done = subprocess.run([sys.executable, "-c", SCRIPT], env=nowhere, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr and done.stderr.count("essim compiles its CPU kernel") == 1
+
+
+def test_a_cache_that_cannot_be_written_any_more(tmp_path, monkeypatch):
+    """It was writable when the function was made, and is full, or read-only, when it is compiled."""
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    kernel = compiling.compiled(lambda x: x + 1)
+    monkeypatch.setattr(kernel._cache._impl.locator, "ensure_cache_path", full, raising=True)
+    assert kernel(1) == 2
+
+
+def test_no_folder_at_all_leaves_out_the_cache(monkeypatch):
+    asked = []
+
+    def njit(function, **options):
+        asked.append(options)
+        if options.get("cache"):
+            raise RuntimeError("cannot cache function: no locator available")
+        return SimpleNamespace(plain=function)
+
+    monkeypatch.setattr(compiling.numba, "njit", njit)
+    assert compiling.compiled(len, error_model="numpy").plain is len
+    assert asked[-1] == {"nogil": True, "error_model": "numpy"}
+
+
+@pytest.fixture(autouse=True)
+def private_cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(compiling.numba.config, "CACHE_DIR", str(tmp_path / "numba"))
