@@ -9,7 +9,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
 OBLIQUE = np.array([[-2.0, 0, 0, 10], [0, 2, 0, -7], [0, 0, 2.5, 3], [0, 0, 0, 1]])  # stored from right to left
-PIXDIM, UNITS, SLOPE, CODES, QUATERNION, SFORM = 76, 123, 112, 252, 256, 280  # where NIfTI-1 keeps them
+PIXDIM, OFFSET, SLOPE, UNITS, CODES, QUATERNION, SFORM = 76, 108, 112, 123, 252, 256, 280  # where NIfTI-1 keeps them
 
 
 def numbers(shape=(6, 7, 8), dtype=np.int16):

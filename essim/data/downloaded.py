@@ -31,11 +31,10 @@ def read_downloaded(source):
             + "".join(f"{sentence}; " for sentence in sentences)
             + "generate the cohort there (notebook 01_cohort), correct the path, or list your scans in a CSV."
         )
-    lesions = any(subject.layout is BIDS and ("seg" in subject.files or subject.ill) for subject in subjects)
     rows, labels, used, gone, imageless = [], {}, [], {}, Counter()
     for subject in subjects:
         layout = subject.layout
-        dataset, reason = judge(subject, lesions)
+        dataset, reason = judge(subject)
         images = {contrast: subject.files[contrast] for contrast in CONTRASTS if contrast in subject.files}
         if not images:
             imageless[dataset, "t1c" in subject.files] += 1
@@ -58,10 +57,10 @@ def read_downloaded(source):
     return scans, labels, [*sentences, *left_out, *_choices(source, used), *doubtful_people(bids)]
 
 
-def judge(subject, lesions):
-    """(set of a downloaded subject, why it is left out or ""). `lesions`: a BIDS folder has lesion masks of somebody.
+def judge(subject):
+    """(set of a downloaded subject, why it is left out or "").
 
-    Nobody is healthy who has a lesion mask, whom a table calls something else, or of whom it says nothing though it
+    Nobody is healthy who has a lesion mask, whom a table calls something else, or of whom nothing says it though it
     does so of others.
     """
     if "seg" in subject.files:
@@ -72,10 +71,7 @@ def judge(subject, lesions):
         return "patients", subject.ill
     if subject.healthy:
         return "healthy", ""
-    if subject.doubts or lesions:
-        nothing = "others have lesion masks, and no table calls them healthy"
-        return "patients", "; ".join(dict.fromkeys(subject.doubts)) or nothing
-    return "healthy", ""
+    return ("patients", "; ".join(dict.fromkeys(subject.doubts))) if subject.doubts else ("healthy", "")
 
 
 def _left_out(gone, imageless):

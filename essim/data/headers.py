@@ -14,7 +14,6 @@ import numpy as np
 
 from essim.data.dicom import as_file, is_dicom
 
-ENDINGS = (".nii.gz", ".nii", ".mgz", ".mgh")  # of the files that are looked for in folders
 HEAD_MM = (60, 600)  # the longest side of what a scan of a head shows
 ANYTHING_MM = (1, 5000)  # and of any volume
 UNITS = {"meter": 1000, "micron": 0.001}  # in mm
@@ -41,11 +40,6 @@ class Grid:
         """The centres of the eight corner voxels, [8, 3] in mm."""
         ends = np.indices((2, 2, 2)).reshape(3, 8).T * (np.array(self.shape) - 1)
         return nib.affines.apply_affine(self.affine if affine is None else affine, ends)
-
-
-def is_volume(path):
-    """Whether a file is called as volumes are."""
-    return str(path).lower().endswith(ENDINGS)
 
 
 def grid_of(path):
@@ -120,9 +114,11 @@ def _load(file):
 
 
 def _check_size(image):
-    """Raise ValueError where the file is too short for the voxels that its header promises."""
+    """Raise ValueError where the voxels begin within the header, or the file is too short for them."""
     if not nib.is_proxy(image.dataobj) or not hasattr(image.dataobj, "offset"):
         return
+    if isinstance(image, nib.Nifti1Image) and image.dataobj.offset < image.header.single_vox_offset:
+        raise ValueError(f"vox_offset {image.dataobj.offset} lies within the header")
     file = Path(image.file_map["image"].filename)
     promised = image.dataobj.offset + int(np.prod(image.shape, dtype=object)) * image.get_data_dtype().itemsize
     plain = file.suffix.lower() in (".nii", ".img", ".mgh")

@@ -10,7 +10,7 @@ from scipy import ndimage
 TINY = 0.01  # of the 99th percentile: what interpolation leaves around a stripped brain
 RIM = 0.02  # a brain has fewer such voxels than this share along its own rim
 ENDS = (0.1, 99.9)  # percentiles: the brain's darkest and brightest, without specks
-FLOOR = 0.05  # of what lies between them: how far above 0 the darkest come to lie where the true zero is lost
+FLOOR = 0.25  # of what lies between them: how far above 0 the darkest lie, as in most scans, where the zero is lost
 BRIGHTEST = 4  # times the brightest: what is above is no tissue
 
 

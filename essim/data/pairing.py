@@ -27,6 +27,7 @@ def pair(names):
     """
     people, strange, imageless = {}, [], []
     roots = {root_of(name.path) for name in names if name.kind in IMAGES.values()}
+    anybody = any(name.kind == "seg" for name in names)
     for name in sorted(names, key=lambda name: _order(name.path)):
         people.setdefault(name.subject, {}).setdefault(name.session, []).append(name)
     subjects = []
@@ -44,6 +45,7 @@ def pair(names):
             if lesions and "seg" not in subject.files:
                 here = any(name.session in ("", session) for name in lesions)
                 subject.ill = "their lesion mask is of another image" if here else "another session has the lesion mask"
+            subject.doubts += ["others have lesion masks"] if anybody and not lesions else []
             subject.doubts += ["they have a mask that may be of lesions"] if unclear else []
             subjects.append(subject)
     return subjects, strange, imageless
@@ -51,9 +53,7 @@ def pair(names):
 
 def _sessions(sessions):
     """{session: names} of a person's sessions with images. Masks that name no session go to the only one there is."""
-    imaged = {
-        key: list(group) for key, group in sessions.items() if any(name.kind in IMAGES.values() for name in group)
-    }
+    imaged = {key: [*group] for key, group in sessions.items() if any(name.kind in IMAGES.values() for name in group)}
     if len(imaged) == 1:
         ((only, group),) = imaged.items()
         group += [n for key, rest in sessions.items() if key != only and "" in (key, only) for n in rest]
@@ -64,9 +64,8 @@ def _choose(title, names, roots):
     """The `Subject` of one session: an image of each contrast, both in one space, and the masks that belong to them."""
     kinds = {kind: _distinct([name for name in names if name.kind == kind]) for kind in ("t1", "t2", "mask", "seg")}
     _check_roots(title, kinds, roots)
-    ranked = sorted(
-        ((_image_key(image, kinds), image) for kind in IMAGES.values() for image in kinds[kind]), key=_first
-    )
+    ranked = [(_image_key(image, kinds), image) for kind in IMAGES.values() for image in kinds[kind]]
+    ranked.sort(key=_first)
     anchor, chosen = ranked[0][1], {}
     for key, image in ranked:
         if image.space == anchor.space:

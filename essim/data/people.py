@@ -65,15 +65,11 @@ def read_people(path):
         values = [_meaning(meanings, names[column], cells[column]) for cells in lines]
         sexes, unread = read_sexes(values, names[column])
         sentences += unread
-    columns = [i for i, name in enumerate(plain) if GROUPS.fullmatch(name) or PERHAPS.fullmatch(name)]
-    groups = {i: [_meaning(meanings, names[i], cells[i]) for cells in lines] for i in columns}
-    groups = {
-        i: values for i, values in groups.items() if GROUPS.fullmatch(plain[i]) or _speaks_of_health(values, plain[i])
-    }
+    groups = {i: [_meaning(meanings, names[i], cells[i]) for cells in lines] for i in range(len(names))}
+    groups = {i: values for i, values in groups.items() if _speaks_of_health(plain[i], values)}
     people = {}
-    for number, cells in enumerate(
-        lines
-    ):  # somebody can stand there twice: what the first line leaves open, others say
+    for number, cells in enumerate(lines):
+        # Somebody can stand there twice: what the first line leaves open, others say.
         person = people.setdefault(cells[key].removesuffix(".0"), Person())
         person.age = ages[number] if person.age == "" else person.age
         person.sex = person.sex or sexes[number]
@@ -125,10 +121,12 @@ def read_ages(texts, months=False):
 def read_sexes(texts, title=""):
     """Sexes (m, f, "") of a column, and sentences about those that could not be read.
 
-    1 is male and 2 female, unless its title says otherwise, as in `sex (0=m, 1=f)`; with a 0 and no such title, nobody
-    knows.
+    1 is male and 2 female, unless its title says otherwise, as in `sex (0=m, 1=f)` or `sex (f=1, m=2)`; with a 0 and no
+    such title, nobody knows.
     """
-    codes = {code: letter for code, letter in re.findall(r"(\d)\s*[=:]\s*([mf])", title.casefold())}
+    title = title.casefold()
+    codes = dict(re.findall(r"(\d)\s*[=:]\s*([mf])", title))
+    codes |= {code: letter for letter, code in re.findall(r"\b([mf])[a-z]*\s*[=:]\s*(\d)", title)}
     plain = [text.strip().casefold().removesuffix(".0") for text in texts]
     if not codes and "0" in plain:
         codes = {"1": ""}
@@ -153,8 +151,10 @@ def _age_column(plain):
     return min(fitting, key=lambda i: ("month" in plain[i], len(plain[i])), default=None)
 
 
-def _speaks_of_health(values, column):
-    return any(says_healthy(value, column) or "patient" in value.casefold() for value in values)
+def _speaks_of_health(column, values):
+    """Whether a column says who is healthy, by its name and its values."""
+    told = (says_healthy(value, column) or "patient" in value.casefold() for value in values)
+    return bool(GROUPS.fullmatch(column)) or bool(PERHAPS.fullmatch(column)) and any(told)
 
 
 def _read_levels(path):

@@ -86,6 +86,7 @@ def test_their_list_of_t2_scans(tmp_path):
     assert (table[table.dataset != "healthy"].contrast == "t2").sum() == 8
 
 
+@pytest.mark.filterwarnings("ignore:.*without t2 are left out")
 def test_sets_of_ones_own_keep_their_names(tmp_path):
     """What essim.prepare wrote from a set that somebody called WMH is no folder of the authors."""
     root = tmp_path / "data"

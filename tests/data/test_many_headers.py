@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from odd_files import CODES, PIXDIM, QUATERNION, SFORM, SLOPE, UNITS, edit, write
+from odd_files import CODES, OFFSET, PIXDIM, QUATERNION, SFORM, SLOPE, UNITS, edit, write
 
 from essim.data.checks import _read_header
 from essim.data.headers import grid_of
@@ -52,6 +52,7 @@ CHANGES = {
     "handedness 0": (PIXDIM, [0]),
     "quaternion": (QUATERNION, [0.8, 0.6, 0.3]),
     "quaternion, a rounding": (QUATERNION, [0.7071070, 0.7071070, 0]),
+    "offset 0": (OFFSET, [0]),
     "sform 0": (SFORM, [0] * 12),
     "sform NaN": (SFORM, [np.nan]),
     "one axis thrice": (SFORM, [17, 0, 0, 0] * 3),

@@ -207,3 +207,11 @@ def test_orientation_is_no_difference(tmp_path):
     turn = nib.orientations.ornt_transform(nib.io_orientation(image.affine), nib.orientations.axcodes2ornt("PIL"))
     nib.save(image.as_reoriented(turn), tmp_path / "sub-01/anat/sub-01_desc-brain_mask.nii.gz")
     assert len(quietly(tmp_path)) == 1
+
+
+def test_lesion_masks_of_people_without_images_are_lesion_masks(tmp_path):
+    """Of a set of patients only some images are there: the others aren't healthy by it."""
+    bids(tmp_path, "sub-01", "label-lesion_mask")
+    bids(tmp_path, "sub-02", "T1w")
+    with pytest.raises(ValueError, match=r"no scan is left: 1 patients .*\(1: others have lesion masks\); 1 subject"):
+        load_scans(tmp_path)

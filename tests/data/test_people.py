@@ -40,6 +40,7 @@ def test_sexes():
     assert read_sexes(["M", "female", " Male ", "w", "1", "2.0", "n/a", "other"]) == (list("mfmfmf") + ["", ""], [])
     assert read_sexes(["0", "1"]) == (["", ""], ["2 sex(es) cannot be read (`0`, `1`)"])  # which is which?
     assert read_sexes(["0", "1"], "Sex (0=M, 1=F)") == (["m", "f"], [])
+    assert read_sexes(["1", "2"], "gender [female=1, male=2]") == (["f", "m"], [])
     assert read_sexes(["u"])[1] == ["1 sex(es) cannot be read (`u`)"]
 
 

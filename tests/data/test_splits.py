@@ -181,6 +181,7 @@ def test_a_column_says_whose_scans_belong_together(tmp_path):
         assert sum(map(len, parts)) == len(set.union(*parts)) == 12
 
 
+@pytest.mark.filterwarnings("ignore:.*taken for visits of 1 people")
 def test_a_column_with_gaps(tmp_path):
     path = own(tmp_path, ["a1_m00", "a1_m12", "b"], person=["", "", "bertha"])
     assert list_scans(path)[0].person.tolist() == ["a1", "a1", "bertha"]

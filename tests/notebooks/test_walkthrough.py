@@ -114,7 +114,7 @@ def code_cells(notebook):
 
 def run(notebook, folder, monkeypatch):
     """Execute it in an empty folder, which must stay empty."""
-    monkeypatch.setenv("PYTHONPATH", str(FOLDER.parents[2]))
+    monkeypatch.setenv("PYTHONPATH", str(FOLDER.parents[1]))
     monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "1")
     nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(folder)}}).execute()
     assert not list(folder.iterdir()), "nothing is left behind"

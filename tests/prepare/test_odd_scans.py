@@ -138,10 +138,10 @@ def test_any_scale_is_lifted_not_cut(tmp_path, plain, change):
     for given_mask in (mask, None):
         found = placed(paths, given_mask)
         both = found.mask & plain.mask
-        assert found.dice == pytest.approx(plain.dice, abs=0.01) and both.sum() > 0.97 * plain.mask.sum()
+        assert found.dice == pytest.approx(plain.dice, abs=0.01) and both.sum() > 0.95 * plain.mask.sum()
         assert (found.images["t2"][found.mask] > 0).mean() > 0.99
-        assert np.corrcoef(found.images["t2"][both], plain.images["t2"][both])[0, 1] > 0.9
-        assert np.abs(scaled(found.images["t2"], both) - scaled(plain.images["t2"], both)).mean() < 0.06
+        assert np.corrcoef(found.images["t2"][both], plain.images["t2"][both])[0, 1] > 0.98
+        assert np.abs(scaled(found.images["t2"], both) - scaled(plain.images["t2"], both)).mean() < 0.03
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
