@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from trees import place, quietly, told
+from trees import participants, place, quietly, told
 
 from essim.data.bids import read_name
 from essim.data.datasets import load_scans
@@ -210,5 +210,6 @@ def test_people_without_an_image_are_counted(tmp_path):
     with pytest.raises(FileNotFoundError, match=said):
         load_scans(tmp_path)
     place(tmp_path, "sub-04/anat/sub-04_T2w.nii.gz")
+    participants(tmp_path, "sub-04\t60\tM\tcontrol")
     table, text = told(tmp_path)
     assert table.subject.tolist() == ["sub-04"] and re.search(said, text)

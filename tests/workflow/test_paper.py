@@ -70,7 +70,7 @@ def test_from_the_authors_folder_to_the_summary_over_folds(study, authors):
     done = study.run(config=[f"source={authors}"])
     assert done.returncode == 0, done.stdout[-5000:]
     assert study.plan(config=[f"source={authors}"]) == {}
-    results = study.folder / "results/paper-authors data"
+    results = study.folder / place_of("results/paper", authors)
     summary = pd.read_csv(results / "tables/main_spread.csv")
     assert set(summary.dataset) == {"wmh"} and "between_seeds" not in summary
     folds = [pd.read_csv(results / f"fold{fold}/tables/main.csv").set_index("method").auprc for fold in (0, 1)]
