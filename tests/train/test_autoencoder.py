@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from helpers import AS_IT_IS, brain, healthy_scans, sentence
+from helpers import AS_IT_IS, brain, sentence
 from safetensors.torch import load_file
 from torch.distributions import Normal, kl_divergence
 from trainings import tiny_autoencoder as tiny
@@ -21,20 +21,6 @@ from essim.train.slices import HealthySlices
 from essim.train.trained import AUTOENCODERS
 
 both = pytest.mark.parametrize("kind", AUTOENCODERS)
-
-
-@pytest.fixture(scope="module")
-def scans(tmp_path_factory):
-    return healthy_scans(tmp_path_factory.mktemp("healthy"))
-
-
-@pytest.fixture(scope="module")
-def finished(scans, tmp_path_factory):
-    """A model folder with both."""
-    out = tmp_path_factory.mktemp("models") / "t2"
-    for variational in (False, True):
-        train_autoencoder(tiny(), variational, scans, "t2", AS_IT_IS, out)
-    return out
 
 
 def network(kind="ae", **changes):
@@ -122,14 +108,16 @@ def test_a_volume_is_rebuilt_slice_by_slice(kind, monkeypatch):
 
 
 @both
-def test_result_of_a_training(finished, kind):
-    assert sorted(p.name for p in finished.glob(f"{kind}.*")) == [f"{kind}.{e}" for e in ("csv", "json", "safetensors")]
-    log = pd.read_csv(finished / f"{kind}.csv")
+def test_result_of_a_training(autoencoders, kind):
+    assert sorted(p.name for p in autoencoders.glob(f"{kind}.*")) == [
+        f"{kind}.{e}" for e in ("csv", "json", "safetensors")
+    ]
+    log = pd.read_csv(autoencoders / f"{kind}.csv")
     assert list(log.columns) == ["step", "train_loss", "val_loss", "val_kl", "lr", "seconds"]
     assert log.step.tolist() == list(range(1, 9)) and np.isfinite(log.to_numpy()).all()
     assert log.lr.iloc[0] == tiny().lr and log.lr.iloc[-1] < 0.05 * tiny().lr
     assert (log.val_kl > 0).all() == (kind == "vae")
-    made = json.loads((finished / f"{kind}.json").read_text())
+    made = json.loads((autoencoders / f"{kind}.json").read_text())
     assert made["val_loss"] == log.val_loss.min()
     assert AutoencoderConfig(**made["autoencoder"]) == tiny()
     assert Preprocessing(**made["preprocessing"]) == AS_IT_IS
@@ -137,13 +125,13 @@ def test_result_of_a_training(finished, kind):
 
 
 @both
-def test_same_seed_same_bits_whatever_the_global_state(scans, finished, tmp_path, kind):
+def test_same_seed_same_bits_whatever_the_global_state(scans, autoencoders, tmp_path, kind):
     torch.manual_seed(1234)
     train_autoencoder(tiny(), kind == "vae", scans, "t2", AS_IT_IS, tmp_path)
     for ending in ("json", "safetensors"):
-        assert (tmp_path / f"{kind}.{ending}").read_bytes() == (finished / f"{kind}.{ending}").read_bytes()
+        assert (tmp_path / f"{kind}.{ending}").read_bytes() == (autoencoders / f"{kind}.{ending}").read_bytes()
     train_autoencoder(tiny(seed=1), kind == "vae", scans, "t2", AS_IT_IS, tmp_path)
-    weights = [load_file(folder / f"{kind}.safetensors")["encoder.0.weight"] for folder in (tmp_path, finished)]
+    weights = [load_file(folder / f"{kind}.safetensors")["encoder.0.weight"] for folder in (tmp_path, autoencoders)]
     assert not torch.equal(*weights)
 
 
@@ -208,22 +196,22 @@ def test_a_loss_that_is_no_number_is_one_sentence(scans, tmp_path, kind):
 
 
 @both
-def test_load_gives_the_trained_network(finished, kind):
-    model, weights = load_autoencoder(finished, kind), load_file(finished / f"{kind}.safetensors")
+def test_load_gives_the_trained_network(autoencoders, kind):
+    model, weights = load_autoencoder(autoencoders, kind), load_file(autoencoders / f"{kind}.safetensors")
     assert isinstance(model, Autoencoder) and model.variational == (kind == "vae") and not model.training
     assert all(torch.equal(value.cpu(), weights[name]) for name, value in model.state_dict().items())
 
 
-def copy(finished, folder, kind="ae"):
+def copy(autoencoders, folder, kind="ae"):
     folder.mkdir()
-    for path in finished.glob(f"{kind}.*"):
+    for path in autoencoders.glob(f"{kind}.*"):
         (folder / path.name).write_bytes(path.read_bytes())
     return folder
 
 
 @pytest.mark.parametrize("name", ["ae.json", "ae.safetensors"])
-def test_load_missing_file(finished, tmp_path, name):
-    folder = copy(finished, tmp_path / "m")
+def test_load_missing_file(autoencoders, tmp_path, name):
+    folder = copy(autoencoders, tmp_path / "m")
     (folder / name).unlink()
     with pytest.raises(FileNotFoundError, match="no such file; train the model first") as caught:
         load_autoencoder(folder, "ae")
@@ -231,8 +219,8 @@ def test_load_missing_file(finished, tmp_path, name):
 
 
 @pytest.mark.parametrize("share", [0, 0.01, 0.5])
-def test_load_truncated_weights(finished, tmp_path, share):
-    path = copy(finished, tmp_path / "m") / "ae.safetensors"
+def test_load_truncated_weights(autoencoders, tmp_path, share):
+    path = copy(autoencoders, tmp_path / "m") / "ae.safetensors"
     os.truncate(path, int(share * path.stat().st_size))
     with pytest.raises(ValueError, match="does not fit the architecture in ae.json or is damaged") as caught:
         load_autoencoder(path.parent, "ae")
@@ -240,8 +228,8 @@ def test_load_truncated_weights(finished, tmp_path, share):
 
 
 @pytest.mark.parametrize("changes", [{"channels": 16}, {"latent": 5}, {"levels": 3}])
-def test_load_another_architecture(finished, tmp_path, changes):
-    folder = copy(finished, tmp_path / "m")
+def test_load_another_architecture(autoencoders, tmp_path, changes):
+    folder = copy(autoencoders, tmp_path / "m")
     made = json.loads((folder / "ae.json").read_text())
     made["autoencoder"] |= changes
     (folder / "ae.json").write_text(json.dumps(made))
@@ -250,8 +238,8 @@ def test_load_another_architecture(finished, tmp_path, changes):
     sentence(caught, folder / "ae.safetensors")
 
 
-def test_weights_of_the_other_kind_are_refused(finished, tmp_path):
-    folder = copy(finished, tmp_path / "m")
+def test_weights_of_the_other_kind_are_refused(autoencoders, tmp_path):
+    folder = copy(autoencoders, tmp_path / "m")
     for ending in ("json", "safetensors"):
         (folder / f"ae.{ending}").rename(folder / f"vae.{ending}")
     with pytest.raises(ValueError, match="does not fit the architecture") as caught:
@@ -260,8 +248,8 @@ def test_weights_of_the_other_kind_are_refused(finished, tmp_path):
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"autoencoder": 3}', '{"autoencoder": {"depth": 3}}', b"\xff"])
-def test_load_damaged_description(finished, tmp_path, content):
-    folder = copy(finished, tmp_path / "m")
+def test_load_damaged_description(autoencoders, tmp_path, content):
+    folder = copy(autoencoders, tmp_path / "m")
     (folder / "ae.json").write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(ValueError, match="does not describe a model .*; train the model again") as caught:
         load_autoencoder(folder, "ae")

@@ -6,31 +6,13 @@ import warnings
 
 import pytest
 import torch
-from helpers import AS_IT_IS, healthy_scans, tiny
+from helpers import AS_IT_IS, tiny
 from trainings import assert_same_result, files
 
 from essim.train import checkpoints
 from essim.train import loop as training
 from essim.train.checkpoints import Checkpoints
 from essim.train.loop import train
-
-
-@pytest.fixture(scope="module")
-def scans(tmp_path_factory):
-    return healthy_scans(tmp_path_factory.mktemp("healthy"))
-
-
-@pytest.fixture(scope="module")
-def finished(scans, tmp_path_factory):
-    """A training that nothing interrupted: its folder."""
-    out = tmp_path_factory.mktemp("models") / "t2"
-    train(tiny(), scans, "t2", AS_IT_IS, out)
-    return out
-
-
-@pytest.fixture
-def save_always(monkeypatch):
-    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", -1)
 
 
 @pytest.mark.parametrize(

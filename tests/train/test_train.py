@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from helpers import AS_IT_IS, healthy_scans, tiny
+from helpers import AS_IT_IS, tiny
 from pydantic import ValidationError
 from safetensors.torch import load_file
 from trainings import WEIGHTS, assert_same_result, files
@@ -17,24 +17,6 @@ from essim.models import build_model, load_lengths, load_model
 from essim.settings import TrainConfig
 from essim.train import loop as training
 from essim.train.loop import draw_times_and_noise, train, update_average
-
-
-@pytest.fixture(scope="session")
-def scans(tmp_path_factory):
-    return healthy_scans(tmp_path_factory.mktemp("healthy"))
-
-
-@pytest.fixture(scope="session")
-def finished(scans, tmp_path_factory):
-    """A training that nothing interrupted: its folder."""
-    out = tmp_path_factory.mktemp("models") / "t2"
-    train(tiny(), scans, "t2", AS_IT_IS, out)
-    return out
-
-
-@pytest.fixture
-def save_always(monkeypatch):
-    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", -1)
 
 
 def test_result_of_a_training(finished):

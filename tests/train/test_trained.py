@@ -5,14 +5,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from helpers import AS_IT_IS, healthy_scans, sentence, tiny
+from helpers import AS_IT_IS, sentence, tiny
 from profiles import read_profile
 from trainings import tiny_autoencoder
 
 from essim.models import load_lengths, load_model
 from essim.settings import AutoencoderConfig, Preprocessing, TrainConfig
-from essim.train.autoencoder import load_autoencoder, train_autoencoder
-from essim.train.loop import train
+from essim.train.autoencoder import load_autoencoder
 from essim.train.trained import AUTOENCODERS, take_trained
 
 ALIKE = {"contrast": "t2", "preprocessing": AS_IT_IS}
@@ -20,28 +19,6 @@ HOW = {"training": tiny()} | ALIKE
 
 
 both = pytest.mark.parametrize("kind", AUTOENCODERS)
-
-
-@pytest.fixture(scope="module")
-def scans(tmp_path_factory):
-    return healthy_scans(tmp_path_factory.mktemp("healthy"))
-
-
-@pytest.fixture(scope="module")
-def finished(scans, tmp_path_factory):
-    """A model folder."""
-    out = tmp_path_factory.mktemp("models") / "t2"
-    train(tiny(), scans, "t2", AS_IT_IS, out)
-    return out
-
-
-@pytest.fixture(scope="module")
-def autoencoders(scans, tmp_path_factory):
-    """A model folder with an autoencoder and a VAE."""
-    out = tmp_path_factory.mktemp("autoencoders") / "t2"
-    for variational in (False, True):
-        train_autoencoder(tiny_autoencoder(), variational, scans, "t2", AS_IT_IS, out)
-    return out
 
 
 def copy(finished, folder, names):
