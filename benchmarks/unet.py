@@ -13,8 +13,8 @@ larger ones gain nothing. essim runs with all it has on the device, its peers in
                             (on a CPU with --compile only: it takes a C++ compiler, and minutes)
 
 Contenders take turns, round by round, on one thread, or one GPU without TF32; the time is the median of the rounds.
-Memory is the peak of a process of its own that does the same work twice: torch's on a GPU; on a CPU, how much the
-process grew. Peers that are not installed are left out: pip install -e ".[bench]".
+Memory is the peak of doing the same work twice: on a GPU, of what torch gives out; on a CPU, how much a process of its
+own grew. Peers that are not installed are left out: pip install -e ".[bench]".
 """
 
 import argparse
@@ -172,7 +172,7 @@ def peak_resident():
 
 
 def grow(contender):
-    """What `peak_memory` does in the new process."""
+    """The memory (MB) of one contender, from a process that has done nothing yet (on a GPU: from any)."""
     set_up()
     what, name, size, how, device = contender
     if device == "cpu":
@@ -188,6 +188,8 @@ def grow(contender):
 
 def peak_memory(*contender):
     """The most memory (MB) that the work takes, its network and optimizer included; NaN if it is killed for it."""
+    if contender[-1] == "cuda":  # torch counts what it gives out: no process of its own is needed
+        return grow(contender)
     ((_, megabytes),) = work_off(grow, [contender], 1, died=float("nan"))
     return megabytes
 
