@@ -4,8 +4,11 @@ In: a seed and how many. Out: a prepared folder, as of real scans; anybody can g
 Imports: runs, data.prepared. Of this room prepare takes the template (mni).
 
     mni        the MNI152 brain as maps, and the study grid
+    fields     random smooth fields
     anatomy    a healthy head
+    folds      the cortex, folia, vessels and membranes of one's own
     lesions    a patient: tumour, stroke, MS, white-matter hyperintensities
-    scanner    what T1w and T2w show of it
+    contrast   signal equations and relaxation times
+    scanner    what T1w, T2w and FLAIR show of it
     generate   who is in which set, and their files
 """

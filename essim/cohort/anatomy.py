@@ -1,6 +1,6 @@
-"""One healthy head: the MNI152 brain, deformed and given a cortex of its own.
+"""One healthy head: a brain, deformed, aged, and given a cortex of its own where the brain is the MNI152 template.
 
-In: a random generator, age and sex. Out: tissue fractions on the study grid (`Anatomy`).
+In: a random generator and an age. Out: tissue fractions on the study grid (`Anatomy`).
 
 A displacement u (mm) is a pull-back: the subject's point x shows what the template has at x + u(x).
 """
@@ -8,12 +8,14 @@ A displacement u (mm) is a pull-back: the subject's point x shows what the templ
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
+from scipy import linalg, ndimage
 
+from essim.cohort import folds
+from essim.cohort.fields import along, smooth_noise, spline
 from essim.cohort.mni import CANVAS_MM, CORNER_MM, MAP_CORNER, axes_of, load_maps, sample, shape_of, world_of
 
-CENTRE = np.array([0.0, -17.0, 5.0], np.float32)  # heads are scaled about this point
-RIM_MM = 0.3  # skull stripping leaves a thin film of CSF around the cortex, the template's mask does not
+CENTRE = np.array([0.0, -17.0, 5.0], np.float32)  # heads are turned and scaled about this point
+AROUND_MM = 5.0  # of the brain's surroundings that the scanner blurs into it
 LATTICE_MM = 4  # displacements are made at this spacing and splined to the voxels
 # Control spacing and standard deviation (mm) of the random deformation: head shape, lobes, gyri, folds.
 DEFORMATION = ((64, 2.4), (32, 1.8), (16, 1.1), (10, 0.5))
@@ -24,39 +26,12 @@ class Anatomy:
     """A head on the study grid, [H, W, D]."""
 
     voxel_mm: int
-    fractions: np.ndarray  # [3, H, W, D]: csf, grey, white; their sum is 1 inside the mask, 0 outside
+    fractions: np.ndarray  # [6, H, W, D] of contrast.TISSUES; their sum is 1 in the mask and near it, 0 in the skull
     texture: np.ndarray  # the template's
-    mask: np.ndarray
+    mask: np.ndarray  # where skull stripping has cut
     displacement: np.ndarray  # [3, H, W, D], mm
     depth: np.ndarray  # below the brain's surface, mm
     ventricle: np.ndarray  # distance to the ventricles, mm, negative inside
-
-
-def spline(values, places):
-    """Cubic B-spline over control values [I, J, K] at the grid of `places` (control units, from 1 to I - 2).
-
-    Sums of four taps an axis, not a matrix product: the same bits whatever the number of threads.
-    """
-    for axis, place in enumerate(places):
-        low = np.floor(place).astype(int)
-        f = (place - low).astype(np.float32)
-        taps = ((1 - f) ** 3, 3 * f**3 - 6 * f**2 + 4, -3 * f**3 + 3 * f**2 + 3 * f + 1, f**3)
-        values = sum(_along(axis, tap) / 6 * np.take(values, low + k - 1, axis) for k, tap in enumerate(taps))
-    return values
-
-
-def _along(axis, values, dimensions=3):
-    """Values [n] of the points along one axis, shaped to be broadcast over the others."""
-    return values.reshape([-1 if a == axis else 1 for a in range(dimensions)])
-
-
-def smooth_noise(rng, axes, spacing_mm):
-    """Random smooth field on a grid with the given world axes (mm): mean 0, standard deviation near 1, correlated over
-    about `spacing_mm`. Control points are laid in mm: one seed gives one field, whatever the voxel size."""
-    reach = 8.0  # mm beyond the canvas: the lattice is one step wider
-    shape = [int(np.ceil((side + 2 * reach) / spacing_mm)) + 4 for side in CANVAS_MM]
-    places = [(a - c + reach) / spacing_mm + 1 for a, c in zip(axes, CORNER_MM, strict=True)]
-    return spline(rng.standard_normal(shape, dtype=np.float32), places) / np.float32(0.333)
 
 
 def jacobian(displacement, voxel_mm):
@@ -68,8 +43,9 @@ def jacobian(displacement, voxel_mm):
     return a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)
 
 
-def draw_displacement(rng, voxel_mm, age, sex, push=None):
-    """Displacement u [3, H, W, D] in mm: size, random shape, age; positive Jacobian (made smaller until so).
+def draw_displacement(rng, voxel_mm, age, push=None, maps=None):
+    """Displacement u [3, H, W, D] in mm: what registration leaves of size and place, random shape, age; positive
+    Jacobian (made smaller until so). Age and shape act in the head, `maps` are those of `load_maps` or of a real head.
 
     `push`, a mass effect, maps points [3, n] of the subject's space to pull-back displacements [3, n] in mm: it acts
     first, the head without it after. Raises ValueError where no factor makes the Jacobian positive.
@@ -78,22 +54,28 @@ def draw_displacement(rng, voxel_mm, age, sex, push=None):
     axes = [corner + LATTICE_MM * np.arange(-1.0, side // LATTICE_MM + 2) for corner, side in extents]
     world = np.stack(np.meshgrid(*axes, indexing="ij")).astype(np.float32)
     shape, world = world.shape, world.reshape(3, -1)
-    # The MNI brain is larger than most; men's heads are some 3 % longer than women's in each direction.
-    size = (0.955 if sex == "m" else 0.93) + 0.015 * rng.standard_normal() + 0.010 * rng.standard_normal(3)
-    size = np.clip(size, 0.88, 0.99).astype(np.float32)[:, None]
+    # The study's scans are registered affinely: 1 mm, 1 degree and 2 % are left in each direction.
+    turn = _rotation(0.0175 * rng.standard_normal(3)) / (1 + 0.02 * np.clip(rng.standard_normal((3, 1)), -2, 2))
+    shift = CENTRE[:, None] + rng.standard_normal((3, 1)).astype(np.float32)
     random, amount = _draw_shape(rng, axes), _draw_aging(rng, age)
     moved = world if push is None else world + push(world)
     u = sample(random, moved, [a[0] for a in axes], LATTICE_MM)
-    aging = load_maps(voxel_mm)[2]
+    aging = (maps or load_maps(voxel_mm))[2]
     for factor in 0.85 ** np.arange(16, dtype=np.float32):
-        scaled = (moved - CENTRE[:, None]) / size + CENTRE[:, None] + factor * u
-        aged = sample(aging, scaled, MAP_CORNER + 0.5, 2) * (factor * amount)[:, None]
+        placed = turn.astype(np.float32) @ (moved - CENTRE[:, None]) + shift + factor * u
+        aged = sample(aging, placed, MAP_CORNER + 0.5, 2) * (factor * amount)[:, None]
         aged = aged[:3] + aged[3:]
-        total = (scaled + aged - world).reshape(shape)
+        total = (placed + aged - world).reshape(shape)
         if jacobian(total, LATTICE_MM).min() > 0.15:
             places = [(a - c[0]) / LATTICE_MM for a, c in zip(axes_of(voxel_mm), axes, strict=True)]
             return np.stack([spline(t, places) for t in total])
-    raise ValueError(f"no invertible deformation for age {age}, sex {sex}: take another seed")
+    raise ValueError(f"no invertible deformation for age {age}: take another seed")
+
+
+def _rotation(angles):
+    """The rotation [3, 3] by small angles about the three axes, radians."""
+    x, y, z = angles
+    return linalg.expm(np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]]))
 
 
 def _draw_shape(rng, axes):
@@ -103,15 +85,15 @@ def _draw_shape(rng, axes):
     for axis, points in enumerate(axes):
         inside = np.minimum(points - points[0], points[-1] - points) - LATTICE_MM
         calm = 0.25 + 0.75 * np.clip(inside / 20, 0, 1) ** 1.5
-        random[..., axis] *= _along(axis, calm.astype(np.float32))
+        random[..., axis] *= along(axis, calm.astype(np.float32))
     return random
 
 
 def _draw_aging(rng, age):
     """How many mm the two aging fields of `load_maps` widen ventricles and sulci: [6], one for each component."""
     years = (age - 20) / 60
-    ventricle_mm = np.clip(-0.6 + 3.2 * max(years, 0) ** 1.5 + 0.8 * rng.standard_normal(), -1.2, 4.0)
-    sulci_mm = np.clip(-0.3 + 1.1 * years + 0.25 * rng.standard_normal(), -0.5, 1.2)
+    ventricle_mm = np.clip(-0.6 + 3.6 * max(years, 0) ** 1.5 + 1.0 * rng.standard_normal(), -1.5, 5.5)
+    sulci_mm = np.clip(-0.3 + 1.1 * years + 0.25 * rng.standard_normal(), -0.5, 1.4)
     return np.repeat(np.array([ventricle_mm, sulci_mm], np.float32), 3)
 
 
@@ -120,44 +102,92 @@ def _without_affine(fields):
     middle = fields[:, 6:-6, 6:-6, 6:-6]  # where the brain is
     result = fields - middle.mean((1, 2, 3), keepdims=True)
     for axis in range(1, 4):  # orthogonal on a regular grid: one after the other is least squares
-        along = np.arange(fields.shape[axis], dtype=np.float32) - np.float32((fields.shape[axis] - 1) / 2)
-        along = _along(axis, along, 4)
-        inner = np.take(along, range(6, fields.shape[axis] - 6), axis)
+        steps = np.arange(fields.shape[axis], dtype=np.float32) - np.float32((fields.shape[axis] - 1) / 2)
+        steps = along(axis, steps, 4)
+        inner = np.take(steps, range(6, fields.shape[axis] - 6), axis)
         slope = (middle * inner).mean((1, 2, 3), keepdims=True) / (inner**2).mean()
-        result = result - slope * along
+        result = result - slope * steps
     return result
 
 
-def grow_head(rng, voxel_mm, age, sex, push=None):
-    """One head, an `Anatomy`. `age` in years (18 to 95), `sex` m or f, `push` as in `draw_displacement`.
+def grow_head(rng, voxel_mm, age, push=None, maps=None):
+    """One head, an `Anatomy`. `age` in years, that of the brain (18 to 110: disease ages it), `push` as in
+    `draw_displacement`; `maps`: those of a real head, None for the template's.
 
-    The template's maps are probabilities over 152 people; a person has one cortex. Where they are undecided, a random
-    field decides, and the fractions are sharpened. Deep grey nuclei and brain stem stay as the template has them.
+    The template's maps are probabilities over 152 people: where it knows no folds, they are this person's own
+    (`essim.cohort.folds`); deep grey nuclei and brain stem stay as it has them. A real head has its own folds.
     """
-    shape_rng, tissue_rng = rng.spawn(2)
-    u = draw_displacement(shape_rng, voxel_mm, age, sex, push)
-    tissue, guide, _ = load_maps(voxel_mm)
-    axes, where = axes_of(voxel_mm), world_of(voxel_mm) + u
-    depth, ventricle, individual = sample(guide, where.reshape(3, -1), MAP_CORNER + 0.5, 2)
-    depth = depth.reshape(shape_of(voxel_mm)) + RIM_MM + 0.8 * smooth_noise(tissue_rng, axes, 8)
-    labels, _ = ndimage.label(depth > 0)
-    mask = labels == np.argmax(np.bincount(labels.ravel(), minlength=2)[1:]) + 1  # no islands
-    grey, white, texture = sample(tissue, where[:, mask], MAP_CORNER, 1)
-    fractions = np.log(np.stack([np.clip(1 - grey - white, 0, 1), grey, white]) + 1e-3)
-    years = np.clip((age - 20) / 60, 0, 1.2)
-    # Thinner cortex and wider sulci with age; then the folds of this person.
-    tilt = np.zeros_like(fractions) + np.array([[0.25 + 0.5 * years], [0.0], [0.1]], np.float32)
-    for row in tilt[:2]:
-        for spacing, strength in ((5, 0.6), (11, 0.45)):
-            row += np.float32(strength) * smooth_noise(tissue_rng, axes, spacing)[mask]
-    individual = individual[mask.ravel()]
-    # A voxel of 4 mm is a mixture by itself: less sharpening.
-    fractions = np.exp(fractions * (1 + (1.1 if voxel_mm < 4 else 0.4) * individual) + individual * tilt)
-    fractions /= fractions.sum(0)
+    shape_rng, tissue_rng, rim_rng = rng.spawn(3)
+    age = age + 6 * tissue_rng.standard_normal()  # brains of one age differ
+    years = (age - 20) / 60
+    maps = maps or load_maps(voxel_mm)
+    u = draw_displacement(shape_rng, voxel_mm, age, push, maps)
+    axes, world = axes_of(voxel_mm), world_of(voxel_mm)
+    where = world + u
+    depth, ventricle, individual = (
+        v.reshape(shape_of(voxel_mm)) for v in sample(maps[1], where.reshape(3, -1), MAP_CORNER + 0.5, 2)
+    )
+    depth = depth + 0.5 * smooth_noise(rim_rng, axes, 8)
+    mask = _strip(rim_rng, axes, depth)
+    zone = depth > -AROUND_MM
+    values = sample(maps[0], where[:, zone], MAP_CORNER, 1)
+    grey, white, texture = np.zeros((3, *zone.shape), np.float32)
+    grey[zone], white[zone], texture[zone] = values
+    csf = np.clip(1 - grey - white, 0, 1)
+    if individual.any():
+        csf, grey, white = _own_folds(tissue_rng, where, depth, individual, years, voxel_mm, (csf, grey, white))
+    # What atrophy takes from the white matter around the ventricles, beyond what can be bent.
+    widened = np.float32(max(1.6 * max(years, 0) ** 2 + 0.5 * tissue_rng.standard_normal(), 0))
+    csf = np.maximum(csf, np.clip(0.5 + (widened - ventricle) / voxel_mm, 0, 1) * (ventricle < widened + voxel_mm))
+    fractions = _with_nuisance(tissue_rng, (csf, grey, white), where, depth, ventricle, years, voxel_mm)
+    return Anatomy(voxel_mm, fractions * zone, texture * zone, mask, u, depth, ventricle)
 
-    def full(values):
-        volume = np.zeros((*values.shape[:-1], *mask.shape), np.float32)
-        volume[..., mask] = values
-        return volume
 
-    return Anatomy(voxel_mm, full(fractions), full(texture), mask, u, depth, ventricle.reshape(mask.shape))
+def _strip(rng, axes, depth):
+    """The brain mask: strippers cut up to 2 mm too wide or too tight, each in its own way."""
+    wide = np.clip(1.2 + 0.7 * rng.standard_normal(), -1.0, 2.8) + 0.5 * smooth_noise(rng, axes, 30)
+    labels, _ = ndimage.label(depth > -wide)
+    return labels == np.argmax(np.bincount(labels.ravel(), minlength=2)[1:]) + 1  # no islands
+
+
+def _own_folds(rng, where, depth, individual, years, voxel_mm, template):
+    """csf, grey and white [H, W, D] each: the template's, sharpened, and where it is undecided a cortex of its own."""
+    x, y, z = where
+    below = -22 + 0.4 * (y + 70) - 0.15 * np.abs(x) - z  # the tentorium, mm
+    cerebellum = 1 / (1 + np.exp(-np.clip(np.minimum(below, -36 - y) / 3, -20, 20)))
+    p = folds.below_pia(rng, where, depth, cerebellum, years, voxel_mm)
+    thick = np.float32(2.9 - 0.5 * years) + 0.35 * smooth_noise(rng, axes_of(voxel_mm), 20)  # of the cortex, mm
+    logits = np.log(np.stack(template) + np.float32(1e-3)) * np.float32(1.5 if voxel_mm < 4 else 1.2)
+    csf, grey, white = sharp = np.exp(logits) / np.exp(logits).sum(0)
+    own_csf = np.maximum(np.clip(0.5 - p / voxel_mm, 0, 1), np.clip((csf - 0.55) / 0.3, 0, 1))
+    own_white = np.clip(0.5 + (p - thick) / voxel_mm, 0, 1)
+    own_white *= 1 - np.clip((grey - 0.75) / 0.2, 0, 1) * np.clip((depth - 12) / 6, 0, 1)  # hippocampus, insula
+    own_white *= 1 - cerebellum * (1 - np.clip((white - 0.15) / 0.4, 0, 1))
+    own_white = np.minimum(own_white, 1 - own_csf)
+    own = np.stack([own_csf, 1 - own_csf - own_white, own_white])
+    return sharp + individual * (own - sharp)
+
+
+def _with_nuisance(rng, tissues, where, depth, ventricle, years, voxel_mm):
+    """Fractions [6, H, W, D] of csf, grey and white, and what else a scan shows: nuclei, vessels, membranes."""
+    csf, grey, white = tissues
+    outside = np.clip(0.5 - depth / voxel_mm, 0, 1)  # of the brain, and what lies there: a film of CSF, then dura
+    film = 0.2 + 0.4 * years + 0.2 * rng.standard_normal() + 0.5 * smooth_noise(rng, axes_of(voxel_mm), 16)
+    shell = np.clip(0.5 - (depth + film) / voxel_mm, 0, 1)
+    falx = 0.4 * csf * (np.abs(where[0]) < 1.5) * (where[2] > -5) * (depth > 0)
+    plexus = 0.7 * csf * (ventricle < -1.5) * (smooth_noise(rng, axes_of(voxel_mm), 7) > 1.1)
+    csf = np.maximum(csf, outside)
+    vessel = folds.vessels(rng, where, depth, voxel_mm) * np.clip(csf + 0.25, 0, 1) * (ventricle > 3)
+    dura = np.clip(shell + falx, 0, 1)
+    # Putamen, pallidum, thalamus gather iron with age.
+    x, y, z = where
+    nuclei = np.clip(3 * (1 - np.sqrt((x / 30) ** 2 + ((y + 8) / 32) ** 2 + ((z - 4) / 18) ** 2)), 0, 1)
+    iron = np.clip(0.45 + 0.5 * years + 0.15 * rng.standard_normal(), 0, 1)
+    rest = (1 - outside * (csf > 0)) * (1 - csf) / np.maximum(grey + white, 1e-6)
+    grey, white = grey * rest + plexus, white * rest
+    csf = csf - plexus
+    deep = grey * nuclei * np.float32(iron) * (ventricle > 0)
+    fractions = np.stack([csf, grey - deep, white, deep, vessel, dura])
+    fractions[:4] *= np.clip(1 - vessel - dura, 0, 1)
+    fractions[4] *= 1 - dura
+    return (np.clip(fractions, 0, None) / np.maximum(fractions.sum(0), 1e-6)).astype(np.float32)

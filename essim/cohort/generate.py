@@ -29,7 +29,8 @@ WOMEN = {"healthy": 0.55, "tumour": 0.42, "stroke": 0.45, "ms": 0.72, "wmh": 0.5
 @dataclass(frozen=True)
 class CohortConfig:
     """What is generated. `voxel_mm` is 1, 2 or 4 (4 for smoke tests only); the counts are subjects, those of
-    patients for each of the four sets; `domain_shift=False` gives everybody a training site."""
+    patients for each of the four sets; `domain_shift=False` gives everybody a training site; `contrasts` are those of
+    `scanner.acquire`."""
 
     seed: int = 0
     voxel_mm: int = 2
@@ -39,8 +40,12 @@ class CohortConfig:
     patients_val: int = 6
     patients_test: int = 16
     domain_shift: bool = True
+    contrasts: tuple[str, ...] = ("t1", "t2")
 
     def __post_init__(self):
+        object.__setattr__(self, "contrasts", tuple(self.contrasts))  # JSON and YAML have lists
+        if "t1" not in self.contrasts or not set(self.contrasts) <= set(prepared.CONTRASTS):
+            raise ValueError(f"contrasts is {self.contrasts!r}: take t1 and, if wanted, others of {prepared.CONTRASTS}")
         if self.voxel_mm not in (1, 2, 4):
             raise ValueError(f"voxel_mm is {self.voxel_mm!r}: take 1, 2 or 4")
         for name in ("seed", "train", "val", "test", "patients_val", "patients_test"):
@@ -79,20 +84,23 @@ def describe(config, dataset, index):
 
 
 def grow_subject(config, dataset, index):
-    """One subject: what `describe` says, `t1`, `t2` int16 (0 outside the brain), `mask` and `seg` (None if healthy)
-    uint8, all [H, W, D], `affine` [4, 4], `displacement` [3, H, W, D] in mm. No state, no order: a pure function."""
+    """One subject: what `describe` says, its contrasts (`t1`, ...) int16 (0 outside the brain), `mask` and `seg` (None
+    if healthy) uint8, all [H, W, D], `affine` [4, 4], `displacement` [3, H, W, D] in mm. No state, no order: a pure
+    function."""
     person = describe(config, dataset, index)
     rng, voxel = _stream(config, dataset, index, 1), config.voxel_mm
-    seg, shift = None, {"t1": None, "t2": None}
+    seg = lesion = None
     if dataset == "healthy":
-        head = anatomy.grow_head(rng, voxel, person["age"], person["sex"])
+        head = anatomy.grow_head(rng, voxel, person["age"])
     else:
-        patient = lesions.draw_patient(dataset, rng, voxel, person["age"], person["sex"])
-        head, seg, shift = patient.head, patient.mask.astype(np.uint8), patient.shift
+        patient = lesions.draw_patient(dataset, rng, voxel, person["age"])
+        head, seg, lesion = patient.head, patient.mask.astype(np.uint8), patient.lesion
     site = scanner.SITES[person["site"]]
     images = {
-        contrast: scanner.acquire(_stream(config, dataset, index, stream), head, site, contrast, shift[contrast])
-        for stream, contrast in ((2, "t1"), (3, "t2"))
+        contrast: scanner.acquire(
+            _stream(config, dataset, index, 2 + prepared.CONTRASTS.index(contrast)), head, site, contrast, lesion
+        )
+        for contrast in config.contrasts
     }
     volumes = images | {"mask": head.mask.astype(np.uint8), "seg": seg}
     return person | volumes | {"affine": mni.affine_of(voxel), "displacement": head.displacement}
@@ -103,15 +111,15 @@ def _stream(config, dataset, index, stream):
     return np.random.default_rng([config.seed, SETS.index(dataset), index, stream])
 
 
-def paths_of(person):
+def paths_of(config, person):
     """The files of one subject below the data folder: {kind: path}, with a lesion mask for patients."""
-    kinds = prepared.KINDS[:3] if person["dataset"] == "healthy" else prepared.KINDS
+    kinds = [*config.contrasts, "mask"] + ["seg"] * (person["dataset"] != "healthy")
     return {kind: prepared.path_of(person["dataset"], person["subject"], kind) for kind in kinds}
 
 
 def _write_subject(config, out, key):
     subject = grow_subject(config, *key)
-    for kind, path in paths_of(subject).items():
+    for kind, path in paths_of(config, subject).items():
         image = nibabel.Nifti1Image(subject[kind], subject["affine"])
         image.header.set_xyzt_units("mm")
         image.set_sform(subject["affine"], code=4)  # 4: MNI space
@@ -137,7 +145,7 @@ def generate(config, out, workers=1):
     people = {
         (dataset, i): describe(config, dataset, i) for dataset in SETS for i in range(len(config.splits(dataset)))
     }
-    files = {key: [out / path for path in paths_of(person).values()] for key, person in people.items()}
+    files = {key: [out / path for path in paths_of(config, person).values()] for key, person in people.items()}
     splits = {out / prepared.SPLITS / name: group for name, group in _split_files(config, people).items()}
     todo = [key for key, paths in files.items() if not all(path.is_file() for path in paths)]
     if _recipe_in(done) == recipe and not todo and all(path.is_file() for path in splits):
@@ -159,8 +167,8 @@ def generate(config, out, workers=1):
 def recipe_of(config):
     """Hash of the parameters and of the source that makes the subjects and their places."""
     digest = hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode())
-    for module in (mni.__file__, anatomy.__file__, lesions.__file__, scanner.__file__, prepared.__file__, __file__):
-        digest.update(Path(module).read_bytes())
+    for module in (*sorted(Path(__file__).parent.glob("*.py")), Path(prepared.__file__)):
+        digest.update(module.read_bytes())
     return digest.hexdigest()
 
 

@@ -1,16 +1,17 @@
 """Four kinds of lesion with exact masks: tumour, stroke, MS, white-matter hyperintensities (wmh).
 
-In: a random generator and a person. Out: the head they live in, their mask, and how far they move each voxel from its
-tissue towards CSF in T1w and T2w. Lesions are drawn before the scanner's blur, bias and noise. Every kind is a level in
-mm, high inside; the level where the mask has the volume drawn for this patient is its edge.
+In: a random generator and a person. Out: the head they live in, their mask, and which tissues of lesions
+(`contrast.LESIONS`) have taken how much of each voxel: what a scanner shows of them follows from relaxation times.
+Every kind is a level in mm, high inside; the level where the mask has the volume drawn for this patient is its edge.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
 
-from essim.cohort.anatomy import Anatomy, grow_head, smooth_noise
+from essim.cohort.anatomy import Anatomy, grow_head
+from essim.cohort.fields import smooth_noise
 from essim.cohort.mni import axes_of, world_of
 
 # Volume of one patient's lesions in ml: median and log standard deviation of a lognormal, drawn again outside [low,
@@ -18,28 +19,19 @@ from essim.cohort.mni import axes_of, world_of
 # (median near 15 ml) and the WMH challenge 2017 (median near 10 ml).
 SIZES_ML = {
     "tumour": (85.0, 0.5, 20.0, 200.0),
-    "stroke": (10.0, 1.4, 0.2, 150.0),
-    "ms": (13.0, 0.9, 0.5, 50.0),
+    "stroke": (10.0, 1.4, 0.2, 250.0),
+    "ms": (14.0, 1.2, 0.5, 60.0),
     "wmh": (11.0, 0.9, 1.0, 50.0),
 }
 
-# Contrast: the share of the way from the tissue's intensity to CSF's, (mean, standard deviation between patients).
-# Fixed before any training, from relaxation times and descriptions of plain (not FLAIR) T1w and T2w:
-# - oedema: T2 130 to 180 ms (white matter 75, CSF > 1500), so near .6 of CSF at TE 100 ms: brighter than grey matter
-#   (.5), well below CSF; solid tumour a little darker, necrosis near CSF (Just & Thelen 1988, Oh et al. 2005);
-# - chronic infarct: a cavity near CSF with a gliotic rim, in both contrasts (ATLAS v2.0, Liew et al. 2022);
-# - MS plaque: T2 of 150 to 250 ms, near .75 of CSF; grey-like in T1w, few real "black holes" (Filippi 2019);
-# - wmh: in T1w between white and grey matter, weaker than in T2w (STRIVE, Wardlaw et al. 2013).
-CONTRAST = {
-    "oedema": {"t1": (0.24, 0.04), "t2": (0.42, 0.05)},
-    "solid": {"t1": (0.32, 0.05), "t2": (0.33, 0.06)},
-    "necrosis": {"t1": (0.65, 0.08), "t2": (0.75, 0.08)},
-    "cavity": {"t1": (0.86, 0.06), "t2": (0.86, 0.06)},
-    "rim": {"t1": (0.35, 0.06), "t2": (0.40, 0.06)},
-    "ms": {"t1": (0.30, 0.06), "t2": (0.62, 0.07)},
-    "wmh": {"t1": (0.26, 0.04), "t2": (0.38, 0.05)},
-}
 PATHOLOGIES = tuple(SIZES_ML)
+# One MS lesion in ml: median and log standard deviation, before neighbours grow together and voxels cut them. Among 28
+# patients of the Ljubljana MS database (Lesjak et al., Neuroinformatics 2018) a lesion has .03 ml in the median, .39 at
+# the 95th percentile, and a patient 57 of them.
+MS_LESION_ML = (0.05, 1.7)
+RATER_MM = 0.5  # how far an outline drawn by hand strays from the lesion's, standard deviation
+# By how many years a disease ages the brain at most.
+ATROPHY_YEARS = {"tumour": 5, "stroke": 12, "ms": 30, "wmh": 12}
 
 
 @dataclass(frozen=True)
@@ -47,12 +39,13 @@ class Patient:
     """A head with lesions."""
 
     head: Anatomy
-    mask: np.ndarray  # bool [H, W, D], all that is abnormal: at least half of the voxel
-    shift: dict[str, np.ndarray]  # {t1, t2: [H, W, D] in [0, 1]}, the share of the way to CSF
+    mask: np.ndarray  # bool [H, W, D], all that is abnormal, as a rater would outline it
+    lesion: dict[str, np.ndarray]  # {tissue: [H, W, D] in [0, 1]}, its share of each voxel
 
 
-def draw_patient(kind, rng, voxel_mm, age, sex):
-    """One `Patient`. `kind` is tumour, stroke, ms or wmh, ValueError for any other; age and sex as in `grow_head`."""
+def draw_patient(kind, rng, voxel_mm, age, maps=None):
+    """One `Patient`. `kind` is tumour, stroke, ms or wmh, ValueError for any other; age in years; maps as in
+    `grow_head`."""
     if kind not in SIZES_ML:
         raise ValueError(f"kind is {kind!r}: take one of {', '.join(PATHOLOGIES)}")
     head_rng, rng = rng.spawn(2)
@@ -64,16 +57,24 @@ def draw_patient(kind, rng, voxel_mm, age, sex):
     if kind == "tumour":
         radius, place = (750 * ml / np.pi) ** (1 / 3), _tumour_place(rng)
         push = _mass_effect(place, 0.6 * radius, rng.uniform(0.15, 0.4))
-    head = grow_head(head_rng, voxel_mm, age, sex, push)
-    noise = [smooth_noise(rng, axes_of(voxel_mm), mm) for mm in (24, 10, 5)]
+    head = grow_head(head_rng, voxel_mm, age + rng.uniform(0, ATROPHY_YEARS[kind]), push, maps)
+    axes = axes_of(voxel_mm)
+    noise = [smooth_noise(rng, axes, mm) for mm in (24, 10, 5)]
     if kind == "tumour":
         level, allowed = _tumour(head, place, noise)
     else:
         level, allowed = {"stroke": _stroke, "ms": _ms, "wmh": _wmh}[kind](rng, head, ml, noise)
-    mask, inside = _cut(level, allowed & head.mask, ml, voxel_mm)
-    share = {c: _shift(kind, c, rng, inside, mask, noise, voxel_mm) for c in ("t1", "t2")}
-    cover = np.clip(0.5 + inside / (1.2 * voxel_mm), 0, 1) * head.mask  # partial volume at the edge
-    return Patient(head, mask, {c: (np.clip(s, 0, 1) * cover).astype(np.float32) for c, s in share.items()})
+    allowed = allowed & head.mask
+    mask, _ = _cut(level + np.float32(RATER_MM) * smooth_noise(rng, axes, 8), allowed, ml, voxel_mm)
+    truth, inside = _cut(level, allowed, ml, voxel_mm)
+    # Partial volume at the edge; a tumour's oedema fades into the tissue that it follows.
+    cover = np.clip(0.5 + inside / (5.0 if kind == "tumour" else 1.2 * voxel_mm), 0, 1) * head.mask
+    shares = _shares(kind, rng, inside, truth, noise, voxel_mm)
+    lesion = {name: (np.clip(share, 0, 1) * cover).astype(np.float32) for name, share in shares.items()}
+    if kind == "stroke" and ml > 15:
+        head = _with_wider_ventricles(head, truth, ml)
+        mask &= head.fractions[0] < 0.5
+    return Patient(head, mask, lesion)
 
 
 def _cut(level, allowed, ml, voxel_mm):
@@ -83,26 +84,31 @@ def _cut(level, allowed, ml, voxel_mm):
     return allowed & (inside >= 0), np.where(allowed, inside, np.minimum(inside, 0))
 
 
-def _shift(kind, contrast, rng, inside, mask, noise, voxel_mm):
-    """Share of the way to CSF, before partial volume, with variation inside the lesion."""
-
-    def value(name):
-        mean, deviation = CONTRAST[name][contrast]
-        return np.float32(mean + deviation * np.clip(rng.standard_normal(), -2, 2))
-
-    varied = 1 + 0.10 * noise[1] + 0.06 * noise[2]
+def _shares(kind, rng, inside, mask, noise, voxel_mm):
+    """{tissue: its share of the lesion}, before partial volume, with variation inside the lesion."""
+    severe = rng.uniform(0.75, 1.0)  # what the disease has left of the tissue varies between patients
+    varied = np.clip(severe * (1 + 0.12 * noise[1] + 0.08 * noise[2]), 0, 1)
     if kind in ("ms", "wmh"):
-        return value(kind) * varied
+        return {kind: varied}
     if kind == "stroke":  # a rim of 3 mm or so around what has become a cavity
-        ramp = np.clip(inside / 3 - 0.3 + 0.3 * noise[1], 0, 1)
-        return value("rim") + (value("cavity") - value("rim")) * ramp
+        ramp = np.clip(inside / 3 - 0.3 + 0.4 * noise[1], 0, 1)
+        return {"rim": varied * (1 - ramp), "cavity": ramp}
     # Tumour: oedema, in it the solid core, in that the necrosis; each a share of the volume.
     deep = inside + 5 * noise[1] + 2 * noise[2]
     solid, necrosis = (np.quantile(deep[mask], 1 - q) for q in (0.42, 0.17))
     solid, necrosis = (np.clip(0.5 + (deep - edge) / (1.2 * voxel_mm), 0, 1) for edge in (solid, necrosis))
-    outer = value("oedema") * (1 + 0.12 * noise[0] + 0.08 * noise[2])
-    inner = value("solid") * (1 + 0.25 * noise[1] + 0.12 * noise[2])
-    return outer + solid * (inner - outer) + necrosis * (value("necrosis") - inner)
+    solid *= np.clip(1 + 0.25 * noise[1] + 0.12 * noise[2], 0, 1)
+    return {"oedema": varied * (1 - solid), "solid": np.clip(solid - necrosis, 0, 1), "necrosis": necrosis}
+
+
+def _with_wider_ventricles(head, infarct, ml):
+    """The head, with ventricles that have widened towards an old infarct (ex vacuo), the less the farther away."""
+    away = ndimage.distance_transform_edt(~infarct) * head.voxel_mm
+    widened = np.float32(4 * (ml / 80) ** (1 / 3)) * np.exp(-away / 15)
+    csf = np.clip(0.5 + (widened - head.ventricle) / head.voxel_mm, 0, 1) * (head.ventricle < 8) * head.mask
+    csf = np.maximum(head.fractions[0], csf).astype(np.float32)
+    rest = (1 - csf) / np.maximum(1 - head.fractions[0], 1e-6)
+    return replace(head, fractions=np.concatenate([csf[None], head.fractions[1:] * rest]))
 
 
 def _tumour_place(rng):
@@ -147,7 +153,7 @@ def _stroke(rng, head, ml, noise):
     if ml > 15:  # deep perforators and the cerebellum leave small infarcts
         share = np.array([0.78, 0.12, 0.10, 0, 0])
     name = rng.choice(list(places), p=share / share.sum())
-    seed = _pick(rng, places[name] & head.mask, world)
+    seed = _pick(rng, np.flatnonzero(places[name] & head.mask), world)
     inward = np.array([np.sign(seed[0]) * 16, np.clip(seed[1], -45, 20), 12], np.float32) - seed
     inward /= max(np.linalg.norm(inward), 1.0)
     away = world - seed[:, None, None, None]
@@ -174,18 +180,20 @@ def _ms(rng, head, ml, noise):
         (white > 0.9) & (head.ventricle > 8) & (head.depth > 8) & high,
         (white > 0.4) & (world[2] < -22),
     )
+    places = [np.flatnonzero(place & head.mask) for place in places]
     level, drawn = np.full(white.shape, -99, np.float32), 0.0
-    for _ in range(80):
+    for _ in range(400):
         kind = rng.choice(4, p=[0.5, 0.25, 0.17, 0.08])
-        if not places[kind].any():
+        if not len(places[kind]):
             continue
-        radius = float(np.clip(2.6 * (1 + ml / 15) ** 0.25 * np.exp(0.35 * rng.standard_normal()), 1.5, 9))
+        size = float(np.clip(MS_LESION_ML[0] * np.exp(MS_LESION_ML[1] * rng.standard_normal()), 0.008, 8))
         stretch = rng.uniform(1.3, 2.2) if kind == 0 else rng.uniform(1.0, 1.5)
-        _blob(level, head, _pick(rng, places[kind] & head.mask, world), radius, stretch, rng, kind == 0)
-        drawn += 4.19e-3 * radius**3 * stretch
-        if drawn > 1.15 * ml:
+        radius = (size / (4.19e-3 * stretch)) ** (1 / 3)
+        _blob(level, head, _pick(rng, places[kind], world), radius, stretch, rng, kind == 0)
+        drawn += size
+        if drawn > 1.1 * ml:
             break
-    return level + 0.5 * noise[2] + 0.4 * noise[1], (white + head.fractions[1] > 0.5) & (white > 0.15)
+    return level + 0.3 * noise[2] + 0.2 * noise[1], (white + head.fractions[1] > 0.5) & (white > 0.15)
 
 
 def _wmh(rng, head, ml, noise):
@@ -199,15 +207,15 @@ def _wmh(rng, head, ml, noise):
     deep = (white > 0.85) & (head.ventricle > 7) & (head.depth > 7) & (z > 0) & head.mask
     middle = np.partition(level[white > 0.5], -max(1, round(700 * ml / head.voxel_mm**3)))
     edge = middle[-max(1, round(700 * ml / head.voxel_mm**3))]  # the dots meet the bands at their common edge
-    for _ in range(rng.poisson(5 + 0.8 * ml) if deep.any() else 0):
+    deep = np.flatnonzero(deep)
+    for _ in range(rng.poisson(5 + 0.8 * ml) if len(deep) else 0):
         radius = float(np.clip(1.9 * np.exp(0.35 * rng.standard_normal()), 1.2, 5))
         _blob(level, head, _pick(rng, deep, world), radius, rng.uniform(1, 1.6), rng, False, edge)
     return level, (white > 0.5) & (head.ventricle > 0)
 
 
-def _pick(rng, where, world):
-    """World position of one random voxel of a mask."""
-    places = np.flatnonzero(where)
+def _pick(rng, places, world):
+    """World position of one random voxel of those at `places` (flat indices)."""
     return world.reshape(3, -1)[:, places[rng.integers(len(places))]]
 
 
@@ -223,7 +231,8 @@ def _blob(level, head, centre, radius, stretch, rng, radial, edge=0.0):
         around = head.ventricle[tuple(slice(max(i - 1, 0), i + 2) for i in at)]
         axis = np.array([g.mean() for g in np.gradient(around)]) + 0.2 * axis * voxel
     axis = (axis / max(np.linalg.norm(axis), 1e-6)).astype(np.float32)
-    away = world_of(voxel)[(slice(None), *box)] - centre[:, None, None, None]
+    axes = [axis[part] for axis, part in zip(axes_of(voxel), box, strict=True)]
+    away = np.stack(np.meshgrid(*axes, indexing="ij")).astype(np.float32) - centre[:, None, None, None]
     along = np.tensordot(axis, away, 1)
     aside = np.maximum((away**2).sum(0) - along**2, 0)
     distance = np.sqrt(aside + (along / stretch) ** 2)

@@ -4,10 +4,12 @@ import csv
 import hashlib
 import json
 import os
+from unittest import mock
 
 import nibabel
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from essim.cohort import anatomy, lesions, mni, scanner
 from essim.cohort import generate as cohort
@@ -51,8 +53,8 @@ def test_a_subject_is_well_formed(dataset):
     made = grow_subject(CohortConfig(), dataset, 0)
     mask = made["mask"] > 0
     assert made["t1"].shape == made["t2"].shape == mask.shape == (80, 96, 80)
-    assert 1300 < mask.sum() * 0.008 < 2100  # ml
-    assert mask.sum() - mask[1:-1, 1:-1, 1:-1].sum() < 20  # the canvas cuts no head
+    assert 1600 < mask.sum() * 0.008 < 2300  # ml, of a head brought to the template's size
+    assert mask.sum() - mask[1:-1, 1:-1, 1:-1].sum() < 300  # the canvas cuts little but the neck
     for contrast in ("t1", "t2"):
         image = made[contrast]
         assert image.dtype == np.int16
@@ -68,16 +70,16 @@ def test_a_subject_is_well_formed(dataset):
     assert not (seg & ~mask).any()
 
 
-@pytest.mark.parametrize(("age", "sex"), [(20, "f"), (86, "m")])
-def test_deformation_is_invertible_at_every_age(age, sex):
+@pytest.mark.parametrize("age", [20, 110])
+def test_deformation_is_invertible_at_every_age(age):
     for seed in range(6):
-        u = anatomy.draw_displacement(np.random.default_rng(seed), 2, age, sex)
+        u = anatomy.draw_displacement(np.random.default_rng(seed), 2, age)
         assert 0.05 < anatomy.jacobian(u, 2).min() < 1
 
 
 def test_mass_effect_is_invertible_and_moves_tissue():
     push = lesions._mass_effect(np.array([30, -20, 20], np.float32), 25, 0.4)
-    moved, still = (anatomy.draw_displacement(np.random.default_rng(0), 2, 60, "m", p) for p in (push, None))
+    moved, still = (anatomy.draw_displacement(np.random.default_rng(0), 2, 60, p) for p in (push, None))
     assert 0.05 < anatomy.jacobian(moved, 2).min() < 1
     assert 2 < np.abs(moved - still).max() < 15  # mm
 
@@ -104,7 +106,7 @@ def test_one_seed_is_one_head_at_every_voxel_size():
 
 
 def test_age_widens_ventricles_and_thins_cortex():
-    heads = [[anatomy.grow_head(np.random.default_rng(seed), 4, age, "f") for seed in range(4)] for age in (22, 84)]
+    heads = [[anatomy.grow_head(np.random.default_rng(seed), 4, age) for seed in range(4)] for age in (22, 84)]
     ventricles = [sum(((h.ventricle < 0) & h.mask).sum() for h in group) for group in heads]
     grey = [np.mean([h.fractions[1].sum() / h.mask.sum() for h in group]) for group in heads]
     assert 1.15 < ventricles[1] / ventricles[0] < 4
@@ -112,30 +114,51 @@ def test_age_widens_ventricles_and_thins_cortex():
 
 
 @pytest.mark.parametrize("kind", lesions.PATHOLOGIES)
-def test_lesions_have_the_contrast_of_the_table(kind):
-    """The same head and the same noise with and without its lesion: brighter in T2w, darker in T1w."""
+def test_a_lesion_is_seen_as_what_it_is(kind):
+    """The same head and the same noise with and without its lesion: brighter in T2w, darker in T1w; in FLAIR bright,
+    but for the cavity of an infarct."""
     site = scanner.TRAINING_SITES[0]
-    patient = lesions.draw_patient(kind, np.random.default_rng(3), 2, 60, "m")
-    core = patient.mask & (patient.head.fractions[2] > 0.9)
-    csf = patient.head.fractions[0] > 0.95
-    for contrast, sign in (("t1", -1), ("t2", 1)):
+    patient = lesions.draw_patient(kind, np.random.default_rng(3), 2, 60)
+    core = patient.mask & (patient.head.fractions[2] > 0.9) & (sum(patient.lesion.values()) > 0.7)
+    cavity = np.clip(patient.lesion.get("cavity", 0) + 0.0 * patient.mask, 0, 1) > 0.9
+    for contrast, sign in (("t1", -1), ("t2", 1), ("flair", 1)):
         without, with_ = (
-            scanner.acquire(np.random.default_rng(4), patient.head, site, contrast, shift).astype(float)
-            for shift in (None, patient.shift[contrast])
+            scanner.acquire(np.random.default_rng(4), patient.head, site, contrast, lesion).astype(float)
+            for lesion in (None, patient.lesion)
         )
-        tissue, fluid = without[core].mean(), without[csf].mean()
-        share = (with_[core].mean() - tissue) / (fluid - tissue)
-        assert sign * (with_[core].mean() - tissue) > 0
-        assert 0.1 < share < 0.9
-        far = ~patient.mask & (patient.shift[contrast] == 0) & patient.head.mask
-        assert np.abs(with_ - without)[far].mean() < 2  # of about 1000: only the blur at the border
+        where = core & ~cavity if contrast == "flair" else core
+        assert sign * (with_ - without)[where].mean() > 40  # of about 1000
+        if contrast == "flair" and kind == "stroke":
+            assert (with_ - without)[core & cavity].mean() < -40
+        away = ndimage.distance_transform_edt(sum(patient.lesion.values()) == 0) > 4
+        assert np.abs(with_ - without)[away & patient.head.mask].mean() < 2
 
 
-def test_white_matter_lesions_share_is_mild():
-    patient = lesions.draw_patient("wmh", np.random.default_rng(0), 2, 70, "f")
-    inner = patient.mask & (patient.shift["t1"] > 0)
-    mean, deviation = lesions.CONTRAST["wmh"]["t1"]
-    assert patient.shift["t1"][inner].mean() == pytest.approx(mean, abs=0.3 * mean + 2 * deviation)
+def test_lesions_fill_no_more_than_a_voxel():
+    for kind in lesions.PATHOLOGIES:
+        patient = lesions.draw_patient(kind, np.random.default_rng(0), 4, 70)
+        total = sum(patient.lesion.values())
+        assert min(share.min() for share in patient.lesion.values()) >= 0 and total.max() <= 1 + 1e-5
+        assert total[patient.mask].mean() > 0.3 and not total[~patient.head.mask].any()
+
+
+def test_disease_ages_the_brain():
+    ages = []
+    for kind in lesions.PATHOLOGIES:
+        with mock.patch.object(lesions, "grow_head", side_effect=lambda rng, v, age, *_: ages.append(age) or 1 / 0):
+            with pytest.raises(ZeroDivisionError):
+                lesions.draw_patient(kind, np.random.default_rng(1), 4, 40)
+    assert all(40 < age < 40 + lesions.ATROPHY_YEARS[kind] for kind, age in zip(lesions.PATHOLOGIES, ages, strict=True))
+
+
+def test_an_old_infarct_widens_the_ventricles_beside_it():
+    patient = lesions.draw_patient("stroke", np.random.default_rng(1), 4, 60)
+    infarct = np.zeros_like(patient.mask)
+    infarct[26:30, 22:28, 20:26] = True  # right of the middle
+    wider = lesions._with_wider_ventricles(patient.head, infarct, 80).fractions
+    grown = wider[0] - patient.head.fractions[0]
+    assert grown.min() >= 0 and grown[20:].sum() > 1.5 * grown[:20].sum() > 0
+    np.testing.assert_allclose(wider.sum(0)[patient.head.mask], 1, atol=1e-5)
 
 
 def test_lesion_volumes_follow_the_stated_distribution():
@@ -192,7 +215,7 @@ def test_layout_and_split_files(folder):
 
 def test_files_hold_the_subject(folder):
     made = grow_subject(SMALL, "stroke", 0)
-    for kind, path in cohort.paths_of(made).items():
+    for kind, path in cohort.paths_of(SMALL, made).items():
         assert np.array_equal(np.asarray(nibabel.load(folder / path).dataobj), made[kind])
 
 

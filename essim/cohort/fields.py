@@ -1,0 +1,48 @@
+"""Random smooth fields over a head: cubic B-splines over random control points.
+
+In: a random generator, points in mm, a spacing. Out: values of mean 0 and standard deviation near 1. Control points are
+laid in mm: one seed gives one field, whatever the voxel size.
+"""
+
+import numpy as np
+from scipy import ndimage
+
+from essim.cohort.mni import CANVAS_MM, CORNER_MM
+
+REACH_MM = 40.0  # beyond the canvas, of the fields that are taken at any points
+
+
+def spline(values, places):
+    """Cubic B-spline over control values [I, J, K] at the grid of `places` (control units, from 1 to I - 2).
+
+    Sums of four taps an axis, not a matrix product: the same bits whatever the number of threads.
+    """
+    for axis, place in enumerate(places):
+        low = np.floor(place).astype(int)
+        f = (place - low).astype(np.float32)
+        taps = ((1 - f) ** 3, 3 * f**3 - 6 * f**2 + 4, -3 * f**3 + 3 * f**2 + 3 * f + 1, f**3)
+        values = sum(along(axis, tap) / 6 * np.take(values, low + k - 1, axis) for k, tap in enumerate(taps))
+    return values
+
+
+def along(axis, values, dimensions=3):
+    """Values [n] of the points along one axis, shaped to be broadcast over the others."""
+    return values.reshape([-1 if a == axis else 1 for a in range(dimensions)])
+
+
+def smooth_noise(rng, axes, spacing_mm):
+    """Random smooth field on a grid with the given world axes (mm): mean 0, standard deviation near 1, correlated over
+    about `spacing_mm`."""
+    reach = 8.0  # mm beyond the canvas: the lattice is one step wider
+    shape = [int(np.ceil((side + 2 * reach) / spacing_mm)) + 4 for side in CANVAS_MM]
+    places = [(a - c + reach) / spacing_mm + 1 for a, c in zip(axes, CORNER_MM, strict=True)]
+    return spline(rng.standard_normal(shape, dtype=np.float32), places) / np.float32(0.333)
+
+
+def noise_at(rng, points, spacing_mm):
+    """As `smooth_noise`, at any points [3, ...] in mm, not only those of a grid."""
+    shape = [int(np.ceil((side + 2 * REACH_MM) / spacing_mm)) + 4 for side in CANVAS_MM]
+    corner = np.array(CORNER_MM, np.float32).reshape(3, *[1] * (points.ndim - 1))
+    places = (points - corner + np.float32(REACH_MM)) / np.float32(spacing_mm) + 1
+    values = rng.standard_normal(shape, dtype=np.float32) / np.float32(0.333)
+    return ndimage.map_coordinates(values, places, order=3, prefilter=False, mode="nearest")

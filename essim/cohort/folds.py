@@ -1,0 +1,65 @@
+"""Folds of one's own: the cortex of the cerebrum and the folia of the cerebellum, sulci, vessels, membranes.
+
+In: a random generator, where each voxel lies (mm, the template's space and the head's), the age of the brain. Out:
+shares of tissues, as the pial surface and what lies in and under it cut the voxels.
+
+A sulcus is the zero level of a smooth random field n: n / |grad n| is the distance to it in mm. Fields that hardly vary
+away from the middle of a hemisphere have sulci that run inwards from the surface. The folia of the cerebellum are
+parallel sheets, bent. With p the distance below the nearest pial surface,
+
+    csf where p < 0,    cortex where 0 < p < its thickness,    white matter below.
+"""
+
+import numpy as np
+
+from essim.cohort.fields import noise_at, smooth_noise
+from essim.cohort.mni import axes_of
+
+HEMISPHERE = (33.0, -18.0, 10.0)  # the middle of one, mm; sulci run towards it
+
+
+def distance_to_level(field, voxel_mm, floor):
+    """About the distance (mm) to the zero level of a field [H, W, D]; `floor`: of the gradient, per mm."""
+    slope = np.sqrt(sum(np.square(g) for g in np.gradient(field, voxel_mm)) + np.float32(floor) ** 2)
+    return np.abs(field) / slope
+
+
+def below_pia(rng, where, depth, cerebellum, years, voxel_mm):
+    """Distance (mm) below the nearest pial surface [H, W, D], negative in sulci and outside the brain.
+
+    `where`: each voxel in the template's space, mm [3, H, W, D]; `depth`: below the brain's outer surface, mm;
+    `cerebellum`: 0 to 1; `years`: of atrophy, 0 (at 20) to 1 (at 80) and beyond.
+    """
+    axes = axes_of(voxel_mm)
+    # A hemisphere's inner wall is a surface too, but where the corpus callosum and what lies under it join the two.
+    x, y, z = where
+    joined = 1.2 - np.sqrt(((y + 6) / 40) ** 2 + ((z - 2) / 27) ** 2)
+    wall = np.abs(x) + 60 * np.clip(joined, 0, 1) + 4 * np.clip(-5 - z, 0, 20)
+    depth = np.minimum(depth, wall)
+    middle = np.array(HEMISPHERE, np.float32).reshape(3, 1, 1, 1) * np.ones_like(where)
+    middle[0] *= np.sign(where[0])
+    away = where - middle
+    radius = np.sqrt(np.square(away).sum(0)) + 1
+    field = noise_at(rng, middle + away * (np.float32(0.3) + 26 / radius), 4.4)
+    sulcus = distance_to_level(field, voxel_mm, 0.12)
+    reach = 8 + 14 / (1 + np.exp(-1.5 * smooth_noise(rng, axes, 22)))  # how deep sulci are, mm
+    width = np.maximum(0.2 + (0.6 + 1.3 * max(years, 0)) * np.exp(0.5 * smooth_noise(rng, axes, 18)), 0.2)
+    sheet = np.hypot(sulcus, np.maximum(depth - reach, 0)) - width / 2
+
+    pitch = 4.6 + 0.5 * rng.standard_normal()
+    along = where[2] + 0.35 * where[1] + 2.5 * smooth_noise(rng, axes, 14) + 0.004 * np.square(where[0])
+    folium = np.abs((along / pitch + 0.5) % 1 - 0.5) * np.float32(pitch)
+    slit = np.hypot(folium, np.maximum(depth - 9, 0)) - np.float32(0.2 + 0.35 * max(years, 0))
+
+    recede = np.float32(max(0.3 + 1.2 * years + 0.4 * rng.standard_normal(), 0))  # from the skull
+    return np.minimum(depth - recede, sheet + cerebellum * (slit - sheet))
+
+
+def vessels(rng, world, depth, voxel_mm):
+    """The share of each voxel that vessels of the brain's surface and base fill: where two random sheets meet."""
+    axes = axes_of(voxel_mm)
+    sheets = [distance_to_level(smooth_noise(rng, axes, mm), voxel_mm, 0.06) for mm in (8, 10)]
+    radius = np.float32(0.7) + np.clip((-8 - world[2]) / 15, 0, 1) * np.float32(0.9)  # mm, widest at the base
+    tube = np.clip(0.5 + (radius - np.hypot(*sheets)) / voxel_mm, 0, 1)
+    sagittal = (np.abs(world[0]) < 5) & (depth < 1.5) & ((world[2] > 25) | (world[1] < -70))  # the superior sinus
+    return np.maximum(tube * np.clip(1.3 - depth / 14, 0, 1), 0.8 * sagittal).astype(np.float32)
