@@ -97,8 +97,8 @@ def _shares(kind, rng, inside, mask, noise, voxel_mm):
     deep = inside + 5 * noise[1] + 2 * noise[2]
     solid, necrosis = (np.quantile(deep[mask], 1 - q) for q in (0.42, 0.17))
     solid, necrosis = (np.clip(0.5 + (deep - edge) / (1.2 * voxel_mm), 0, 1) for edge in (solid, necrosis))
-    solid *= np.clip(1 + 0.25 * noise[1] + 0.12 * noise[2], 0, 1)
-    return {"oedema": varied * (1 - solid), "solid": np.clip(solid - necrosis, 0, 1), "necrosis": necrosis}
+    solid = np.maximum(solid * np.clip(1 + 0.25 * noise[1] + 0.12 * noise[2], 0, 1), necrosis)
+    return {"oedema": varied * (1 - solid), "solid": solid - necrosis, "necrosis": necrosis}
 
 
 def _with_wider_ventricles(head, infarct, ml):
