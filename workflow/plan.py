@@ -160,8 +160,8 @@ def _own_scans(source, profile):
     pairs = set(zip(scans.dataset, scans.contrast, strict=True))
     pairs = {(name, contrast) for name, contrast in pairs if ("healthy", contrast) in pairs}
     sets = {name: contrast for name, contrast in profile["sets"].items() if (name, contrast) in pairs}
-    new = {name for name, _ in pairs} - {"healthy", *profile["sets"]}
-    sets |= {name: contrast for name, contrast in sorted(pairs) if name in new}  # in T2 where there is one
+    new = {name for name, _ in pairs} - {"healthy", *sets}
+    sets |= {name: contrast for name, contrast in sorted(pairs) if name in new}  # T2 before T1 before FLAIR
     if not sets:
         raise ValueError(f"{source}: has no patients with healthy scans of the same contrast; nothing can be learned.")
     folds = profile["folds"]

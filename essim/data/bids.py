@@ -1,16 +1,17 @@
 """BIDS names: what a file is, from what its name says.
 
 In: a path such as sub-01/ses-2/anat/sub-01_ses-2_run-1_T1w.nii.gz, or as people spell it. Out: a `Name`: subject,
-session, entities, and whether it is a T1, a T2, a brain mask, a lesion mask, or looks like a mask of nobody knows what.
-Which of them belong together: essim.data.pairing. Source: the BIDS specification 1.10, derivatives included.
+session, entities, and whether it is an image (a T1, a T2, a FLAIR), a mask (of the brain, of lesions), or looks like a
+mask of nobody knows what. Which of them belong together: essim.data.pairing. Source: the BIDS specification 1.10,
+derivatives included.
 """
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
-IMAGES = {"t1w": "t1", "t2w": "t2"}
-MODALITIES = IMAGES | {"t1": "t1", "t2": "t2"} | dict.fromkeys(("flair", "dwi", "adc", "trace", "swi", "pdw"), "other")
+IMAGES = {"t1w": "t1", "t2w": "t2", "flair": "flair"}
+MODALITIES = IMAGES | {"t1": "t1", "t2": "t2"} | dict.fromkeys(("dwi", "adc", "trace", "swi", "pdw"), "other")
 MATCHED = ("run", "acq", "rec", "ce", "part", "echo", "inv", "res")  # entities that a mask shares with its image
 # Entities that say how a scan was made; every other one says what it shows.
 MAKING = {*MATCHED, "space", "den", "task", "dir", "mt", "mod", "flip", "chunk", "from", "to", "mode", "sample", "proc"}
@@ -40,7 +41,7 @@ ELSEWHERE = {"func", "perf", "pet", "fmap", "meg", "eeg", "ieeg", "dwi", "swi"} 
 
 @dataclass(frozen=True)
 class Name:
-    """What the name of a file below a BIDS folder says. `kind`: t1, t2, mask (the brain), seg (lesions), tissue,
+    """What the name of a file below a BIDS folder says. `kind`: t1, t2, flair, mask (the brain), seg (lesions), tissue,
     unclear (a mask, perhaps of lesions), unknown (a mask of something else), or "" (what nobody needs)."""
 
     path: Path
@@ -48,7 +49,7 @@ class Name:
     session: str  # "" where none is named
     kind: str
     entities: dict
-    of: str  # the image that a mask was drawn on, where it says so: t1, t2, other
+    of: str  # the image that a mask was drawn on, where it says so: t1, t2, flair, other
     called: str  # what calls a mask that of a lesion, or of something beside it
 
     @property
@@ -93,6 +94,12 @@ def read_name(path):
     of = [MODALITIES[word] for word in told if word in MODALITIES]
     of = of[0] if of and kind not in IMAGES.values() else ""
     return Name(path, match[1], session, kind, entities, of, called)
+
+
+def contrast_of(path):
+    """The contrast that an image's name says, one of the values of IMAGES; None where it says none."""
+    name = read_name(path)
+    return name.kind if name and name.kind in IMAGES.values() else None
 
 
 def _kind(entities, words, folder):

@@ -91,7 +91,7 @@ def list_scans(source, *, fold=0, seed=0):
 
 
 def _warn_of_gaps(source, scans):
-    """Say how many subjects are there in one contrast only, where their set has both."""
+    """Say how many subjects lack a contrast that others of their set have."""
     for dataset, rows in scans.groupby("dataset", sort=False):
         people = set(rows.subject)
         for contrast in CONTRASTS:

@@ -77,7 +77,7 @@ def judge(subject):
 def _left_out(gone, imageless):
     """Sentences that count who is left out: {set: {reason: count}}, {(set, with a T1 with contrast agent): count}."""
     for (dataset, agent), count in imageless.items():
-        text = f"{count} {dataset} subject(s) without a T1 or T2 are left out"
+        text = f"{count} {dataset} subject(s) without a T1, T2 or FLAIR are left out"
         yield text + (", since a T1 with contrast agent isn't taken as T1" if agent else "")
     for dataset, reasons in gone.items():
         text = f"{sum(reasons.values())} {dataset} subject(s) without a lesion mask are left out"

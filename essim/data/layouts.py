@@ -34,17 +34,18 @@ class Layout:
     mask: str = ""  # where there is no mask file: NONZERO, or "" for a head with its skull
     labels: tuple[int, ...] | None = (1,)  # of lesions in `seg`; None: any
     ignore: int | str = ""  # label of voxels that are neither lesion nor background
-    own_grid: bool = False  # mask and lesions may lie on the grid of an image that isn't used (FLAIR)
+    own_grid: bool = False  # mask and lesions may lie on the grid of an image that isn't there
     people: People | None = None
     kin: str = ""  # entries with the same word have people in common
 
 
-def _roles(pattern, **kinds):
-    """{role: patterns}, where the pattern's `{kind}` differs."""
-    return {role: (pattern.replace("{kind}", kind),) for role, kind in kinds.items()}
+def _roles(*patterns, **kinds):
+    """{role: patterns}, where their `{kind}` differs."""
+    return {role: tuple(pattern.replace("{kind}", kind) for pattern in patterns) for role, kind in kinds.items()}
 
 
 _WMH = r"(?P<site>Utrecht|Singapore|Amsterdam|GE3T|GE1T5)/(?:[^/]+/)?(?P<id>\d+)"
+_SINCE_2023 = {"t1": "t1n", "t2": "t2w", "flair": "t2f", "t1c": "t1c"}  # how BraTS calls its images
 _GLIOMA = "gliomas of TCIA and the challenges"
 
 LAYOUTS = (
@@ -57,7 +58,7 @@ LAYOUTS = (
     Layout(  # BraTS 2017 to 2020; one lesion mask of 2020 kept the name that its rater gave it
         "BraTS17-20",
         "tumour",
-        _roles(r"(?P<subject>BraTS(?:1[789]|20)_\w+?)_{kind}", t1="t1", t2="t2", t1c="t1ce")
+        _roles(r"(?P<subject>BraTS(?:1[789]|20)_\w+?)_{kind}", t1="t1", t2="t2", flair="flair", t1c="t1ce")
         | {
             "seg": (
                 r"(?P<subject>BraTS(?:1[789]|20)_\w+?)_seg",
@@ -71,7 +72,7 @@ LAYOUTS = (
     Layout(
         "BraTS21",
         "tumour",
-        _roles(r"(?P<subject>BraTS2021_\d+)_{kind}", t1="t1", t2="t2", t1c="t1ce", seg="seg"),
+        _roles(r"(?P<subject>BraTS2021_\d+)_{kind}", t1="t1", t2="t2", flair="flair", t1c="t1ce", seg="seg"),
         mask=NONZERO,
         labels=(1, 2, 4),
         kin=_GLIOMA,
@@ -79,7 +80,7 @@ LAYOUTS = (
     Layout(  # BraTS since 2023, gliomas before and after treatment; 4: the cavity of a resection
         "BraTS23",
         "tumour",
-        _roles(r"(?P<subject>BraTS-GLI-\d+-\d+)-{kind}", t1="t1n", t2="t2w", t1c="t1c", seg="seg"),
+        _roles(r"(?P<subject>BraTS-GLI-\d+-\d+)-{kind}", **_SINCE_2023, seg="seg"),
         mask=NONZERO,
         labels=(1, 2, 3, 4),
         kin=_GLIOMA,
@@ -87,21 +88,22 @@ LAYOUTS = (
     Layout(  # meningiomas, metastases, children, Africa
         "BraTS23 MEN/MET/PED/SSA",
         "tumour",
-        _roles(r"(?P<subject>BraTS-(?:MEN|MET|PED|SSA)-\d+-\d+)-{kind}", t1="t1n", t2="t2w", t1c="t1c", seg="seg"),
+        _roles(r"(?P<subject>BraTS-(?:MEN|MET|PED|SSA)-\d+-\d+)-{kind}", **_SINCE_2023, seg="seg"),
         mask=NONZERO,
         labels=(1, 2, 3, 4),
     ),
     Layout(  # for radiotherapy, with skull and a T1 with contrast agent only
         "BraTS24 MEN-RT",
         "tumour",
-        _roles(r"(?P<subject>BraTS-MEN-RT-\d+-\d+)_{kind}", t1="t1n", t2="t2w", t1c="t1c", seg="gtv"),
+        _roles(r"(?P<subject>BraTS-MEN-RT-\d+-\d+)_{kind}", **_SINCE_2023, seg="gtv"),
     ),
     Layout(
         "UCSF-PDGM",
         "tumour",
         _roles(
             r"(?P<subject>UCSF-PDGM-\d+(?:_FU\d+d)?)_{kind}",
-            **{"t1": "T1", "t2": "T2", "t1c": "T1c", "mask": "brain_segmentation", "seg": "tumor_segmentation"},
+            **{"t1": "T1", "t2": "T2", "flair": "FLAIR", "t1c": "T1c"},
+            **{"mask": "brain_segmentation", "seg": "tumor_segmentation"},
         ),
         mask=NONZERO,
         labels=(1, 2, 4),
@@ -110,7 +112,7 @@ LAYOUTS = (
     Layout(
         "UPENN-GBM",
         "tumour",
-        _roles(r"(?P<subject>UPENN-GBM-\d+_\d+)_{kind}", t1="T1", t2="T2", t1c="T1GD")
+        _roles(r"(?P<subject>UPENN-GBM-\d+_\d+)_{kind}", t1="T1", t2="T2", flair="FLAIR", t1c="T1GD")
         | {"seg": tuple(rf"(?P<subject>UPENN-GBM-\d+_\d+)_{kind}" for kind in ("segm", "automated_approx_segm"))},
         mask=NONZERO,
         labels=(1, 2, 4),
@@ -129,16 +131,16 @@ LAYOUTS = (
     Layout(
         "MSLUB",
         "ms",
-        {
-            role: tuple(rf"(?P<subject>patient\d+)/{folder}(?:patient\d+_)?{kind}" for folder in ("", "raw/"))
-            for role, kind in {"t1": "T1W", "t2": "T2W", "mask": "brainmask", "seg": "consensus_gt"}.items()
-        },
+        _roles(
+            *(rf"(?P<subject>patient\d+)/{folder}(?:patient\d+_)?{{kind}}" for folder in ("", "raw/")),
+            **{"t1": "T1W", "t2": "T2W", "flair": "FLAIR", "mask": "brainmask", "seg": "consensus_gt"},
+        ),
         own_grid=True,
     ),
     Layout(
         "WMH 2017",
         "wmh",
-        {"t1": (rf"{_WMH}/pre/T1", rf"{_WMH}/orig/T1"), "seg": (rf"{_WMH}/wmh",)},
+        _roles(rf"{_WMH}/pre/{{kind}}", rf"{_WMH}/orig/{{kind}}", t1="T1", flair="FLAIR") | {"seg": (rf"{_WMH}/wmh",)},
         subject="{site}_{id}",
         ignore=2,  # other pathology, which nobody has outlined
     ),

@@ -65,7 +65,7 @@ def _check(path, table):
     """Refuse what no column may hold."""
     wrong = sorted(set(table.contrast) - set(CONTRASTS))
     if wrong:
-        raise ValueError(f"{path}: contrast `{wrong[0]}` is neither t1 nor t2; correct the table.")
+        raise ValueError(f"{path}: contrast `{wrong[0]}` is none of {', '.join(CONTRASTS)}; correct the table.")
     ill = table[(table.dataset == "healthy") & (table.seg != "")]
     if len(ill):
         text = f"{path}: {ill.subject.iloc[0]} is healthy and has a lesion mask"

@@ -9,13 +9,15 @@ import re
 
 from essim.data.bids import IMAGES, MATCHED, root_of
 from essim.data.layouts import BIDS, NONZERO, Subject
+from essim.data.prepared import KINDS
 
 OTHER_IMAGE = 8  # how badly a mask that was drawn on another image fits: worse than any entity that only one names
 STRIPPED = re.compile(r"brain|bet|skull|strip")
 # Why an image is taken and not another: the parts of `_image_key`, in its order.
 WHY = ("no contrast agent", "its lesion mask", "its lesion mask", "its brain mask", "its brain mask")
 WHY += ("the scanner's own space", "raw data", "least processed", "fewest entities", "first by name")
-ONE_SPACE = "one space for both contrasts"
+LESION_MASK = 1  # the part of the key that is True where there is none
+ONE_SPACE = "one space for all contrasts"
 MASKS = {"mask": "brain", "seg": "lesion"}
 
 
@@ -61,11 +63,11 @@ def _sessions(sessions):
 
 
 def _choose(title, names, roots):
-    """The `Subject` of one session: an image of each contrast, both in one space, and the masks that belong to them."""
-    kinds = {kind: _distinct([name for name in names if name.kind == kind]) for kind in ("t1", "t2", "mask", "seg")}
+    """The `Subject` of one session: an image of each contrast, all in one space, and the masks that belong to them."""
+    kinds = {kind: _distinct([name for name in names if name.kind == kind]) for kind in KINDS}
     _check_roots(title, kinds, roots)
     ranked = [(_image_key(image, kinds), image) for kind in IMAGES.values() for image in kinds[kind]]
-    ranked.sort(key=_first)
+    ranked = _flair_last(sorted(ranked, key=_first))
     anchor, chosen = ranked[0][1], {}
     for key, image in ranked:
         if image.space == anchor.space:
@@ -92,6 +94,14 @@ def _choose(title, names, roots):
     if not kinds["mask"] and all(STRIPPED.search(image.entities.get("desc", "").casefold()) for image in images):
         subject.files["mask"] = NONZERO
     return subject
+
+
+def _flair_last(ranked):
+    """[(key, image)] with those of FLAIR behind the others, unless they alone have a lesion mask: which T1 and T2 are
+    taken doesn't hang on whether there is a FLAIR."""
+    others, flair = ([e for e in ranked if (e[1].kind == "flair") is wanted] for wanted in (False, True))
+    without = [all(key[LESION_MASK] for key, _ in entries) for entries in (others, flair)]
+    return flair + others if without == [True, False] else others + flair
 
 
 def _first(entry):

@@ -3,8 +3,8 @@
 In: a set, a subject, a kind of file. Out: the path below the folder; split files, written and read. The layout is that
 of the paper's preprocessed data (section 3); the built-in cohort and `essim.prepare` write it.
 
-    Train/ixi/{t1,t2,mask}/<subject>_<kind>.nii.gz          healthy subjects
-    Test/<set>/{t1,t2,mask,seg}/<subject>_<kind>.nii.gz     patients
+    Train/ixi/{t1,t2,flair,mask}/<subject>_<kind>.nii.gz          healthy subjects
+    Test/<set>/{t1,t2,flair,mask,seg}/<subject>_<kind>.nii.gz     patients
     splits/IXI_{train,val}_fold<k>.csv, IXI_test.csv, <set>_{val,test}.csv
 """
 
@@ -16,8 +16,9 @@ import pandas as pd
 
 from essim.runs.files import writing
 
-CONTRASTS = ("t1", "t2")
+CONTRASTS = ("t1", "t2", "flair")  # the order in which one stands for a subject; each may be missing
 KINDS = (*CONTRASTS, "mask", "seg")
+ENDING = f"_({'|'.join(CONTRASTS)})"  # of an image's name, a regular expression
 FOLDS = 5  # of cross-validation
 SPLITS = "splits"  # the folder of the split files
 SEX = "SEX_ID (1=m, 2=f)"
@@ -65,6 +66,11 @@ def is_prepared(source):
     return _split_folder(Path(source)) is not None
 
 
+def by_contrast(scans):
+    """The rows of a scan table, those of the first of CONTRASTS first."""
+    return scans.sort_values("contrast", key=lambda names: names.map(CONTRASTS.index), kind="stable")
+
+
 def read_splits(source, fold):
     """Yield (set, split, subjects) for each split file of a prepared folder, with one of the training folds.
 
@@ -109,7 +115,7 @@ def read_split(path, root):
 def _subject(root, line):
     columns = ("img_path", "mask_path", "seg_path")
     t1, mask, seg = (root / line[column].lstrip("/") if line.get(column) else "" for column in columns)
-    images = {c: t1.parent.parent / c / re.sub(r"_t[12]\.nii", f"_{c}.nii", t1.name) for c in CONTRASTS}
+    images = {c: t1.parent.parent / c / re.sub(rf"{ENDING}\.nii", f"_{c}.nii", t1.name) for c in CONTRASTS}
     return {
         "subject": _plain(line["img_name"]),
         "images": {contrast: path for contrast, path in images.items() if path.is_file()} or {"t1": t1},
@@ -123,7 +129,7 @@ def _subject(root, line):
 
 def _plain(name):
     """A subject's name from that of a file."""
-    return re.sub(r"(_t[12])?(\.nii(\.gz)?)?$", "", name)
+    return re.sub(rf"({ENDING})?(\.nii(\.gz)?)?$", "", name)
 
 
 def _split_folder(source):

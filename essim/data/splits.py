@@ -8,7 +8,7 @@ import hashlib
 import re
 from pathlib import Path
 
-from essim.data.prepared import FOLDS, SPLITS, split_name, write_split
+from essim.data.prepared import FOLDS, SPLITS, by_contrast, split_name, write_split
 
 TEST = (7, (1, 4))  # of every 7 healthy people these are tested (the paper: 158 of 560), ...
 VALIDATION = 9  # ... and of those left every 9th validates, another one in each fold (44 of 402)
@@ -105,7 +105,7 @@ def write_splits(scans, out, *, without=(), seed=0):
     A table that `assign` has split gets all its folds, one with splits of its own the fold 0. Who is in `without`,
     pairs of (dataset, subject), has a part but no line: when a scan that failed is mended, nobody else changes place.
     """
-    scans = scans.sort_values("contrast").drop_duplicates(["dataset", "subject"]).sort_values(["dataset", "subject"])
+    scans = by_contrast(scans).drop_duplicates(["dataset", "subject"]).sort_values(["dataset", "subject"])
     folded = (scans.fold != "").any()
     parts = [("healthy", split) for split in ("train", "val", "test")]
     parts += [(dataset, split) for dataset in sorted({*scans.dataset} - {"healthy"}) for split in ("val", "test")]

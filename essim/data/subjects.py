@@ -13,6 +13,7 @@ from essim.data.bids import read_name, root_of
 from essim.data.layouts import BIDS, LAYOUTS, Subject
 from essim.data.pairing import pair
 from essim.data.people import read_people
+from essim.data.prepared import CONTRASTS
 
 TABLES = {name.casefold(): layout for layout in LAYOUTS if layout.people for name in layout.people.files}
 
@@ -47,7 +48,7 @@ def find_subjects(source):
         text = f"{len(strange)} file(s) look like masks, but not of lesions or brains, and are unused, such as {path}"
         sentences.append(f"{text}; a lesion mask is called `_label-lesion_mask`, a brain's `_desc-brain_mask`")
     if imageless:
-        text = f"{len(imageless)} subject(s) without a T1w or T2w are left out, such as {imageless[0]}"
+        text = f"{len(imageless)} subject(s) without a T1w, T2w or FLAIR are left out, such as {imageless[0]}"
         sentences.append(f"{text}; phase images and those with filled lesions are none")
     subjects += paired
     for path in tables:
@@ -143,7 +144,7 @@ def _covers(path, subject):
     """Whether a table is about a subject: it lies in the subject's data set, or above it."""
     if subject.layout is not BIDS:
         return True
-    image = next(subject.files[kind] for kind in ("t1", "t2") if kind in subject.files)
+    image = next(subject.files[kind] for kind in CONTRASTS if kind in subject.files)
     root = root_of(path)
     return root_of(image)[: len(root)] == root
 

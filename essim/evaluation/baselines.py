@@ -9,8 +9,8 @@ from scipy.ndimage import gaussian_filter
 
 
 def intensity_map(image, mask, contrast):
-    """The intensity of [..., H, W, D] itself: bright voxels in "t2", dark ones in "t1" (Meissen et al., 2021)."""
-    return (image if contrast == "t2" else 1 - image) * mask
+    """The intensity of [..., H, W, D] itself: dark voxels in "t1", bright ones else (Meissen et al., 2021)."""
+    return (1 - image if contrast == "t1" else image) * mask
 
 
 def blurred(image, mask, sigma):

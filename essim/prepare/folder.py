@@ -3,7 +3,7 @@
 In: any source that `essim.load_scans` knows (data sets as downloaded, a CSV of one's own); it is only read. Out, in the
 layout of the paper's preprocessed data, so that `essim.load_scans(OUT)` reads it:
 
-    Train/ixi/{t1,t2,mask}, Test/<set>/{t1,t2,mask,seg}, splits    the scans in study space
+    Train/ixi/{t1,t2,flair,mask}, Test/<set>/{t1,t2,flair,mask,seg}, splits    the scans in study space
     subjects/<set>/<subject>.json                                  what was done, written when a subject is finished
     qc.html, qc/<set>/<subject>.png                                look at these before anything else
     failed.csv                                                     who failed and why, if anybody
@@ -26,7 +26,7 @@ from tqdm import tqdm
 from essim.data.checks import find_problems
 from essim.data.datasets import list_scans
 from essim.data.dicom import files_of
-from essim.data.prepared import KINDS, SPLITS, is_prepared, path_of
+from essim.data.prepared import KINDS, SPLITS, by_contrast, is_prepared, path_of
 from essim.data.splits import write_splits
 from essim.data.volumes import LESION, read_labels, save_nifti
 from essim.prepare import align, qc, registration
@@ -147,7 +147,7 @@ def _jobs(scans, template, voxel_mm):
     settings = {"template": str(template) if template else None, "voxel_mm": voxel_mm}
     jobs = {}
     for key, rows in scans.groupby(["dataset", "subject"], sort=False):
-        rows = rows.sort_values("contrast")
+        rows = by_contrast(rows)
         images = dict(zip(rows.contrast, rows.image, strict=True))
         files = {role: next((entry for entry in rows[role] if entry != ""), "") for role in ("mask", "seg", "ignore")}
         files["ignore"] = files["ignore"] if files["ignore"] == "" else int(files["ignore"])

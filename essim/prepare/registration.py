@@ -1,6 +1,6 @@
 """One person's head to study space.
 
-In: the paths of a person's T1 and T2 (either may be missing), brain mask and lesions, and a `Template`. Out: a
+In: the paths of a person's T1, T2 and FLAIR (each may be missing), brain mask and lesions, and a `Template`. Out: a
 `Placed`: float32 images, bool mask and uint8 lesions on the study grid, with the transforms back to the scans.
 Paper: section 3 (data): affine registration to an atlas, skull-stripped, N4 bias-corrected, cut to the brain.
 """
@@ -12,6 +12,7 @@ import SimpleITK as sitk
 
 from essim.cohort import mni
 from essim.data.grids import same_grid
+from essim.data.prepared import CONTRASTS
 from essim.data.volumes import LESION, read_nifti
 from essim.prepare import align
 from essim.prepare.align import from_sitk, sample_label, to_sitk
@@ -92,11 +93,13 @@ def place(images, template, *, mask="", seg="", ignore=""):
     """Bring one person to study space; the same input gives the same bits.
 
     Args:
-        images: {contrast: path}; the T1, if there is one, is registered to the template, the other scan to it.
+        images: {contrast: path}; the first of them, a T1 before a T2 before a FLAIR, is registered to the template, the
+            others to the one that the brain mask belongs to.
         template: a `Template`.
         mask: path of the brain mask; "nonzero": the images are stripped, their brain is what is not 0; "": by HD-BET.
         seg: path of the lesions, "" for none. ignore: the label in it that is neither lesion nor background.
-            Mask and lesions may lie on the grid of either scan, and move with it, or on another grid in the T1's space.
+            Mask and lesions may lie on the grid of any of the scans, and move with it, or on another grid in the first
+            one's space.
 
     Raises:
         FileNotFoundError: a file is missing.
@@ -106,7 +109,7 @@ def place(images, template, *, mask="", seg="", ignore=""):
     with align.one_thread():
         read = {contrast: read_image(path) for contrast, path in images.items()}
         scans, grids = ({contrast: part[i] for contrast, part in read.items()} for i in (0, 1))
-        anchor = "t1" if "t1" in scans else next(iter(scans))
+        anchor = min(scans, key=CONTRASTS.index)
         home, brain, notes = find_brain(scans, grids, anchor, mask)
         notes += [(f"{UNSTATED} ({grid.path})", 0.0) for grid in grids.values() if not grid.stated]
         drawn, lesion_grid = read_lesions(seg, ignore) if seg else (None, None)
@@ -143,7 +146,7 @@ def _align(images, scans, home, brain, anchor, template):
     from study space to the scan}: the scans are registered to the one that the brain mask belongs to (`home`), and the
     anchor to the template."""
     even, brains, from_home = {home: correct(images[home], scans[home], brain)}, {home: brain}, {home: HERE}
-    for contrast in scans.keys() - {home}:
+    for contrast in [contrast for contrast in scans if contrast != home]:
         moving = lifted(scans[contrast])
         shift = align.centre_of(moving) - align.centre_of(lifted(scans[home], brain))
         with naming(images[contrast], f"registration to {images[home]}"):

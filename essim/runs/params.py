@@ -38,7 +38,7 @@ def _model(name, fields):
 
 # Kinds of values
 
-Contrast = Literal["t1", "t2"]
+Contrast = Literal["t1", "t2", "flair"]
 Dataset = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]  # as the scan table calls it
 Fold = Annotated[int, Field(ge=0, le=4)]
 Count = Annotated[int, Field(ge=0)]

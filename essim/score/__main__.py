@@ -3,6 +3,7 @@
 import argparse
 import sys
 
+from essim.data.prepared import CONTRASTS
 from essim.score.native import describe
 from essim.score.scan import MAP_KINDS, score_scan
 
@@ -13,10 +14,10 @@ def main(arguments=None):
     """Score one scan; returns the exit code: 0, or 1 with a sentence on stderr."""
     parser = argparse.ArgumentParser("python -m essim.score", description=ABOUT)
     parser.add_argument("scan", help="your scan: a NIfTI or MGZ file, or a folder with one series of DICOM files")
-    parser.add_argument("--model", required=True, help="model folder, for instance models/laptop_t2")
+    parser.add_argument("--model", help="model folder; default: models/laptop_t1, _t2 or _flair, by the contrast")
     parser.add_argument("--out", required=True, help="folder to write; an earlier result there is replaced")
     parser.add_argument("--mask", default="", help='brain mask, or "nonzero" if stripped already; default: HD-BET')
-    parser.add_argument("--contrast", choices=("t1", "t2"), help="of the scan; default: the model's")
+    parser.add_argument("--contrast", choices=CONTRASTS, help="of the scan; default: its BIDS name's, else the model's")
     kinds = "the paper's ensemble (default), or ours, calibrated on healthy scans"
     parser.add_argument("--strategy", choices=MAP_KINDS, default="adaptive", help=kinds)
     parser.add_argument("--share", type=float, default=0.01, help="of healthy voxels above the threshold (0.01)")

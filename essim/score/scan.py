@@ -25,13 +25,16 @@ from tqdm import tqdm
 
 import essim
 from essim import calibration, postprocess
+from essim.data.bids import contrast_of
 from essim.data.grids import check_head
 from essim.data.headers import opened
+from essim.data.prepared import CONTRASTS
 from essim.data.volumes import preprocess, read_volume
 from essim.models import load_model
 from essim.prepare import registration
 from essim.reconstruct import reconstruct_volume
 from essim.runs.files import write_json, writing
+from essim.runs.params import ROOT, Contrast
 from essim.runs.provenance import provenance
 from essim.score import viewer
 from essim.score.native import bring_back, describe, doubts, measure_finding, save_like
@@ -46,7 +49,7 @@ CONVERTED = "scan.nii.gz"
 class Recipe(BaseModel, frozen=True):
     """How a model's scans are placed, preprocessed, reconstructed and scored."""
 
-    contrast: str
+    contrast: Contrast
     voxel_mm: float
     preprocessing: Preprocessing
     t: list[int]
@@ -62,9 +65,11 @@ def score_scan(
     """Score one scan and write the folder `out`; an earlier result of this function there is replaced.
 
     Args:
-        scan: path of a 3-D NIfTI or MGZ file, or of a folder with one series of DICOM files. model: the model folder.
+        scan: path of a 3-D NIfTI or MGZ file, or of a folder with one series of DICOM files.
+        model: the model folder; None for the one that comes with essim for the scan's contrast.
         mask: path of the brain mask, "nonzero" for a scan that is stripped already, "" to strip it with HD-BET.
-        contrast: None for the model's; another one is refused.
+        contrast: of the scan, "t1", "t2" or "flair"; None for what its BIDS name says (..._FLAIR.nii.gz), else the
+            model's. A model for another contrast is refused.
         strategy: "adaptive" (`essim.ensemble_map`, the paper's) or "calibrated" (`essim.calibrated_map`, ours).
         threshold: of the segmentation; None for the model's, above which `share` of the voxels of healthy brains lie.
         template: path of the template that the model's scans were placed on; None for MNI152.
@@ -76,10 +81,13 @@ def score_scan(
         FileNotFoundError, ValueError: a file is missing, damaged or doesn't fit the others, as in `registration.place`;
             a setting contradicts the model. FileExistsError: `out` holds something else. Each is one sentence.
     """
-    scan, model, out = Path(scan), Path(model), Path(out).resolve()
+    scan, out = Path(scan), Path(out).resolve()
+    contrast = contrast or contrast_of(scan)
+    model = Path(model) if model else model_for(contrast, scan)
     recipe = read_recipe(model)
     if contrast not in (None, recipe.contrast):
-        raise ValueError(f"{model}: was trained on {recipe.contrast} scans and can't score {contrast}; take another.")
+        text = f"{model}: was trained on {recipe.contrast} scans and can't score {contrast}"
+        raise ValueError(f"{text}; take another, or correct the contrast of {scan}.")
     threshold, share = pick_threshold(recipe, model, strategy, threshold, share)
     source = open_scan(scan)
     check_out(out, [scan, mask])
@@ -111,6 +119,17 @@ def score_scan(
 
 
 # Check
+
+
+def model_for(contrast, scan):
+    """The model folder that comes with essim for a contrast; ValueError or FileNotFoundError where there is none."""
+    if contrast is None:
+        raise ValueError(f"{scan}: its name doesn't say its contrast; give it ({', '.join(CONTRASTS)}), or a model.")
+    model = ROOT / f"models/laptop_{contrast}"
+    if not model.is_dir():
+        text = f"{model}: no such folder, no model for {contrast} comes with essim"
+        raise FileNotFoundError(f"{text}; give one, trained on healthy {contrast} scans (notebook 02_train).")
+    return model
 
 
 def read_recipe(model):

@@ -107,7 +107,8 @@ def train_autoencoder(config, variational, scans, contrast, preprocessing, out, 
 
     Args:
         config: an `AutoencoderConfig`. variational: a VAE instead of an autoencoder. scans: the scan table.
-        contrast: "t1" or "t2". preprocessing: a `Preprocessing`. out: the folder to write to. cache: as in `load_scan`.
+        contrast: "t1", "t2" or "flair". preprocessing: a `Preprocessing`. out: the folder to write to.
+        cache: as in `load_scan`.
 
     Returns: the log, a DataFrame `step, train_loss, val_loss, val_kl, lr, seconds`; the losses are mean |x - y|, in
         training with z drawn, the KL is in nats a pixel.

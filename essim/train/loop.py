@@ -34,8 +34,8 @@ def train(config, scans, contrast, preprocessing, out, cache=None):
     """Train on the healthy scans of one contrast, or go on with a training that was stopped.
 
     Args:
-        config: a `TrainConfig`. scans: the scan table. contrast: "t1" or "t2". preprocessing: a `Preprocessing`.
-        out: the folder to write to. cache: as in `load_scan`.
+        config: a `TrainConfig`. scans: the scan table. contrast: "t1", "t2" or "flair".
+        preprocessing: a `Preprocessing`. out: the folder to write to. cache: as in `load_scan`.
 
     Returns: the log, a DataFrame `step, epoch, train_loss, val_loss, lr, seconds, data_seconds`; the last two are times
         since the beginning: all, and what the device waited for slices.

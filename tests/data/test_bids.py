@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 from trees import participants, place, quietly, told
 
-from essim.data.bids import read_name
+from essim.data.bids import contrast_of, read_name
 from essim.data.datasets import load_scans
 
 KINDS = {
     "t1": "T1w run-1_T1w part-mag_T1w desc-preproc_T1w ce-gad_T1w acq-SPACE_T1w t1w rec-norm_T1w",
     "t2": "T2w acq-posterior_T2w space-MNI152NLin2009cAsym_T2w",
+    "flair": "FLAIR flair acq-3D_run-1_FLAIR space-T1w_desc-preproc_FLAIR",
     "seg": "T1w_label-lesion_roi T1w_desc-lesion_mask label-lesion_mask desc-lesion_mask space-T1w_label-lesion_mask "
     "label-tumor_mask label-tumour_dseg label-stroke_mask lesion_mask lesion-manual_T1w label-lesion_dseg "
     "label-lesion_probseg label-L_mask label-L_desc-T1lesion_mask space-TRACE_desc-lesion_mask LESION_seg lesion "
@@ -24,8 +25,8 @@ KINDS = {
     "desc-nonlesion_mask label-contralesional_mask desc-lesionfree_mask label-nolesion_mask desc-lesion_T1w",
     "unknown": "label-hippocampus_mask label-thalamus_roi desc-electrodes_mask atlas-AAL_label-x_dseg",
     "tissue": "label-CSF_probseg label-GM_mask desc-aseg_dseg desc-aparcaseg_dseg desc-head_mask mod-T1w_defacemask",
-    "": "part-phase_T1w part-real_T1w FLAIR UNIT1 inv-1_MP2RAGE desc-lesionfilled_T1w T1w_brain label-brain_dseg "
-    "task-rest_desc-brain_mask task-rest_bold hemi-L_T1w desc-inpainted_T1w T1map dwi",
+    "": "part-phase_T1w part-real_T1w part-phase_FLAIR FLAIR_brain UNIT1 inv-1_MP2RAGE desc-lesionfilled_T1w T1w_brain "
+    "label-brain_dseg task-rest_desc-brain_mask task-rest_bold hemi-L_T1w desc-inpainted_T1w T1map dwi",
 }
 
 
@@ -133,7 +134,7 @@ PAIRS = {
     "both contrasts in one space": (
         f"{A}_T1w {F}_{M}_T2w {L}_label-lesion_mask",
         (f"{A}_T1w", "", "", f"{L}_label-lesion_mask"),
-        "one space for both contrasts",
+        "one space for all contrasts",
     ),
     "raw before sourcedata": (
         f"{A}_T1w sourcedata/{A}_T1w {L}_label-lesion_mask",
@@ -181,6 +182,54 @@ def test_which_file_belongs_to_which(tmp_path, files, taken, said):
     assert tuple(path.removeprefix(f"{tmp_path}/").removesuffix(".nii.gz") for path in found) == taken
 
 
+# {what: (files, those that are taken: t1, flair, mask, seg)}
+WITH_FLAIR = {
+    "a lesion that was drawn on the FLAIR": (
+        f"{A}_T1w {A}_FLAIR {A}_FLAIR_label-lesion_mask",
+        (f"{A}_T1w", f"{A}_FLAIR", "", f"{A}_FLAIR_label-lesion_mask"),
+    ),
+    "a FLAIR alone": (f"{A}_FLAIR {L}_label-lesion_mask", ("", f"{A}_FLAIR", "", f"{L}_label-lesion_mask")),
+    "the T1's masks before the FLAIR's": (
+        f"{A}_acq-x_T1w {A}_FLAIR {L}_acq-x_T1w_brainmask {L}_FLAIR_brainmask {L}_acq-x_T1w_lesion {L}_FLAIR_lesion",
+        (f"{A}_acq-x_T1w", f"{A}_FLAIR", f"{L}_acq-x_T1w_brainmask", f"{L}_acq-x_T1w_lesion"),
+    ),
+    "the T1's space before the FLAIR's": (
+        f"{F}_{M}_T1w {A}_FLAIR {F}_{M}_label-lesion_mask {A}_label-lesion_mask",
+        (f"{F}_{M}_T1w", "", "", f"{F}_{M}_label-lesion_mask"),
+    ),
+    "but not where the FLAIR alone has a lesion mask": (
+        f"{A}_T1w {F}_{M}_FLAIR {F}_{M}_label-lesion_mask",
+        ("", f"{F}_{M}_FLAIR", "", f"{F}_{M}_label-lesion_mask"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("files", "taken"), WITH_FLAIR.values(), ids=WITH_FLAIR)
+def test_what_a_flair_brings_along(tmp_path, files, taken):
+    """One subject with its T1; which T1 is taken, and with which masks, doesn't hang on it."""
+    for name in files.split():
+        place(tmp_path, f"{name}.nii.gz")
+    table, _ = told(tmp_path)
+    assert set(table.subject) == {"sub-01"} and set(table.dataset) == {"patients"}
+    images = dict(zip(table.contrast, table.image, strict=True))
+    found = (images.get("t1", ""), images.get("flair", ""), table["mask"][0], table.seg[0])
+    assert tuple(path.removeprefix(f"{tmp_path}/").removesuffix(".nii.gz") for path in found) == taken
+
+
+@pytest.mark.parametrize(
+    ("name", "contrast"),
+    [
+        ("sub-01_ses-2_FLAIR.nii.gz", "flair"),
+        ("sub-01_acq-x_T2w.nii", "t2"),
+        ("sub-01_T1w.mgz", "t1"),
+        ("sub-01_label-lesion_mask.nii.gz", None),
+        ("FLAIR.nii.gz", None),
+    ],
+)
+def test_the_contrast_that_a_name_says(name, contrast):
+    assert contrast_of(Path("anat") / name) == contrast
+
+
 def test_a_lesion_mask_of_another_run_or_space_is_not_paired(tmp_path):
     for name in (f"{A}_run-1_T1w", f"{A}_run-2_label-lesion_mask", "sub-02/anat/sub-02_T1w"):
         place(tmp_path, f"{name}.nii.gz")
@@ -204,12 +253,12 @@ def test_a_lesion_mask_without_a_session(tmp_path, mask):
 
 
 def test_people_without_an_image_are_counted(tmp_path):
-    for name in (f"{A}_part-phase_T1w", "sub-02/anat/sub-02_FLAIR", "derivatives/l/sub-03/sub-03_label-lesion_mask"):
+    for name in (f"{A}_part-phase_T1w", "sub-02/anat/sub-02_PDw", "derivatives/l/sub-03/sub-03_label-lesion_mask"):
         place(tmp_path, f"{name}.nii.gz")
-    said = r"3 subject\(s\) without a T1w or T2w are left out, such as sub-01; phase images"
+    said = r"3 subject\(s\) without a T1w, T2w or FLAIR are left out, such as sub-01; phase images"
     with pytest.raises(FileNotFoundError, match=said):
         load_scans(tmp_path)
-    place(tmp_path, "sub-04/anat/sub-04_T2w.nii.gz")
+    place(tmp_path, "sub-04/anat/sub-04_FLAIR.nii.gz")
     participants(tmp_path, "sub-04\t60\tM\tcontrol")
     table, text = told(tmp_path)
     assert table.subject.tolist() == ["sub-04"] and re.search(said, text)

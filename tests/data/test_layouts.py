@@ -71,7 +71,7 @@ def brats21(root, count=3):
 def test_brats21(tmp_path):
     brats21(tmp_path)
     table = quietly(tmp_path)
-    assert len(table) == 6 and set(table.contrast) == {"t1", "t2"}
+    assert table.contrast.tolist() == 3 * ["t1", "t2", "flair"]
     assert set(table.dataset) == {"tumour"} and set(table["mask"]) == {"nonzero"} and set(table.ignore) == {""}
     assert table.image[0].endswith("BraTS2021_00000/BraTS2021_00000_t1.nii.gz")  # not t1ce
     labels(tmp_path / "BraTS2021_00001/BraTS2021_00001_seg.nii.gz", 1, 3)
@@ -114,10 +114,11 @@ def test_mslub(tmp_path, prefix):
         start = prefix.replace("patient01", patient)
         for kind in ("T1W", "T2W", "FLAIR", "T1WKS"):
             scan(tmp_path / f"{patient}/raw/{start}{kind}.nii.gz", (9, 9, 4))
-        scan(tmp_path / f"{patient}/{start}brainmask.nii.gz", dtype=np.uint8)  # on another grid: that of the FLAIR
+        scan(tmp_path / f"{patient}/{start}brainmask.nii.gz", dtype=np.uint8)  # on another grid
         labels(tmp_path / f"{patient}/{start}consensus_gt.nii.gz", 1)
     table = quietly(tmp_path)
-    assert len(table) == 4 and set(table.subject) == {"patient01", "patient02"} and set(table.dataset) == {"ms"}
+    assert table.contrast.tolist() == 2 * ["t1", "t2", "flair"] and table.image[2].endswith("FLAIR.nii.gz")
+    assert set(table.subject) == {"patient01", "patient02"} and set(table.dataset) == {"ms"}
     assert table.image[1].endswith("T2W.nii.gz") and table["mask"][1].endswith("brainmask.nii.gz")
     assert table.seg[1].endswith("consensus_gt.nii.gz")
 
@@ -131,9 +132,11 @@ def test_wmh(tmp_path):
     (tmp_path / "test/Amsterdam/GE1T5/9/pre/T1.nii.gz").unlink()
     labels(tmp_path / "additional_annotations/observer_o3/training/Utrecht/0/result.nii.gz", 1)
     table = quietly(tmp_path)
-    assert table.subject.tolist() == ["Amsterdam_100", "Amsterdam_9", "Singapore_50", "Utrecht_0"]
-    assert set(table.ignore) == {2} and set(table.contrast) == {"t1"}
-    assert ["/pre/T1" in path for path in table.image] == [True, False, True, True]
+    assert table.contrast.tolist() == 4 * ["t1", "flair"] and set(table.ignore) == {2}
+    assert table.image[table.contrast == "flair"].str.endswith("/pre/FLAIR.nii.gz").all()
+    t1 = table[table.contrast == "t1"]
+    assert t1.subject.tolist() == ["Amsterdam_100", "Amsterdam_9", "Singapore_50", "Utrecht_0"]
+    assert ["/pre/T1" in path for path in t1.image] == [True, False, True, True]
     assert set(table.site) == {"Utrecht", "Singapore", "Amsterdam"}
 
 
@@ -147,7 +150,7 @@ def test_data_sets_side_by_side(tmp_path):
     labels(tmp_path / name / f"{name}-seg.nii.gz", 3)
     table, said = told(tmp_path)
     assert "BraTS-GLI, BraTS2021 have people in common" in said and "keep one" in said
-    assert table.groupby("dataset").size().to_dict() == {"healthy": 10, "tumour": 8}
+    assert table.groupby("dataset").size().to_dict() == {"healthy": 10, "tumour": 11}
     assert [subject.layout.name for subject in find_subjects(tmp_path)[0]][::4] == ["IXI", "IXI", "BraTS23"]
 
 
@@ -157,6 +160,7 @@ def family(prefix, kinds, lesion, end=".nii.gz"):
 
 
 NEW, OLD = ("-t1n", "-t1c", "-t2w", "-t2f"), ("_t1", "_t1ce", "_t2", "_flair")
+TCIA = ("_T1", "_T2", "_FLAIR")
 FAMILY = {
     "GLI after treatment": (family("BraTS-GLI-02064-100", NEW, ("-seg", (1, 2, 3, 4))), "BraTS-GLI-02064-100"),
     "MEN": (family("BraTS-MEN-00000-000", NEW, ("-seg", (1, 2, 3))), "BraTS-MEN-00000-000"),
@@ -172,8 +176,8 @@ FAMILY = {
     "2019": (family("BraTS19_TCIA01_001_1", OLD, ("_seg", (1, 2, 4))), "BraTS19_TCIA01_001_1"),
     "2018": (family("Brats18_2013_0_1", OLD, ("_seg", (1, 2, 4))), "Brats18_2013_0_1"),
     "2017": (family("Brats17_CBICA_AAB_1", OLD, ("_seg", (1, 2, 4))), "Brats17_CBICA_AAB_1"),
-    "UCSF": (family("UCSF-PDGM-0004", ("_T1", "_T1c", "_T2"), ("_tumor_segmentation", (1, 2, 4))), "UCSF-PDGM-0004"),
-    "UPENN": (family("UPENN-GBM-00001_11", ("_T1", "_T1GD", "_T2"), ("_segm", (1, 2, 4))), "UPENN-GBM-00001_11"),
+    "UCSF": (family("UCSF-PDGM-0004", (*TCIA, "_T1c"), ("_tumor_segmentation", (1, 2, 4))), "UCSF-PDGM-0004"),
+    "UPENN": (family("UPENN-GBM-00001_11", (*TCIA, "_T1GD"), ("_segm", (1, 2, 4))), "UPENN-GBM-00001_11"),
 }
 
 
@@ -182,7 +186,8 @@ def test_the_brats_family(tmp_path, files, name):
     for path, values in files.items():
         scan(tmp_path / "HGG" / path) if values is None else labels(tmp_path / "HGG" / path, *values)
     table = quietly(tmp_path)
-    assert set(table.dataset) == {"tumour"} and set(table.subject) == {name} and table.contrast.tolist() == ["t1", "t2"]
+    assert set(table.dataset) == {"tumour"} and set(table.subject) == {name}
+    assert table.contrast.tolist() == ["t1", "t2", "flair"]
     assert not table.image.str.contains("t1c|T1c|T1GD").any()
     assert set(table["mask"]) == {"nonzero"} and (table.seg != "").all()
 
@@ -202,7 +207,7 @@ def test_a_t1_with_contrast_agent_is_no_t1(tmp_path):
         load_scans(tmp_path)
     brats21(tmp_path, 1)
     table, said = told(tmp_path)
-    assert len(table) == 2 and "1 tumour subject(s) without a T1 or T2 are left out, since" in said
+    assert len(table) == 3 and "1 tumour subject(s) without a T1, T2 or FLAIR are left out, since" in said
 
 
 def test_wmh_as_the_public_download_has_it(tmp_path):

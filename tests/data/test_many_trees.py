@@ -137,7 +137,7 @@ def test_trees(tree):
 
 ROW = st.fixed_dictionaries(
     {
-        "contrast": st.sampled_from(["t1", "T1", "t2", " T2 "]),
+        "contrast": st.sampled_from(["t1", "T1", "t2", " T2 ", "FLAIR"]),
         "ill": st.booleans(),
         "mask": st.sampled_from(["", "nonzero", "NonZero", "n/a", "m.nii"]),
         "age": st.sampled_from(

@@ -49,7 +49,7 @@ def test_its_own_splits_stay(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"contrast": "t1w"}, "contrast `t1w` is neither t1 nor t2"),
+        ({"contrast": "t1w"}, "contrast `t1w` is none of t1, t2, flair; correct"),
         ({"subject": ["a", "", "c"]}, "`subject` is missing or has gaps"),
         ({"split": ["test", "", "val"]}, "`split` has gaps"),
         ({"split": ["test", "val", "Test"]}, r"scans.csv: split `Test` of c is none of train, val, test; correct"),

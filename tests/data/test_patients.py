@@ -137,8 +137,9 @@ def test_raw_bids_of_healthy_people(tmp_path):
     scans, said = told(tmp_path)
     assert "1 further file(s) of healthy subjects" in said
     assert "participants.tsv: 2 of 5 subject(s) don't stand there, such as sub-03" in said
-    assert len(scans) == 10 and set(scans.dataset) == {"healthy"}
-    assert scans.image[8].endswith("sub-04_run-1_T1w.nii.gz")
+    assert scans.contrast.tolist() == 4 * ["t1", "t2", "flair"] + ["t1", "t2"] and set(scans.dataset) == {"healthy"}
+    assert "1 healthy subject(s) without flair are left out for it" in said
+    assert scans.image[12].endswith("sub-04_run-1_T1w.nii.gz")
     people = scans.drop_duplicates("subject")
     assert people.age.tolist() == [30, "", 50, "", ""] and people.sex.tolist() == ["f", "m", "", "", ""]
 

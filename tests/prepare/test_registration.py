@@ -121,28 +121,29 @@ def scans(tmp_path_factory):
     return pair(tmp_path_factory.mktemp("pair"))
 
 
-def between(placed, matrix, other):
-    """How far T1 and T2 are from each other in study space: mean distance in the brain (mm)."""
-    one, two = (as_matrix(sitk.AffineTransform(placed.transforms[c])) for c in ("t1", "t2"))
+def between(placed, matrix, other_matrix, other):
+    """How far the T1 and the other scan are from each other in study space: mean distance in the brain (mm)."""
+    one, two = (as_matrix(sitk.AffineTransform(placed.transforms[c])) for c in ("t1", other))
     points = np.argwhere(placed.mask)[::50]
     points = LPS @ placed.affine @ np.c_[points, np.ones(len(points))].T
-    return np.linalg.norm(((matrix @ one - other @ two) @ points)[:3], axis=0).mean()
+    return np.linalg.norm(((matrix @ one - other_matrix @ two) @ points)[:3], axis=0).mean()
 
 
-@pytest.mark.parametrize("drawn", ["t2", "elsewhere"])
-def test_two_contrasts_and_labels_on_another_grid(tmp_path, quick, scans, drawn):
-    """Labels on the T2's grid move with the T2; on a third grid they lie in the T1's space (as in MSLUB)."""
+@pytest.mark.parametrize(("drawn", "other"), [("other", "flair"), ("elsewhere", "t2")])
+def test_two_contrasts_and_labels_on_another_grid(tmp_path, quick, scans, drawn, other):
+    """Labels on the other scan's grid move with it; on a third grid they lie in the T1's space (as in MSLUB)."""
     paths, turned, moved, fine = scans
+    paths = {other: paths["t2"], "t1": paths["t1"]}
     third = PLAIN @ np.diag([1.1, 1.1, 1.1, 1])
-    space = {"t2": (moved, fine, (133, 133, 50)), "elsewhere": (turned, third, (110, 110, 95))}
+    space = {"other": (moved, fine, (133, 133, 50)), "elsewhere": (turned, third, (110, 110, 95))}
     mask, seg = (scan(kind, *space[drawn]) for kind in ("mask", "seg"))
     half = np.arange(seg.shape[2]) < np.median(np.argwhere(seg)[:, 2])
     seg = np.where((seg > 0) & half, 2, seg)  # label 2 is something else, as in WMH 2017
     files = [save(tmp_path / f"{name}.nii.gz", v, space[drawn][1]) for name, v in (("mask", mask), ("seg", seg))]
     placed = place(paths, template(), mask=files[0], seg=files[1], ignore=2)
-    assert between(placed, turned, moved) < 0.6
+    assert between(placed, turned, moved, other) < 0.6
     check(placed, turned)
-    check(placed, moved, "t2")
+    check(placed, moved, other)
     shares = [(labels == 2).sum() / (labels > 0).sum() for labels in (seg, placed.seg)]
     assert shares[1] == pytest.approx(shares[0], rel=0.1)
 

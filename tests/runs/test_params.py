@@ -60,7 +60,7 @@ def test_right_parameters_come_back_typed_and_frozen():
         ("training.lrr", 1, "unknown parameter `training.lrr`: did you mean `lr`?"),
         ("training.lr", None, "parameter `training.lr` is missing"),
         ("contrast", None, "parameter `contrast` is missing"),
-        ("contrast", "T1", "parameter `contrast` must be 't1' or 't2', got 'T1' (a string)"),
+        ("contrast", "T1", "parameter `contrast` must be 't1', 't2' or 'flair', got 'T1' (a string)"),
         ("contast", "t1", "unknown parameter `contast`: did you mean `contrast`?"),
         ("data", Path("x"), "parameter `data` must be a plain number, string, list or dict"),
     ],

@@ -133,6 +133,23 @@ def case_other_contrast(words, folder):
     return "was trained on t1 scans and can't score t2"
 
 
+def case_named_as_another_contrast(words, folder):
+    words["scan"] = folder / "sub-01_FLAIR.nii.gz"
+    words["scan"].touch()
+    return f"was trained on t1 scans and can't score flair; take another, or correct the contrast of {words['scan']}"
+
+
+def case_no_model_for_its_contrast(words, folder):
+    del words["--model"]
+    words["--contrast"] = "flair"
+    return "laptop_flair: no such folder, no model for flair comes with essim; give one, trained on healthy flair scans"
+
+
+def case_neither_model_nor_contrast(words, folder):
+    del words["--model"]
+    return "scan.nii.gz: its name doesn't say its contrast; give it (t1, t2, flair), or a model."
+
+
 def case_unknown_share(words, folder):
     words["--share"] = 0.2
     return "has no threshold for share 0.2, only for 0.01, 0.05"
@@ -170,6 +187,7 @@ CASES = [value for name, value in sorted(globals().items()) if name.startswith("
 @pytest.mark.parametrize("case", CASES, ids=[case.__name__.removeprefix("case_") for case in CASES])
 def test_one_sentence(case, scan, copied, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("shutil.which", lambda *_, **__: None)  # no HD-BET
+    monkeypatch.setattr(score, "ROOT", tmp_path)  # no models
     (tmp_path / "in").mkdir()
     words = {"scan": scan / "scan.nii.gz", "--mask": scan / "mask.nii.gz", "--model": copied, "--out": tmp_path / "out"}
     expected = case(words, tmp_path / "in")

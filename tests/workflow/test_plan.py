@@ -280,6 +280,21 @@ def test_scans_of_ones_own_decide_the_sets(table):
     check(steps)
 
 
+def test_a_set_is_scored_in_a_contrast_that_there_is(table):
+    """In the profile's, else in T2, T1, FLAIR."""
+    scans = pd.read_csv(table)
+    ms, others = scans[scans.dataset == "ms"], scans[scans.dataset != "ms"]
+    everything = pd.concat([others, ms.assign(contrast="t1"), ms, *(scans.assign(contrast=c) for c in ("t2", "flair"))])
+    without_t2 = everything[(everything.dataset != "ms") | (everything.contrast == "flair")]
+    for rows, sets in (
+        (everything, {"ms": "t2", "epilepsy": "t2"}),
+        (without_t2, {"ms": "flair", "epilepsy": "t2"}),
+        (scans.assign(contrast="flair"), {"ms": "flair", "epilepsy": "flair"}),
+    ):
+        rows.drop_duplicates(["subject", "contrast"]).to_csv(table, index=False)
+        assert make_plan({"profile": "smoke", "source": str(table)}).sets == sets
+
+
 def test_new_files_have_another_digest(table):
     plan = make_plan({"profile": "smoke", "source": str(table)})
     before = plan.files_digest()
