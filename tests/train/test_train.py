@@ -123,10 +123,10 @@ def test_a_training_loss_that_is_no_number_names_the_step_and_keeps_the_last_goo
 ):
     losses, real = [], GaussianDiffusion.p_losses
 
-    def broken(self, x0, t, noise):
+    def broken(self, x0, t, noise, tone):
         losses.append(1)
         # of four slices a step, then the two validation slices
-        return real(self, x0, t, noise) * (float("nan") if len(x0) == 4 and len(losses) > 6 else 1)
+        return real(self, x0, t, noise, tone) * (float("nan") if len(x0) == 4 and len(losses) > 6 else 1)
 
     monkeypatch.setattr(GaussianDiffusion, "p_losses", broken)
     with pytest.raises(ValueError, match=r"loss of step \d+ is nan; lower `lr`. The last good state is in checkpoint"):
@@ -183,9 +183,9 @@ def test_times_cover_1_to_T():
 def test_training_and_validation_see_the_range_of_steps(scans, tmp_path, monkeypatch):
     seen, real = [], GaussianDiffusion.p_losses
 
-    def listen(self, x0, t, noise):
+    def listen(self, x0, t, noise, tone):
         seen.extend(t.tolist())
-        return real(self, x0, t, noise)
+        return real(self, x0, t, noise, tone)
 
     monkeypatch.setattr(GaussianDiffusion, "p_losses", listen)
     train(tiny(t_range=(40, 44)), scans, "t2", AS_IT_IS, tmp_path)
@@ -225,6 +225,8 @@ def test_config():
         "objective": "pred_x0",
         "noise": "simplex",
         "augment": True,
+        "randomise": False,
+        "tone": False,
         "bfloat16": False,
         "compile": False,
     }
