@@ -6,6 +6,7 @@ import torch
 from helpers import AS_IT_IS, healthy_scans
 
 from essim.data.volumes import load_scan
+from essim.tone import tone_of
 from essim.train.slices import HealthySlices
 
 
@@ -55,6 +56,15 @@ def test_batches_are_functions_of_seed_and_step(slices):
         assert torch.equal(slices.batch(0, range(4 * step, 4 * step + 4))[0], ahead[step])
     assert torch.equal(torch.get_rng_state(), before)
     assert not torch.equal(slices.batch(1, range(4))[0], ahead[0])
+
+
+def test_each_slice_comes_with_the_tone_of_its_volume(slices, scans):
+    loaded = [load_scan(row, AS_IT_IS) for row in scans[scans.split == "train"].to_dict("records")]
+    tones = torch.from_numpy(np.stack([tone_of(scan.image, scan.mask) for scan in loaded]))
+    assert len(torch.unique(tones, dim=0)) == 6
+    picks = slices.epoch(7, 0) + slices.epoch(7, 1)
+    assert torch.equal(slices.batch(7, range(3, 12))[1], tones[[volume for volume, _ in picks[3:]]])
+    assert torch.equal(slices.spread(6)[1][[0, -1]], tones[[0, 5]])
 
 
 def test_validation_slices_are_fixed_and_spread(slices):
