@@ -30,7 +30,8 @@ from essim.models import build_model
 from essim.noise import simplex_noise
 from essim.runs.provenance import provenance, write_table
 from essim.settings import Preprocessing, TrainConfig
-from essim.train import augment
+from essim.tone import TONES
+from essim.train import augment, randomise
 from essim.train.loop import computes_bfloat16, draw_times_and_noise, update_average
 from essim.train.optim import make_optimizers
 from essim.train.slices import HealthySlices
@@ -49,6 +50,7 @@ class RandomSlices(HealthySlices):
         height, width, depth = (side // preprocessing.factor for side in preprocessing.shape)
         self.volumes = [np.random.default_rng(0).random((depth, height, width), np.float32)] * count
         self.filled = [np.arange(depth)] * count
+        self.tones = torch.rand(count, TONES)
 
 
 def training(config, data, seen, device):
@@ -60,16 +62,20 @@ def training(config, data, seen, device):
     step = 0
     while True:
         places = range(step * config.batch, (step + 1) * config.batch)
-        slices = data.batch(config.seed, places).to(device, memory_format=layout)
+        slices, tones = (part.to(device) for part in data.batch(config.seed, places))
+        slices = slices.to(memory_format=layout)
         yield "slices"
-        if config.augment:
-            slices = augment.apply(slices, [augment.draw((config.seed, place)) for place in places])
+        for way, wanted in ((augment, config.augment), (randomise, config.randomise)):
+            if wanted:
+                changes = [way.draw((config.seed, place)) for place in places]
+                slices, tones = way.apply(slices, changes), way.retone(tones, changes)
+        if config.augment or config.randomise:
             yield "augmentation"
         x0, key = 2 * slices - 1, (config.seed, step)
         t, noise = draw_times_and_noise(diffusion, x0.shape, key, config.t_range or (1, config.timesteps))
         yield "noise"
         with torch.autocast(device, torch.bfloat16, enabled=bfloat16):
-            loss = diffusion.p_losses(x0[:seen], t[:seen], noise[:seen])
+            loss = diffusion.p_losses(x0[:seen], t[:seen], noise[:seen], tones[:seen] if config.tone else None)
         yield "forward"
         loss.backward()
         yield "backward"

@@ -9,7 +9,7 @@ find them; they are fetched when first used, so that `import essim` stays quick.
     unet           the network                      calibration    ours: measured by healthy brains
     diffusion      noising, loss, reconstruction    postprocess    rim, median, specks
     models         a model folder and back          weights        files of any trained network
-    reconstruct    a volume, slice by slice
+    reconstruct    a volume, slice by slice          tone           how bright a volume's tissues are
 """
 
 import lazy_loader

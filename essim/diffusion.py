@@ -39,7 +39,8 @@ class GaussianDiffusion(nn.Module):
     """A diffusion process around a network `model(x_t, t)`; images inside are scaled to [-1, 1].
 
     Args:
-        model: network [N, 1, H, W], [N] -> [N, 1, H, W].
+        model: network [N, 1, H, W], [N] -> [N, 1, H, W]; one with `tones` takes the volume's tone beside them, which is
+            `tone` below, as in `UNet`.
         timesteps: T.
         schedule: "cosine" or "linear".
         objective: what the network predicts, "pred_x0" or "pred_noise".
@@ -81,20 +82,28 @@ class GaussianDiffusion(nn.Module):
         abar = self._abar(t)
         return (x_t - (1 - abar).sqrt() * noise) / abar.sqrt()
 
-    def p_losses(self, x0, t, noise):
+    @property
+    def tones(self):
+        """How many quantiles the network is told of a slice's volume; 0: none."""
+        return getattr(self.model, "tones", 0)
+
+    def _predict(self, x_t, t, tone):
+        return self.model(x_t, t) if tone is None else self.model(x_t, t, tone)
+
+    def p_losses(self, x0, t, noise, tone=None):
         """l1 loss of the network's prediction, a scalar. x0 [N, 1, H, W] in [-1, 1], t [N] in 1..T."""
-        prediction = self.model(self.q_sample(x0, t, noise), t)
+        prediction = self._predict(self.q_sample(x0, t, noise), t, tone)
         target = x0 if self.objective == "pred_x0" else noise
         return (prediction - target).abs().mean()
 
-    def predict_start(self, x_t, t):
+    def predict_start(self, x_t, t, tone=None):
         """The network's estimate of x0, in [-1, 1]."""
-        prediction = self.model(x_t, t)
+        prediction = self._predict(x_t, t, tone)
         x0 = prediction if self.objective == "pred_x0" else self.predict_start_from_noise(x_t, t, prediction)
         return x0.clamp(-1, 1)
 
     @torch.no_grad()
-    def reconstruct(self, x, t=500, draws=1, seed=None):
+    def reconstruct(self, x, t=500, draws=1, seed=None, tone=None):
         """The slices x as if they were healthy (paper, section 3).
 
         Args:
@@ -102,6 +111,7 @@ class GaussianDiffusion(nn.Module):
             t: noising steps, an int in 1..T or a list of them to average over.
             draws: independent noise fields to average over, for each t.
             seed: an int or a list of ints gives the same noise again; None gives new noise.
+            tone: for a network with `tones`, float32 [N, tones] in [0, 1], or [1, tones] of slices of one volume.
 
         Returns: float32 [N, 1, H, W] in [0, 1], on the device of x.
         """
@@ -115,5 +125,5 @@ class GaussianDiffusion(nn.Module):
         for step, stream in zip(np.repeat(times, draws), streams, strict=True):
             steps = torch.full((len(x),), int(step), device=x.device)
             noise = self.sample_noise(x.shape, seed=int(stream))
-            total += self.predict_start(self.q_sample(2 * x - 1, steps, noise), steps)
+            total += self.predict_start(self.q_sample(2 * x - 1, steps, noise), steps, tone)
         return (total / len(streams) + 1) / 2

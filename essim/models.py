@@ -12,6 +12,7 @@ import torch
 
 from essim.diffusion import GaussianDiffusion
 from essim.settings import TrainConfig
+from essim.tone import TONES
 from essim.unet import UNet
 from essim.weights import load_network, pick_device
 
@@ -21,6 +22,7 @@ EARLY = {"sixteenth": 1 / 16, "quarter": 1 / 4}  # shares of the steps: what a s
 def build_model(config):
     """An untrained `GaussianDiffusion` from a mapping with the fields of `TrainConfig`; the seed fixes its weights."""
     network = {k: config[k] for k in ("channels", "multipliers", "blocks", "head_channels", "patch")}
+    network["tones"] = TONES if config["tone"] else 0
     process = {k: config[k] for k in ("timesteps", "schedule", "objective", "noise")}
     with torch.random.fork_rng(devices=[]):  # loading a model must not reseed the caller's noise
         torch.manual_seed(config["seed"])

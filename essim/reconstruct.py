@@ -10,6 +10,8 @@ from contextlib import nullcontext
 import numpy as np
 import torch
 
+from essim.tone import tone_of
+
 BATCH = 64  # slices that the network sees at once
 TURN = threading.Lock()
 
@@ -43,10 +45,20 @@ def reconstruct_volume(diffusion, image, mask, *, t, draws, seed):
     Returns: float32 [H, W, D] in [0, 1], 0 outside the mask.
     """
 
+    tone = tone_for(diffusion, image, mask)
+
     def predict(slices, batch):
-        return diffusion.reconstruct(slices, t=t, draws=draws, seed=[*seed, batch])
+        return diffusion.reconstruct(slices, t=t, draws=draws, seed=[*seed, batch], tone=tone)
 
     return by_slices(predict, image, mask, diffusion.betas.device)
+
+
+def tone_for(diffusion, image, mask):
+    """The `tone` that a `GaussianDiffusion` needs for slices of a volume; arguments as in `reconstruct_volume`.
+
+    Returns: float32 [1, tones] on its device; None where the network isn't told the tone.
+    """
+    return torch.from_numpy(tone_of(image, mask))[None].to(diffusion.betas.device) if diffusion.tones else None
 
 
 def noise_seed(seed, subject):

@@ -40,6 +40,8 @@ class TrainConfig(BaseModel):
     objective: Literal["pred_x0", "pred_noise"] = "pred_x0"
     noise: Literal["simplex", "gaussian"] = "simplex"
     augment: bool = Field(True, description="gamma, bias field, blur and ghosting")
+    randomise: bool = Field(False, description="tone, bias field, sharpness and noise as of any scanner")
+    tone: bool = Field(False, description="the network is told the quantiles of the scan's intensities")
     bfloat16: bool = Field(False, description="autocast to bfloat16 where the hardware computes in it")
     compile: bool = Field(False, description="torch.compile: faster after some minutes; needs a C++ compiler on a CPU")
 

@@ -80,8 +80,10 @@ class UNet(nn.Module):
         head_channels: channels of an attention head (attention at the bottleneck only).
         patch: p > 1 folds p x p pixels into channels before the first convolution and unfolds them after the last:
             p^2 times fewer positions, for CPUs.
+        tones: quantiles that the network is told of each slice's volume (`essim.tone`); 0: none.
 
-    Input [N, 1, H, W] with H and W divisible by patch * 2^(len(multipliers) - 1), t [N] in 1..T; output [N, 1, H, W].
+    Input [N, 1, H, W] with H and W divisible by patch * 2^(len(multipliers) - 1), t [N] in 1..T, and the tone
+    [N, tones] in [0, 1] (or [1, tones], of slices of one volume) if there are any; output [N, 1, H, W].
 
     >>> import essim, torch
     >>> network = essim.UNet(channels=32, multipliers=(1, 2), blocks=1, head_channels=32, patch=4)
@@ -89,9 +91,9 @@ class UNet(nn.Module):
     torch.Size([2, 1, 96, 96])
     """
 
-    def __init__(self, channels=128, multipliers=(1, 2, 2), blocks=3, head_channels=64, patch=1):
+    def __init__(self, channels=128, multipliers=(1, 2, 2), blocks=3, head_channels=64, patch=1, tones=0):
         super().__init__()
-        self.channels, self.patch = channels, patch
+        self.channels, self.patch, self.tones = channels, patch, tones
         self.divisor = patch * 2 ** (len(multipliers) - 1)
         widths = [channels * m for m in multipliers]
         time = 4 * channels
@@ -123,14 +125,19 @@ class UNet(nn.Module):
         self.head = nn.Sequential(norm(width), nn.SiLU(), nn.Conv2d(width, patch**2, 3, padding=1))
         nn.init.zeros_(self.head[-1].weight)
         nn.init.zeros_(self.head[-1].bias)
+        if tones:  # last and from 0: the network starts as the one without
+            self.tone = nn.Linear(tones, time, bias=False)
+            nn.init.zeros_(self.tone.weight)
 
-    def forward(self, x, t):
+    def forward(self, x, t, tone=None):
         if x.ndim != 4 or x.shape[1] != 1 or x.shape[2] % self.divisor or x.shape[3] % self.divisor:
             raise ValueError(
                 f"UNet: input must be [N, 1, H, W] with H and W divisible by {self.divisor}, got {list(x.shape)}; "
                 "set the preprocessing `shape` accordingly."
             )
         time = self.time(time_embedding(t, self.channels))
+        if self.tones or tone is not None:
+            time = time + self._embed(tone, len(x))
         h = self.stem(F.pixel_unshuffle(x, self.patch))
         skips = [h]
         for layer in self.down:
@@ -144,3 +151,15 @@ class UNet(nn.Module):
             else:
                 h = layer(F.interpolate(h, scale_factor=2.0, mode="nearest"))
         return F.pixel_shuffle(self.head(h), self.patch)
+
+    def _embed(self, tone, count):
+        """What the tone adds to the time embedding of `count` slices; ValueError where it isn't what is needed."""
+        if not self.tones:
+            raise ValueError("UNet: this network was trained without tones; leave `tone` out.")
+        if tone is None or tone.shape not in ((count, self.tones), (1, self.tones)):
+            found = None if tone is None else list(tone.shape)
+            raise ValueError(
+                f"UNet: this network needs a `tone` [{count}, {self.tones}] or [1, {self.tones}], got {found}; "
+                "take that of the slices' volume, by `essim.reconstruct.tone_for`."
+            )
+        return self.tone(2 * tone - 1)  # from -1 to 1, as the slices

@@ -85,6 +85,26 @@ def test_q_sample_is_the_formula():
     assert torch.allclose(diffusion.q_sample(x0, t, noise)[2], noise[2], atol=1e-3)  # nothing of the image is left
 
 
+def test_the_tone_reaches_the_network():
+    """Its loss, its estimate and its reconstruction: each is that of the tone that was given, and none goes without."""
+    torch.manual_seed(0)
+    diffusion = GaussianDiffusion(UNet(8, (1, 2), 1, 8, patch=2, tones=4))
+    for weights in diffusion.parameters():  # many start at 0
+        nn.init.normal_(weights, std=0.1)
+    x, t = slices(), torch.tensor([500] * 3)
+    noise, dark, bright = simplex_noise(x.shape, seed=0), torch.zeros(3, 4), torch.ones(3, 4)
+    ways = {
+        "p_losses": lambda **tone: diffusion.p_losses(2 * x - 1, t, noise, **tone),
+        "predict_start": lambda **tone: diffusion.predict_start(noise, t, **tone),
+        "reconstruct": lambda **tone: diffusion.reconstruct(x, seed=0, **tone),
+    }
+    assert diffusion.tones == 4 and GaussianDiffusion(Shrink()).tones == 0
+    for name, way in ways.items():
+        assert (way(tone=dark) - way(tone=bright)).abs().max() > 1e-3, name
+        with pytest.raises(ValueError, match="needs a `tone`"):
+            way()
+
+
 def test_q_sample_and_predict_start_undo_each_other():
     diffusion = GaussianDiffusion(None)
     t = torch.arange(1, 991)  # beyond, sqrt(abar) < 0.02 amplifies the rounding

@@ -31,6 +31,16 @@ def test_load_model_gives_the_trained_network(finished):
     assert diffusion.reconstruct(x.to(diffusion.betas.device), t=50, seed=0).std() > 0
 
 
+def test_a_folder_of_before_there_were_tones(finished, tmp_path):
+    folder = copy(finished, tmp_path / "m")
+    description = json.loads((folder / "config.json").read_text())
+    del description["training"]["randomise"], description["training"]["tone"]
+    (folder / "config.json").write_text(json.dumps(description))
+    diffusion, x = load_model(folder, "cpu"), torch.rand(1, 1, 16, 16)
+    assert diffusion.tones == 0
+    assert torch.equal(diffusion.reconstruct(x, t=50, seed=0), load_model(finished, "cpu").reconstruct(x, t=50, seed=0))
+
+
 def test_loading_a_model_leaves_the_global_generator_alone(finished):
     torch.manual_seed(77)
     before = torch.get_rng_state()

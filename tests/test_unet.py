@@ -1,5 +1,7 @@
 """The U-Net: shapes, the paper's structure, how it starts, that everything in it is used."""
 
+import re
+
 import pytest
 import torch
 from torch import nn
@@ -121,6 +123,48 @@ def test_time_matters_once_trained():
     x = torch.randn(1, 1, 16, 16)
     early, late = (network(x, torch.tensor([t])) for t in (1, 1000))
     assert (early - late).abs().max() > 1e-3
+
+
+def test_a_network_that_is_told_the_tone_starts_as_the_one_that_is_not():
+    plain, told = trained(tiny()), tiny(tones=5)
+    left = told.load_state_dict(plain.state_dict(), strict=False)
+    assert left.missing_keys == ["tone.weight"] and not left.unexpected_keys
+    x, t, tone = torch.randn(2, 1, 16, 16), torch.tensor([1, 900]), torch.rand(2, 5)
+    before = plain(x, t)
+    assert before.abs().max() > 1e-2 and torch.equal(told(x, t, tone), before)
+    drawn = tiny(tones=5).state_dict()
+    assert all(torch.equal(value, drawn[name]) for name, value in tiny().state_dict().items())
+
+
+def test_the_tone_is_learned_and_matters():
+    """The target is the tone's mean: one tone for all would be wrong by 0.29 on average."""
+    network, draw = tiny(tones=5), torch.Generator().manual_seed(0)
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)
+    x, t, levels = torch.zeros(16, 1, 8, 8), torch.full((16,), 500), torch.linspace(0, 1, 16)
+    tones = levels[:, None].expand(-1, 5)
+    for step in range(60):
+        loss = (network(x, t, tones) - levels.view(-1, 1, 1, 1)).abs().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        if step == 2:  # before, the head or the last layers of the blocks are 0
+            assert network.tone.weight.grad.abs().max() > 0
+        optimizer.step()
+    wrong = (network(x, t, tones[torch.randperm(16, generator=draw)]) - levels.view(-1, 1, 1, 1)).abs().mean()
+    assert loss < 0.15 < wrong
+    one = network(x, t, tones[3:4])  # slices of one volume
+    assert torch.allclose(one, network(x, t, tones[3:4].expand(16, -1)), atol=1e-5)
+
+
+@pytest.mark.parametrize("tone", [None, torch.zeros(3, 5), torch.zeros(2, 4), torch.zeros(5)])
+def test_a_network_without_its_tone_says_so(tone):
+    found = None if tone is None else list(tone.shape)
+    with pytest.raises(ValueError, match=re.escape(f"needs a `tone` [2, 5] or [1, 5], got {found}")):
+        tiny(tones=5)(torch.zeros(2, 1, 16, 16), torch.tensor([5, 5]), tone)
+
+
+def test_a_tone_that_is_not_needed_is_refused():
+    with pytest.raises(ValueError, match="trained without tones; leave `tone` out"):
+        tiny()(torch.zeros(2, 1, 16, 16), torch.tensor([5, 5]), torch.zeros(2, 5))
 
 
 def test_images_of_a_batch_are_independent():

@@ -61,23 +61,24 @@ def spectrum(fields):
 
 
 @torch.no_grad()
-def walk_back(diffusion, x, times, seed):
+def walk_back(diffusion, x, times, seed, tone=None):
     """Down the reverse chain, for comparison with one prediction: x [N, 1, H, W] in [0, 1], as it comes back.
 
     Noised to times[0], then from step to step, each a draw from q(x_s | x_t, x_0) with the network's x_0; the last of
     the falling `times` is predicted from at once. (1 - abar_s) / (1 - abar_t) (1 - abar_t / abar_s) is its variance.
+    `tone` is that of `GaussianDiffusion.reconstruct`.
     """
     streams = np.random.SeedSequence(seed).generate_state(len(times))
     noises = [diffusion.sample_noise(x.shape, seed=int(stream)) for stream in streams]
     steps = [torch.full((len(x),), t) for t in times]
     x_t = diffusion.q_sample(2 * x - 1, steps[0], noises[0])
     for t, s, noise in zip(steps, steps[1:], noises[1:], strict=False):
-        x0 = diffusion.predict_start(x_t, t)
+        x0 = diffusion.predict_start(x_t, t, tone)
         abar_t, abar_s = (diffusion.alphas_cumprod[step - 1].reshape(-1, 1, 1, 1) for step in (t, s))
         left = (x_t - abar_t.sqrt() * x0) / (1 - abar_t).sqrt()  # the noise that x_0 leaves over
         variance = (1 - abar_s) / (1 - abar_t) * (1 - abar_t / abar_s)
         x_t = abar_s.sqrt() * x0 + (1 - abar_s - variance).sqrt() * left + variance.sqrt() * noise
-    return (diffusion.predict_start(x_t, steps[-1]) + 1) / 2
+    return (diffusion.predict_start(x_t, steps[-1], tone) + 1) / 2
 
 
 def ssim_factors(x, y, sigma, data_range=1.0):

@@ -8,6 +8,7 @@ Imports: core, data, runs; nothing here knows of patients or scores.
     autoencoder  the autoencoder and the VAE, with their training
     slices       healthy volumes in memory, served as batches of axial slices
     augment      the protocol's augmentations of a batch
+    randomise    a batch as other scanners would show it
     optim        optimizers, learning rate, when to validate
     checkpoints  what a training leaves on disk: its state while it runs, the model folder at its end
     trained      networks that are taken from models/, or released to it

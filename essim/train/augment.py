@@ -56,7 +56,7 @@ def apply(slices, changes):
         return torch.tensor(np.array(values), dtype=torch.float32).to(slices.device, non_blocking=True)
 
     gamma = tensor([change.gamma for change in changes])
-    bias = tensor([change.bias for change in changes]) @ _powers(height, width, slices.device)
+    bias = tensor([change.bias for change in changes]) @ powers(height, width, slices.device)
     result = slices ** gamma[:, None, None, None] * bias.exp().view(len(slices), 1, height, width)
     filtered = [i for i, change in enumerate(changes) if change.ghosts or any(change.blur)]
     if filtered:
@@ -69,8 +69,14 @@ def apply(slices, changes):
     return result.clamp(0, 1)
 
 
+def retone(tones, changes):
+    """The tones [N, TONES] of volumes (`essim.tone`) after the gamma of their slices' `Change`: the same shape."""
+    gamma = torch.tensor([change.gamma for change in changes], dtype=torch.float32)
+    return tones ** gamma.to(tones.device)[:, None]
+
+
 @functools.lru_cache(maxsize=8)
-def _powers(height, width, device):
+def powers(height, width, device):
     """The monomials of the bias field on the pixel grid: [P, H * W]."""
     u, v = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
     return torch.tensor(np.stack([(u**i * v**j).ravel() for i, j in POWERS]), dtype=torch.float32, device=device)

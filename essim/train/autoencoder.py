@@ -118,7 +118,7 @@ def train_autoencoder(config, variational, scans, contrast, preprocessing, out, 
     """
     kind, out, device = AUTOENCODERS[variational], Path(out), pick_device()
     data, unseen = load_healthy(scans, contrast, preprocessing, cache)
-    fixed = unseen.spread(VALIDATION_SLICES).to(device)
+    fixed = unseen.spread(VALIDATION_SLICES)[0].to(device)
     model = build_autoencoder(config, variational).to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=config.lr, fused=True)
 
@@ -126,7 +126,7 @@ def train_autoencoder(config, variational, scans, contrast, preprocessing, out, 
     bar = tqdm(range(config.steps), desc=f"train {kind} {contrast}", unit="step")
     for step in bar:
         lr = optimizer.param_groups[0]["lr"] = cosine(config.lr, step, config.steps)
-        x = data.batch(config.seed, range(step * config.batch, (step + 1) * config.batch)).to(device)
+        x = data.batch(config.seed, range(step * config.batch, (step + 1) * config.batch))[0].to(device)
         loss, error = _learn(model, optimizer, x, config, step)
         if not math.isfinite(loss):
             raise ValueError(f"{out}: the {kind}'s loss of step {step + 1} is {loss}; lower `lr`.")

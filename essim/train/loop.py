@@ -20,7 +20,7 @@ from accelerate import Accelerator
 from tqdm import tqdm
 
 from essim.models import EARLY, build_model, early_step
-from essim.train import augment
+from essim.train import augment, randomise
 from essim.train.checkpoints import Checkpoints, snapshot, write_model
 from essim.train.optim import cosine, make_optimizers, validates
 from essim.train.slices import VALIDATION_SLICES, load_healthy, quiet
@@ -50,7 +50,8 @@ def train(config, scans, contrast, preprocessing, out, cache=None):
         raise ValueError(f"{out}: a batch of {config.batch} can't be shared by {processes} processes; change `batch`.")
     out.mkdir(parents=True, exist_ok=True)
     data, unseen = load_healthy(scans, contrast, preprocessing, cache)
-    fixed = unseen.spread(VALIDATION_SLICES).to(accelerator.device)
+    slices, tones = (part.to(accelerator.device) for part in unseen.spread(VALIDATION_SLICES))
+    fixed = slices, tones if config.tone else None
     training = Training(config, data, accelerator)
     identity = json.dumps([config.model_dump(), preprocessing.model_dump(), contrast, data.checksum, unseen.checksum])
     checkpoints = Checkpoints(out, identity)
@@ -63,7 +64,7 @@ def train(config, scans, contrast, preprocessing, out, cache=None):
         checkpoints.refuse_nan(training.learn(step), f"the loss of step {step + 1}")
         bar.update(config.batch)
         if validates(step + 1, steps, VALIDATIONS):
-            line = training.validate(fixed)
+            line = training.validate(*fixed)
             checkpoints.refuse_nan(line["val_loss"], f"after {step + 1} steps the validation loss")
             waited = f"{line['data_seconds'] / line['seconds']:.0%}"
             bar.set_postfix(train=line["train_loss"], val=line["val_loss"], waiting_for_data=waited)
@@ -124,10 +125,10 @@ class Training:
         for optimizer in self.optimizers:
             optimizer.param_groups[0]["lr"] = lr
             optimizer.zero_grad(set_to_none=True)
-        x0 = self.draw_slices(step)
+        x0, tone = self.draw_slices(step)
         shape, key = (self.config.batch, *x0.shape[1:]), (self.config.seed, step)  # drawn for the whole batch
         t, noise = (drawn[self.own] for drawn in draw_times_and_noise(self.diffusion, shape, key, self.t_range))
-        loss = self.diffusion.p_losses(x0, t, noise)
+        loss = self.diffusion.p_losses(x0, t, noise, tone)
         self.accelerator.backward(loss)
         self.accelerator.clip_grad_norm_(self.network.parameters(), 1.0)
         for optimizer in self.optimizers:
@@ -141,21 +142,26 @@ class Training:
         return self.losses[-1]
 
     def draw_slices(self, step):
-        """This process's slices of a step: x0 [N, 1, H, W] in [-1, 1]."""
+        """This process's slices of a step, x0 [N, 1, H, W] in [-1, 1], and their tones [N, TONES], or None."""
         began, config = time.monotonic(), self.config
         places = range(step * config.batch, (step + 1) * config.batch)[self.own]
-        slices = self.data.batch(config.seed, places).to(self.accelerator.device, memory_format=self.layout)
-        if config.augment:  # by the slice's place: the same in batches of any size, shared by any number of processes
-            slices = augment.apply(slices, [augment.draw((config.seed, place)) for place in places])
+        slices, tones = self.data.batch(config.seed, places)
+        slices = slices.to(self.accelerator.device, memory_format=self.layout)
+        tones = tones.to(self.accelerator.device)
+        # by the slice's place: the same in batches of any size, shared by any number of processes
+        for way, wanted in ((augment, config.augment), (randomise, config.randomise)):
+            if wanted:
+                changes = [way.draw((config.seed, place)) for place in places]
+                slices, tones = way.apply(slices, changes), way.retone(tones, changes)
         x0 = 2 * slices - 1
         self.progress["data_seconds"] += time.monotonic() - began
-        return x0
+        return x0, tones if config.tone else None
 
-    def validate(self, slices):
+    def validate(self, slices, tones):
         """Add a line to the log, and return it; the averaged weights are kept if they are the best."""
         progress = self.progress
         with self.accelerator.autocast():
-            val_loss = validation_loss(self.average, slices, self.t_range)
+            val_loss = validation_loss(self.average, slices, self.t_range, tones)
         if val_loss < progress["best_loss"]:
             progress["best_loss"], self.kept["weights"] = val_loss, snapshot(self.average.model)
         step, lr = progress["step"], self.optimizers[0].param_groups[0]["lr"]
@@ -175,12 +181,16 @@ def draw_times_and_noise(diffusion, shape, key, t_range):
 
 
 @torch.no_grad()
-def validation_loss(diffusion, slices, t_range):
-    """The loss on fixed slices [M, 1, H, W] in [0, 1], fixed noise, t spread over `t_range`: comparable all through."""
+def validation_loss(diffusion, slices, t_range, tones=None):
+    """The loss on fixed slices [M, 1, H, W] in [0, 1], fixed noise, t spread over `t_range`: comparable all through.
+
+    `tones` [M, TONES] are those of the slices' volumes, for a network that is told them.
+    """
     total, t = 0.0, torch.linspace(*t_range, len(slices)).round().long().to(slices.device)
     for i, (part, t_part) in enumerate(zip(slices.split(16), t.split(16), strict=True)):
         noise = diffusion.sample_noise(part.shape, seed=i)
-        total += len(part) * diffusion.p_losses(2 * part - 1, t_part, noise).item()
+        tone = None if tones is None else tones[16 * i : 16 * i + 16]
+        total += len(part) * diffusion.p_losses(2 * part - 1, t_part, noise, tone).item()
     return total / len(slices)
 
 

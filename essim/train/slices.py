@@ -1,7 +1,7 @@
 """Healthy volumes in memory, served as batches of axial slices.
 
-In: rows of the scan table. Out: tensors [N, 1, H, W] in [0, 1]. Which slice comes when is a function of seed and place
-in an endless list, never of what was served before.
+In: rows of the scan table. Out: tensors [N, 1, H, W] in [0, 1], and the tones of their volumes (essim.tone). Which
+slice comes when is a function of seed and place in an endless list, never of what was served before.
 Paper: section 3 (training): axial slices, one random slice a volume and epoch.
 """
 
@@ -15,6 +15,7 @@ import torch
 from tqdm import tqdm
 
 from essim.data.volumes import load_scan
+from essim.tone import tone_of
 
 VALIDATION_SLICES = 64  # of a training
 
@@ -25,7 +26,10 @@ def quiet():
 
 
 class HealthySlices:
-    """Healthy volumes in memory, served as batches of axial slices [batch, 1, H, W] in [0, 1]."""
+    """Healthy volumes in memory, served as batches of axial slices.
+
+    A batch is two float32 tensors: the slices [N, 1, H, W] in [0, 1], and the tones [N, TONES] of their volumes.
+    """
 
     def __init__(self, rows, preprocessing, name, cache=None):
         if not len(rows):
@@ -36,6 +40,7 @@ class HealthySlices:
             scans = list(tqdm(loaded, total=len(records), desc=f"{name} volumes", unit="volume", disable=quiet()))
         self.volumes = [np.ascontiguousarray(scan.image.transpose(2, 0, 1)) for scan in scans]  # [D, H, W] each
         self.filled = [np.flatnonzero(scan.mask.any((0, 1))) for scan in scans]  # slices that show brain
+        self.tones = torch.from_numpy(np.stack([tone_of(scan.image, scan.mask) for scan in scans]))  # [V, TONES]
         # of the scans as they came, before `factor`
         self.voxel_mm = float(np.linalg.norm(scans[0].affine[:3, 0])) / preprocessing.factor
         self.checksum = functools.reduce(lambda crc, volume: zlib.crc32(volume, crc), self.volumes, 0)
@@ -50,19 +55,20 @@ class HealthySlices:
         return [(volume, rng.choice(self.filled[volume])) for volume in order]
 
     def batch(self, seed, places):
-        """The slices at some places (a range) of the endless list, in which epochs follow each other without a gap."""
+        """The batch of some places (a range) of the endless list, in which epochs follow each other without a gap."""
         epochs = {e: self.epoch(seed, e) for e in {place // len(self) for place in places}}
         return self._stack([epochs[place // len(self)][place % len(self)] for place in places])
 
     def spread(self, count):
-        """`count` slices (or all, if they are fewer) spread evenly over volumes and heights: [count, 1, H, W]."""
+        """The batch of `count` slices (or all, if they are fewer), spread evenly over volumes and heights."""
         picks = [(volume, z) for volume in range(len(self)) for z in self.filled[volume]]
         return self._stack(
             [picks[i] for i in np.linspace(0, len(picks) - 1, min(count, len(picks))).round().astype(int)]
         )
 
     def _stack(self, picks):
-        return torch.stack([torch.from_numpy(self.volumes[volume][z])[None] for volume, z in picks])
+        slices = torch.stack([torch.from_numpy(self.volumes[volume][z])[None] for volume, z in picks])
+        return slices, self.tones[[volume for volume, _ in picks]]
 
 
 def load_healthy(scans, contrast, preprocessing, cache=None):

@@ -78,10 +78,10 @@ def test_volume_is_reconstructed_slice_by_slice(monkeypatch):
     """With a perfect model, the volume comes back, every slice in its place, whatever fits into a batch."""
 
     class Echo:
-        betas = torch.zeros(1)
+        betas, tones = torch.zeros(1), 0
         seen = []
 
-        def reconstruct(self, x, t, draws, seed):
+        def reconstruct(self, x, t, draws, seed, tone):
             self.seen.append((len(x), tuple(seed)))
             assert x.shape[1:] == (1, 5, 7)
             return x

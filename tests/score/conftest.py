@@ -84,7 +84,7 @@ def copied(model, tmp_path):
 class Healer:
     """A network that knows how bright healthy tissue is: nothing is above 0.45 of the brightest."""
 
-    betas = torch.zeros(1)
+    betas, tones = torch.zeros(1), 0
 
     def reconstruct(self, x, **_):
         return x.clamp(max=0.45)

@@ -149,7 +149,7 @@ def test_it_learns_more_than_the_mean(tmp_path, monkeypatch, kind):
     heads = pd.DataFrame({"dataset": "healthy", "contrast": "t2", "subject": range(60)})
     heads["split"] = np.where(heads.subject < 50, "train", "val")
     train, val = (HealthySlices(heads[heads.split == part], AS_IT_IS, part) for part in ("train", "val"))
-    by_mean = (val.spread(64) - train.spread(400).mean(0)).abs().mean().item()
+    by_mean = (val.spread(64)[0] - train.spread(400)[0].mean(0)).abs().mean().item()
     config = tiny(steps=300, batch=8, lr=5e-3, beta=0.001)
     log = train_autoencoder(config, kind == "vae", heads, "t2", AS_IT_IS, tmp_path)
     assert 0.01 < log.val_loss.min() / by_mean < 0.6

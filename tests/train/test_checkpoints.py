@@ -16,7 +16,13 @@ from essim.train.loop import train
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"augment": True, "lr_schedule": "cosine"}, {"objective": "pred_noise", "noise": "gaussian"}]
+    "changes",
+    [
+        {},
+        {"augment": True, "lr_schedule": "cosine"},
+        {"objective": "pred_noise", "noise": "gaussian"},
+        {"randomise": True, "tone": True},
+    ],
 )
 def test_interrupted_training_ends_with_the_same_bits(scans, finished, tmp_path, monkeypatch, save_always, changes):
     config = tiny(**changes)

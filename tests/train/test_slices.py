@@ -6,6 +6,7 @@ import torch
 from helpers import AS_IT_IS, healthy_scans
 
 from essim.data.volumes import load_scan
+from essim.tone import tone_of
 from essim.train.slices import HealthySlices
 
 
@@ -36,8 +37,8 @@ def test_batches_walk_through_the_epochs_without_a_gap(slices):
     """Six volumes in batches of four: steps 0 to 2 are epochs 0 and 1."""
     picks = slices.epoch(7, 0) + slices.epoch(7, 1)
     expected = torch.stack([torch.from_numpy(slices.volumes[v][z])[None] for v, z in picks])
-    assert torch.equal(torch.cat([slices.batch(7, range(4 * step, 4 * step + 4)) for step in range(3)]), expected)
-    assert torch.equal(slices.batch(7, range(12)), expected)  # longer than an epoch
+    assert torch.equal(torch.cat([slices.batch(7, range(4 * step, 4 * step + 4))[0] for step in range(3)]), expected)
+    assert torch.equal(slices.batch(7, range(12))[0], expected)  # longer than an epoch
 
 
 def test_slices_are_axial(slices, scans):
@@ -48,20 +49,29 @@ def test_slices_are_axial(slices, scans):
 
 
 def test_batches_are_functions_of_seed_and_step(slices):
-    ahead = [slices.batch(0, range(4 * step, 4 * step + 4)) for step in range(4)]
+    ahead = [slices.batch(0, range(4 * step, 4 * step + 4))[0] for step in range(4)]
     before = torch.get_rng_state()
     for step in (3, 0, 2, 1):
         np.random.seed(step)
-        assert torch.equal(slices.batch(0, range(4 * step, 4 * step + 4)), ahead[step])
+        assert torch.equal(slices.batch(0, range(4 * step, 4 * step + 4))[0], ahead[step])
     assert torch.equal(torch.get_rng_state(), before)
-    assert not torch.equal(slices.batch(1, range(4)), ahead[0])
+    assert not torch.equal(slices.batch(1, range(4))[0], ahead[0])
+
+
+def test_each_slice_comes_with_the_tone_of_its_volume(slices, scans):
+    loaded = [load_scan(row, AS_IT_IS) for row in scans[scans.split == "train"].to_dict("records")]
+    tones = torch.from_numpy(np.stack([tone_of(scan.image, scan.mask) for scan in loaded]))
+    assert len(torch.unique(tones, dim=0)) == 6
+    picks = slices.epoch(7, 0) + slices.epoch(7, 1)
+    assert torch.equal(slices.batch(7, range(3, 12))[1], tones[[volume for volume, _ in picks[3:]]])
+    assert torch.equal(slices.spread(6)[1][[0, -1]], tones[[0, 5]])
 
 
 def test_validation_slices_are_fixed_and_spread(slices):
-    found = slices.spread(10)
+    found = slices.spread(10)[0]
     assert found.shape == (10, 1, 16, 16)
-    assert torch.equal(found, slices.spread(10))
+    assert torch.equal(found, slices.spread(10)[0])
     total = sum(len(f) for f in slices.filled)
-    assert len(slices.spread(1000)) == total  # no more than there are
-    assert torch.equal(slices.spread(1000)[0, 0], torch.from_numpy(slices.volumes[0][slices.filled[0][0]]))
-    assert torch.equal(slices.spread(1000)[-1, 0], torch.from_numpy(slices.volumes[5][slices.filled[5][-1]]))
+    assert len(slices.spread(1000)[0]) == total  # no more than there are
+    assert torch.equal(slices.spread(1000)[0][0, 0], torch.from_numpy(slices.volumes[0][slices.filled[0][0]]))
+    assert torch.equal(slices.spread(1000)[0][-1, 0], torch.from_numpy(slices.volumes[5][slices.filled[5][-1]]))

@@ -15,6 +15,7 @@ from trainings import WEIGHTS, assert_same_result, files
 from essim.diffusion import GaussianDiffusion
 from essim.models import build_model, load_lengths, load_model
 from essim.settings import TrainConfig
+from essim.tone import TONES
 from essim.train import loop as training
 from essim.train.loop import draw_times_and_noise, train, update_average
 
@@ -123,10 +124,10 @@ def test_a_training_loss_that_is_no_number_names_the_step_and_keeps_the_last_goo
 ):
     losses, real = [], GaussianDiffusion.p_losses
 
-    def broken(self, x0, t, noise):
+    def broken(self, x0, t, noise, tone):
         losses.append(1)
         # of four slices a step, then the two validation slices
-        return real(self, x0, t, noise) * (float("nan") if len(x0) == 4 and len(losses) > 6 else 1)
+        return real(self, x0, t, noise, tone) * (float("nan") if len(x0) == 4 and len(losses) > 6 else 1)
 
     monkeypatch.setattr(GaussianDiffusion, "p_losses", broken)
     with pytest.raises(ValueError, match=r"loss of step \d+ is nan; lower `lr`. The last good state is in checkpoint"):
@@ -161,6 +162,33 @@ def test_augmentation_is_a_switch(scans, finished, tmp_path, monkeypatch):
     assert (finished / "weights.safetensors").read_bytes() != (tmp_path / "with/weights.safetensors").read_bytes()
 
 
+def test_randomisation_and_tone_are_switches(scans, finished, tmp_path, monkeypatch):
+    """The tones go along the curves of their slices; those of the validation stay as they are."""
+    seen, told, real = [], [], GaussianDiffusion.p_losses
+    retone = training.randomise.retone
+    monkeypatch.setattr(training.randomise, "retone", lambda *args: seen.append(retone(*args)) or seen[-1])
+    monkeypatch.setattr(
+        GaussianDiffusion, "p_losses", lambda self, *args: told.append((len(args[0]), args[3])) or real(self, *args)
+    )
+    train(tiny(), scans, "t2", AS_IT_IS, tmp_path / "without")
+    assert not seen and all(tone is None for _, tone in told)
+    assert_same_result(finished, tmp_path / "without")
+    told.clear()
+    train(tiny(randomise=True, tone=True), scans, "t2", AS_IT_IS, tmp_path / "with")
+    learned, validated = ([tone for n, tone in told if (n == 4) == is_training] for is_training in (True, False))
+    assert len(learned) == 12 and all(torch.equal(a, b) for a, b in zip(learned, seen, strict=True))
+    assert len(torch.unique(torch.cat(learned), dim=0)) == 48 and len(torch.unique(torch.cat(validated), dim=0)) == 2
+    diffusion = load_model(tmp_path / "with")
+    assert diffusion.tones == TONES and diffusion.model.tone.weight.abs().min() > 0
+
+
+def test_the_gamma_of_an_augmentation_changes_the_tone(scans, tmp_path, monkeypatch):
+    told, real = [], GaussianDiffusion.p_losses
+    monkeypatch.setattr(GaussianDiffusion, "p_losses", lambda self, *a: told.append(a[3]) or real(self, *a))
+    train(tiny(augment=True, tone=True, epochs=2), scans, "t2", AS_IT_IS, tmp_path)
+    assert 12 / 4 < len(torch.unique(torch.cat([tone for tone in told if len(tone) == 4]), dim=0)) <= 12
+
+
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile takes a C++ compiler")
 def test_compiled_it_learns_the_same(scans, finished, tmp_path):
     log = train(tiny(compile=True), scans, "t2", AS_IT_IS, tmp_path)
@@ -183,9 +211,9 @@ def test_times_cover_1_to_T():
 def test_training_and_validation_see_the_range_of_steps(scans, tmp_path, monkeypatch):
     seen, real = [], GaussianDiffusion.p_losses
 
-    def listen(self, x0, t, noise):
+    def listen(self, x0, t, noise, tone):
         seen.extend(t.tolist())
-        return real(self, x0, t, noise)
+        return real(self, x0, t, noise, tone)
 
     monkeypatch.setattr(GaussianDiffusion, "p_losses", listen)
     train(tiny(t_range=(40, 44)), scans, "t2", AS_IT_IS, tmp_path)
@@ -225,6 +253,8 @@ def test_config():
         "objective": "pred_x0",
         "noise": "simplex",
         "augment": True,
+        "randomise": False,
+        "tone": False,
         "bfloat16": False,
         "compile": False,
     }

@@ -27,7 +27,9 @@ def place(tmp_path_factory):
 
 def write(path, data, **changes):
     values = {"data": str(data), "fold": 0, "contrast": "t2", "preprocessing": AS_IT_IS.model_dump()}
-    path.write_text(json.dumps(values | {"training": tiny(augment=True, **changes).model_dump()}))
+    path.write_text(
+        json.dumps(values | {"training": tiny(augment=True, randomise=True, tone=True, **changes).model_dump()})
+    )
     return path
 
 
