@@ -4,6 +4,7 @@ In: a seed and how many. Out: a prepared folder, as of real scans; anybody can g
 Imports: runs, data.prepared. Of this room prepare takes the template (mni).
 
     mni        the MNI152 brain as maps, and the study grid
+    tissues    real people's brains as such maps
     anatomy    a healthy head
     lesions    a patient: tumour, stroke, MS, white-matter hyperintensities
     scanner    what T1w and T2w show of it
