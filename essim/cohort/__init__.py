@@ -5,6 +5,7 @@ Imports: runs, data.prepared. Of this room prepare takes the template (mni).
 
     mni        the MNI152 brain as maps, and the study grid
     fields     random smooth fields
+    tissues    real people's brains as such maps
     anatomy    a healthy head
     folds      the cortex, folia, vessels and membranes of one's own
     lesions    a patient: tumour, stroke, MS, white-matter hyperintensities

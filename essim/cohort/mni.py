@@ -48,26 +48,40 @@ def load_maps(voxel_mm=2):
     cortex. aging, at 2 mm [84, 100, 84, 6]: two pull-back fields of at most 1 mm, the first widens the ventricles, the
     second the sulci.
     """
-    brain, t1, grey, white = _read_files()
+    brain, t1, grey, white = read_files()
     csf = np.clip(brain - grey - white, 0, 1)
     design = np.stack([fraction[brain] for fraction in (csf, grey, white)], 1).astype(np.float64)
     texture = np.zeros_like(t1)
     texture[brain] = t1[brain] - design @ np.linalg.solve(design.T @ design, design.T @ t1[brain])
     tissue = np.stack([ndimage.gaussian_filter(v, 0.35 * voxel_mm) for v in (grey, white, texture)], -1)
 
-    x, y, z = (c + 0.5 + 2 * a.astype(np.float32) for c, a in zip(MAP_CORNER, np.ogrid[:84, :100, :84], strict=True))
-    csf, brain = (v.reshape(84, 2, 100, 2, 84, 2).mean((1, 3, 5), dtype=np.float32) for v in (csf, brain))
-    surface = _signed_distance(ndimage.binary_closing(brain > 0.5, iterations=2))
-    ventricle = -_signed_distance(_ventricles(csf, surface, x, y, z))
+    surface, ventricle, aging = landmarks(csf, brain)
+    x, y, z = _coarse_axes()
     deep = np.sqrt((x / 34) ** 2 + ((y + 14) / 38) ** 2 + ((z - 6) / 24) ** 2)
     stem = np.maximum(np.abs(x) / 20, np.abs(y + 30) / 19) + np.maximum(z + 8, 0) / 10
     individual = 1 / (1 + np.exp(-12 * (np.minimum(deep, stem) - 1)))
+    return tissue, np.stack([surface, ventricle, individual], -1).astype(np.float32), aging
+
+
+def landmarks(csf, brain, near=True):
+    """What lies where in a brain, from its CSF (share of each voxel) and mask at 1 mm [168, 200, 168].
+
+    Returns, at 2 mm and as `load_maps` describes them: distances to the surface and to the ventricles [84, 100, 84] in
+    mm, and the aging fields [84, 100, 84, 6]. `near` bool [84, 100, 84] is where the ventricles may be; True: anywhere.
+    """
+    csf, brain = (v.reshape(84, 2, 100, 2, 84, 2).mean((1, 3, 5), dtype=np.float32) for v in (csf, brain))
+    surface = _signed_distance(ndimage.binary_closing(brain > 0.5, iterations=2))
+    ventricle = -_signed_distance(_ventricles(csf * near, surface, *_coarse_axes()))
     aging = (_towards(ventricle < 0, 3), _towards(csf * (surface > -1) * (ventricle > 6), 1.3))
-    guide = np.stack([surface, ventricle, individual], -1).astype(np.float32)
-    return tissue, guide, np.concatenate(aging, -1)
+    return surface, ventricle, np.concatenate(aging, -1)
 
 
-def _read_files():
+def _coarse_axes():
+    """World coordinates of the maps' voxels of 2 mm, three arrays to be broadcast."""
+    return [c + 0.5 + 2 * a.astype(np.float32) for c, a in zip(MAP_CORNER, np.ogrid[:84, :100, :84], strict=True)]
+
+
+def read_files():
     """Brain mask (bool), T1w, grey and white matter at 1 mm [168, 200, 168], zero outside the brain."""
     from nilearn import datasets as nilearn  # takes a second: only when a subject is grown
 
