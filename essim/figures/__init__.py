@@ -11,6 +11,7 @@ Imports: evaluation. prepare draws with pictures and style, score with all of it
     summary      regret, and the spread over several runs (05, 98, 99)
     evaluation   precision, thresholds, patients, false alarms (06, 09)
     calibration  the calibrated ensemble (07)
+    realism      grown heads beside real ones (01)
     lesions      sizes, and the best sigma of each (01, 08)
     ablations    a choice and its alternatives (ablations/)
     speed        the benchmark of the score (99)

@@ -1,9 +1,11 @@
 """What single notebooks need and nobody else does.
 
-In: folders of reconstructions and their score tables. Out: tables, one row a candidate, a lesion or a choice, and
-sentences about them.
+In: folders of reconstructions and their score tables, scans. Out: tables, one row a candidate, a lesion, a choice or a
+head, and sentences about them.
 Imports: the core, data, cohort, evaluation.
 
+    realism      how far grown heads stand out from real ones (01)
+    burden       how many lesions grown and real patients have, and how large (01)
     ablations    one choice of the study changed, everything else as it is (ablations/)
     selection    which value of a choice the validation parts take, and what that gives (ablations/)
     candidates   what a calibrated ensemble could be made of (07)
