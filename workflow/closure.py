@@ -10,7 +10,8 @@ import json
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-QUIET = {"figures", "runs", "settings", "prepare.qc"}  # only draw, write or check: a new colour trains nothing again
+# Only draw, write or check: a new colour, or another way to judge the cohort, trains nothing again.
+QUIET = {"figures", "runs", "settings", "prepare.qc", "study.realism", "study.burden"}
 DRAWING = ("98_spread", "99_figures")  # notebooks whose results are figures
 
 

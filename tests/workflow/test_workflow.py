@@ -125,6 +125,7 @@ def test_a_changed_parameter_reruns_what_depends_on_it(study, place, value, expe
 def test_a_changed_module_reruns_what_uses_it(study):
     for module, expected in {
         "figures/sigma": {"figures": 1},
+        "study/realism": {},
         "ssim": {"healthy": 2} | LATER,
         "train/autoencoder": {"baselines": 2} | JUDGED,
         "unet": NETWORK,
