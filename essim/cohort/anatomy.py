@@ -128,14 +128,17 @@ def grow_head(rng, voxel_mm, age, push=None, maps=None):
         v.reshape(shape_of(voxel_mm)) for v in sample(maps[1], where.reshape(3, -1), MAP_CORNER + 0.5, 2)
     )
     depth = depth + 0.5 * smooth_noise(rim_rng, axes, 8)
-    mask = _strip(rim_rng, axes, depth)
+    unknown = individual.any()  # which folds there are: the template's
+    mask = _strip(rim_rng, axes, depth, 1.2 if unknown else 0.0)  # a real head's surface is its own mask's
     zone = depth > -AROUND_MM
     values = sample(maps[0], where[:, zone], MAP_CORNER, 1)
     grey, white, texture = np.zeros((3, *zone.shape), np.float32)
     grey[zone], white[zone], texture[zone] = values
     csf = np.clip(1 - grey - white, 0, 1)
-    if individual.any():
+    if unknown:
         csf, grey, white = _own_folds(tissue_rng, where, depth, individual, years, voxel_mm, (csf, grey, white))
+    else:
+        csf = _with_age(tissue_rng, csf, depth, years, voxel_mm)
     # What atrophy takes from the white matter around the ventricles, beyond what can be bent.
     widened = np.float32(max(1.6 * max(years, 0) ** 2 + 0.5 * tissue_rng.standard_normal(), 0))
     csf = np.maximum(csf, np.clip(0.5 + (widened - ventricle) / voxel_mm, 0, 1) * (ventricle < widened + voxel_mm))
@@ -143,9 +146,9 @@ def grow_head(rng, voxel_mm, age, push=None, maps=None):
     return Anatomy(voxel_mm, fractions * zone, texture * zone, mask, u, depth, ventricle)
 
 
-def _strip(rng, axes, depth):
-    """The brain mask: strippers cut up to 2 mm too wide or too tight, each in its own way."""
-    wide = np.clip(1.2 + 0.7 * rng.standard_normal(), -1.0, 2.8) + 0.5 * smooth_noise(rng, axes, 30)
+def _strip(rng, axes, depth, wide_mm):
+    """The brain mask: strippers cut 1 or 2 mm wider or tighter than `wide_mm` around the brain, each in its own way."""
+    wide = wide_mm + 0.7 * np.clip(rng.standard_normal(), -2.2, 2.2) + 0.5 * smooth_noise(rng, axes, 30)
     labels, _ = ndimage.label(depth > -wide)
     return labels == np.argmax(np.bincount(labels.ravel(), minlength=2)[1:]) + 1  # no islands
 
@@ -166,6 +169,15 @@ def _own_folds(rng, where, depth, individual, years, voxel_mm, template):
     own_white = np.minimum(own_white, 1 - own_csf)
     own = np.stack([own_csf, 1 - own_csf - own_white, own_white])
     return sharp + individual * (own - sharp)
+
+
+def _with_age(rng, csf, depth, years, voxel_mm):
+    """The csf [H, W, D] of a real head, an adult's who is not old, at another age: sulci widen by some share of what
+    they are, and the brain's surface leaves the skull."""
+    varied = np.exp(0.3 * smooth_noise(rng, axes_of(voxel_mm), 18))
+    wider = 1 + max(1.3 * years + 0.2 * rng.standard_normal(), -0.3) * varied
+    recede = np.float32(max(years + 0.4 * rng.standard_normal(), 0))
+    return np.maximum(np.clip(csf * wider, 0, 1), np.clip(0.5 + (recede - depth) / voxel_mm, 0, 1) * (recede > 0))
 
 
 def _with_nuisance(rng, tissues, where, depth, ventricle, years, voxel_mm):

@@ -16,11 +16,12 @@ import nibabel
 import numpy as np
 from tqdm import tqdm
 
-from essim.cohort import anatomy, lesions, mni, scanner
+from essim.cohort import anatomy, lesions, mni, scanner, tissues
 from essim.data import prepared
 from essim.runs.files import remove, write_json, writing
 from essim.runs.workers import work_off
 
+ANATOMIES = "anatomies"  # the folder of the tissues of real heads, below the cohort's
 SETS = ("healthy", *lesions.PATHOLOGIES)
 AGES = {"healthy": (48, 16), "tumour": (58, 12), "stroke": (64, 11), "ms": (38, 10), "wmh": (70, 8)}  # mean, sd, years
 WOMEN = {"healthy": 0.55, "tumour": 0.42, "stroke": 0.45, "ms": 0.72, "wmh": 0.5}  # their share
@@ -30,7 +31,8 @@ WOMEN = {"healthy": 0.55, "tumour": 0.42, "stroke": 0.45, "ms": 0.72, "wmh": 0.5
 class CohortConfig:
     """What is generated. `voxel_mm` is 1, 2 or 4 (4 for smoke tests only); the counts are subjects, those of
     patients for each of the four sets; `domain_shift=False` gives everybody a training site; `contrasts` are those of
-    `scanner.acquire`."""
+    `scanner.acquire`; `anatomies` is a prepared folder of real heads to grow from (`tissues`), "" for the template: of
+    its people every third lends a brain to those that are not trained on, the others to those that are."""
 
     seed: int = 0
     voxel_mm: int = 2
@@ -41,6 +43,7 @@ class CohortConfig:
     patients_test: int = 16
     domain_shift: bool = True
     contrasts: tuple[str, ...] = ("t1", "t2")
+    anatomies: str = ""
 
     def __post_init__(self):
         object.__setattr__(self, "contrasts", tuple(self.contrasts))  # JSON and YAML have lists
@@ -83,17 +86,18 @@ def describe(config, dataset, index):
     return {"subject": name, "dataset": dataset, "split": splits[index], "age": age, "sex": sex, "site": site.name}
 
 
-def grow_subject(config, dataset, index):
+def grow_subject(config, dataset, index, cache=None):
     """One subject: what `describe` says, its contrasts (`t1`, ...) int16 (0 outside the brain), `mask` and `seg` (None
     if healthy) uint8, all [H, W, D], `affine` [4, 4], `displacement` [3, H, W, D] in mm. No state, no order: a pure
-    function."""
+    function. `cache`: a folder that keeps the tissues of real anatomies."""
     person = describe(config, dataset, index)
     rng, voxel = _stream(config, dataset, index, 1), config.voxel_mm
+    maps = _maps_of(config, person["split"], index, cache) if config.anatomies else None
     seg = lesion = None
     if dataset == "healthy":
-        head = anatomy.grow_head(rng, voxel, person["age"])
+        head = anatomy.grow_head(rng, voxel, person["age"], maps=maps)
     else:
-        patient = lesions.draw_patient(dataset, rng, voxel, person["age"])
+        patient = lesions.draw_patient(dataset, rng, voxel, person["age"], maps)
         head, seg, lesion = patient.head, patient.mask.astype(np.uint8), patient.lesion
     site = scanner.SITES[person["site"]]
     images = {
@@ -104,6 +108,15 @@ def grow_subject(config, dataset, index):
     }
     volumes = images | {"mask": head.mask.astype(np.uint8), "seg": seg}
     return person | volumes | {"affine": mni.affine_of(voxel), "displacement": head.displacement}
+
+
+def _maps_of(config, split, index, cache):
+    """The maps of one real head: nobody who is trained on shares one with those who are not."""
+    people = tissues.find_anatomies(config.anatomies)
+    unseen = people[2::3] or people
+    seen = [one for one in people if one not in unseen] or people
+    chosen = seen if split == "train" else unseen
+    return tissues.load_anatomy(*chosen[index % len(chosen)], cache, config.voxel_mm)
 
 
 def _stream(config, dataset, index, stream):
@@ -118,7 +131,7 @@ def paths_of(config, person):
 
 
 def _write_subject(config, out, key):
-    subject = grow_subject(config, *key)
+    subject = grow_subject(config, *key, out / ANATOMIES)
     for kind, path in paths_of(config, subject).items():
         image = nibabel.Nifti1Image(subject[kind], subject["affine"])
         image.header.set_xyzt_units("mm")
@@ -169,6 +182,8 @@ def recipe_of(config):
     digest = hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode())
     for module in (*sorted(Path(__file__).parent.glob("*.py")), Path(prepared.__file__)):
         digest.update(module.read_bytes())
+    for person in tissues.find_anatomies(config.anatomies) if config.anatomies else ():
+        digest.update(tissues.digest_of(*person).encode())
     return digest.hexdigest()
 
 

@@ -56,23 +56,26 @@ def load_anatomy(t1, mask, cache, voxel_mm=2):
     """A person's maps (tissue, guide, aging), as `mni.load_maps` has the template's: same shapes, units and type.
 
     `t1` and `mask` are paths, from `find_anatomies`. Texture is 0, and so is `individual`: these folds are a person's
-    already. The tissues are kept in the folder `cache`, and read from it the next time. The grids of study and maps lie
-    half a voxel apart; the head is moved by that (0.5 mm along each axis) rather than blurred. Cached: do not write
-    into the maps.
+    already. The tissues are kept in the folder `cache`, if there is one, and read from it the next time. The grids of
+    study and maps lie half a voxel apart; the head is moved by that (0.5 mm along each axis) rather than blurred.
+    Cached: do not write into the maps.
 
     Raises ValueError, naming the file, where a scan isn't in study space at 1 mm or doesn't look like T1w.
     """
-    kept = Path(cache) / f"{digest_of(t1, mask)}.npz"
-    if not kept.is_file():
+    kept = Path(cache or "") / f"{digest_of(t1, mask)}.npz"
+    if cache and kept.is_file():
+        with np.load(kept) as arrays:
+            brain, tissue = arrays["brain"], arrays["tissue"]
+    else:
         brain = _read(mask) > 0
         try:
-            fractions = segment(_read(t1), brain)
+            tissue = np.rint(255 * segment(_read(t1), brain)[..., 1:]).astype(np.uint8)
         except ValueError as error:
             raise ValueError(f"{t1}: {error}") from error
-        with writing(kept) as temporary:
-            np.savez_compressed(temporary, brain=brain, tissue=np.rint(255 * fractions[..., 1:]).astype(np.uint8))
-    with np.load(kept) as arrays:
-        brain, tissue = arrays["brain"], arrays["tissue"] / np.float32(255)
+        if cache:
+            with writing(kept) as temporary:
+                np.savez_compressed(temporary, brain=brain, tissue=tissue)
+    tissue = tissue / np.float32(255)
     csf = np.clip(brain - tissue.sum(-1), 0, 1)
     near = mni.load_maps(voxel_mm)[1][..., 1] < REACH_MM
     surface, ventricle, aging = mni.landmarks(csf, brain, near)
