@@ -65,7 +65,7 @@ def training(config, data, seen, device):
         slices, tones = (part.to(device) for part in data.batch(config.seed, places))
         slices = slices.to(memory_format=layout)
         yield "slices"
-        for way, wanted in ((augment, config.augment), (randomise, config.randomise)):
+        for way, wanted in ((randomise, config.randomise), (augment, config.augment)):
             if wanted:
                 changes = [way.draw((config.seed, place)) for place in places]
                 slices, tones = way.apply(slices, changes), way.retone(tones, changes)

@@ -1,7 +1,7 @@
 """The tone of a volume: how bright its tissues are, whatever they look like.
 
 In: a volume [H, W, D] in [0, 1] and its brain mask. Out: the quantiles of its intensities, which a network may be told;
-or a reconstruction whose tone is matched to the volume's. Imports: numpy, scikit-learn.
+or a reconstruction whose tone is matched to the volume's. Imports: numpy, scipy.
 
 Scanners differ in contrast: between two of them lies, roughly, a monotone curve. A network that has seen many curves
 can't know which one to paint in, since at t = 500 the noise hides contrast. So it is told by quantiles. A monotone
@@ -10,7 +10,7 @@ a smooth bias field and noise hardly move them. Nor does a lesion, which is a sm
 """
 
 import numpy as np
-from sklearn.isotonic import IsotonicRegression
+from scipy.optimize import isotonic_regression
 
 TONES = 24  # quantiles
 
@@ -51,7 +51,6 @@ def match_tone(image, reconstruction, mask, bins=32):
     if y.size:
         groups = np.array_split(np.argsort(y, kind="stable"), min(bins, y.size))
         knots, heights = (np.array([np.median(values[group]) for group in groups]) for values in (y, x))
-        curve = IsotonicRegression().fit(knots, heights)
         within = y.clip(knots[0], knots[-1])
-        result[mask] = (curve.predict(within) + y - within).clip(0, 1)
+        result[mask] = (np.interp(within, knots, isotonic_regression(heights).x) + y - within).clip(0, 1)
     return result

@@ -148,8 +148,9 @@ class Training:
         slices, tones = self.data.batch(config.seed, places)
         slices = slices.to(self.accelerator.device, memory_format=self.layout)
         tones = tones.to(self.accelerator.device)
-        # by the slice's place: the same in batches of any size, shared by any number of processes
-        for way, wanted in ((augment, config.augment), (randomise, config.randomise)):
+        # by the slice's place: the same in batches of any size, shared by any number of processes; blur and ghosts come
+        # second, since they leave no background that is 0
+        for way, wanted in ((randomise, config.randomise), (augment, config.augment)):
             if wanted:
                 changes = [way.draw((config.seed, place)) for place in places]
                 slices, tones = way.apply(slices, changes), way.retone(tones, changes)

@@ -13,7 +13,8 @@ al., SynthSeg, Medical Image Analysis 86:102789, 2023): who has seen more scanne
                                                   one, for every second slice, otherwise in [0, 0.7]
     noise       x + s n                           Gaussian, s in [0, 0.05]
 
-The brain is where the slice is above 0. It is blurred without what lies around it, since in a scanner that isn't black.
+The brain is where the slice is above 0; hence this comes before `augment`, whose ghosts lie around it. It is blurred
+without what lies around it, since in a scanner that isn't black.
 """
 
 from dataclasses import dataclass
