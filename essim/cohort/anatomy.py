@@ -54,9 +54,9 @@ def draw_displacement(rng, voxel_mm, age, push=None, maps=None):
     axes = [corner + LATTICE_MM * np.arange(-1.0, side // LATTICE_MM + 2) for corner, side in extents]
     world = np.stack(np.meshgrid(*axes, indexing="ij")).astype(np.float32)
     shape, world = world.shape, world.reshape(3, -1)
-    # The study's scans are registered affinely: 1 mm, 1 degree and 2 % are left in each direction.
-    turn = _rotation(0.0175 * rng.standard_normal(3)) / (1 + 0.02 * np.clip(rng.standard_normal((3, 1)), -2, 2))
-    shift = CENTRE[:, None] + rng.standard_normal((3, 1)).astype(np.float32)
+    # The study's scans are registered affinely: about 1 mm, 1 degree and 2 % are left in each direction.
+    turn = _rotation(0.014 * rng.standard_normal(3)) / (1 + 0.02 * np.clip(rng.standard_normal((3, 1)), -2, 2))
+    shift = CENTRE[:, None] + np.float32(0.8) * rng.standard_normal((3, 1)).astype(np.float32)
     random, amount = _draw_shape(rng, axes), _draw_aging(rng, age)
     moved = world if push is None else world + push(world)
     u = sample(random, moved, [a[0] for a in axes], LATTICE_MM)
@@ -81,7 +81,10 @@ def _rotation(angles):
 def _draw_shape(rng, axes):
     """Random displacement [I, J, K, 3] in mm on the lattice, calmer towards the faces of the canvas: no head is cut."""
     fields = [np.float32(mm) * np.stack([smooth_noise(rng, axes, step) for _ in range(3)]) for step, mm in DEFORMATION]
-    random = np.moveaxis(_without_affine(sum(fields)), 0, -1)
+    fields = sum(fields)
+    mirrored = fields[:, ::-1] * np.array([-1, 1, 1], np.float32).reshape(3, 1, 1, 1)
+    # Left and right are alike: the two sides' displacements correlate by .8.
+    random = np.moveaxis(_without_affine(0.894 * fields + 0.447 * mirrored), 0, -1)
     for axis, points in enumerate(axes):
         inside = np.minimum(points - points[0], points[-1] - points) - LATTICE_MM
         calm = 0.25 + 0.75 * np.clip(inside / 20, 0, 1) ** 1.5
@@ -160,6 +163,9 @@ def _own_folds(rng, where, depth, individual, years, voxel_mm, template):
     cerebellum = 1 / (1 + np.exp(-np.clip(np.minimum(below, -36 - y) / 3, -20, 20)))
     p = folds.below_pia(rng, where, depth, cerebellum, years, voxel_mm)
     thick = np.float32(2.9 - 0.5 * years) + 0.35 * smooth_noise(rng, axes_of(voxel_mm), 20)  # of the cortex, mm
+    stem = (1 - individual) * np.clip((-8 - z) / 6, 0, 1)  # is as bright as white matter in T1w
+    csf, grey, white = template
+    template = csf, grey * (1 - 0.7 * stem), white + 0.7 * stem * grey
     logits = np.log(np.stack(template) + np.float32(1e-3)) * np.float32(1.5 if voxel_mm < 4 else 1.2)
     csf, grey, white = sharp = np.exp(logits) / np.exp(logits).sum(0)
     own_csf = np.maximum(np.clip(0.5 - p / voxel_mm, 0, 1), np.clip((csf - 0.55) / 0.3, 0, 1))

@@ -39,7 +39,7 @@ TISSUES = {
     "white": Tissue((640, 860), (80, 74), 0.70),
     "deep": Tissue((850, 1150), (80, 66), 0.79),
     "vessel": Tissue((1400, 1700), (150, 90), 0.85),
-    "dura": Tissue((900, 1100), (45, 40), 0.50),
+    "dura": Tissue((900, 1100), (40, 35), 0.30),
 }
 # Oedema lies between tissue and water, necrosis and the cavity of an old infarct near CSF; the infarct's rim and white-
 # matter hyperintensities are gliotic; MS plaques have lost myelin.

@@ -15,6 +15,7 @@ import numpy as np
 from essim.cohort.fields import noise_at, smooth_noise
 from essim.cohort.mni import axes_of
 
+FOLDS_MM = 5.0  # the spacing of the field whose zero level the sulci are
 HEMISPHERE = (33.0, -18.0, 10.0)  # the middle of one, mm; sulci run towards it
 
 
@@ -40,16 +41,19 @@ def below_pia(rng, where, depth, cerebellum, years, voxel_mm):
     middle[0] *= np.sign(where[0])
     away = where - middle
     radius = np.sqrt(np.square(away).sum(0)) + 1
-    field = noise_at(rng, middle + away * (np.float32(0.3) + 26 / radius), 4.4)
+    inwards = middle + away * (np.float32(0.3) + 26 / radius)
+    mirrored = inwards * np.array([[[[-1.0]]], [[[1.0]]], [[[1.0]]]], np.float32)
+    one, other = (noise_at(rng, where_to, FOLDS_MM) for where_to in (np.where(x < 0, mirrored, inwards), inwards))
+    field = 0.85 * one + 0.53 * other  # the two hemispheres fold alike, but not quite
     sulcus = distance_to_level(field, voxel_mm, 0.12)
-    reach = 8 + 14 / (1 + np.exp(-1.5 * smooth_noise(rng, axes, 22)))  # how deep sulci are, mm
+    reach = 9 + 15 / (1 + np.exp(-1.5 * smooth_noise(rng, axes, 22)))  # how deep sulci are, mm
     width = np.maximum(0.2 + (0.6 + 1.3 * max(years, 0)) * np.exp(0.5 * smooth_noise(rng, axes, 18)), 0.2)
     sheet = np.hypot(sulcus, np.maximum(depth - reach, 0)) - width / 2
 
     pitch = 4.6 + 0.5 * rng.standard_normal()
     along = where[2] + 0.35 * where[1] + 2.5 * smooth_noise(rng, axes, 14) + 0.004 * np.square(where[0])
     folium = np.abs((along / pitch + 0.5) % 1 - 0.5) * np.float32(pitch)
-    slit = np.hypot(folium, np.maximum(depth - 9, 0)) - np.float32(0.2 + 0.35 * max(years, 0))
+    slit = np.hypot(folium, np.maximum(depth - 9, 0)) - np.float32(0.1 + 0.3 * max(years, 0))
 
     recede = np.float32(max(0.3 + 1.2 * years + 0.4 * rng.standard_normal(), 0))  # from the skull
     return np.minimum(depth - recede, sheet + cerebellum * (slit - sheet))
