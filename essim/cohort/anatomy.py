@@ -83,8 +83,8 @@ def _draw_shape(rng, axes):
     fields = [np.float32(mm) * np.stack([smooth_noise(rng, axes, step) for _ in range(3)]) for step, mm in DEFORMATION]
     fields = sum(fields)
     mirrored = fields[:, ::-1] * np.array([-1, 1, 1], np.float32).reshape(3, 1, 1, 1)
-    # Left and right are alike: the two sides' displacements correlate by .8.
-    random = np.moveaxis(_without_affine(0.894 * fields + 0.447 * mirrored), 0, -1)
+    # Left and right are alike: the two sides' displacements correlate by .9.
+    random = np.moveaxis(_without_affine(0.851 * fields + 0.526 * mirrored), 0, -1)
     for axis, points in enumerate(axes):
         inside = np.minimum(points - points[0], points[-1] - points) - LATTICE_MM
         calm = 0.25 + 0.75 * np.clip(inside / 20, 0, 1) ** 1.5
@@ -132,7 +132,7 @@ def grow_head(rng, voxel_mm, age, push=None, maps=None):
     )
     depth = depth + 0.5 * smooth_noise(rim_rng, axes, 8)
     unknown = individual.any()  # which folds there are: the template's
-    mask = _strip(rim_rng, axes, depth, 1.2 if unknown else 0.0)  # a real head's surface is its own mask's
+    mask = _strip(rim_rng, axes, depth, 1.0 if unknown else 0.0)  # a real head's surface is its own mask's
     zone = depth > -AROUND_MM
     values = sample(maps[0], where[:, zone], MAP_CORNER, 1)
     grey, white, texture = np.zeros((3, *zone.shape), np.float32)

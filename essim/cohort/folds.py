@@ -44,7 +44,7 @@ def below_pia(rng, where, depth, cerebellum, years, voxel_mm):
     inwards = middle + away * (np.float32(0.3) + 26 / radius)
     mirrored = inwards * np.array([[[[-1.0]]], [[[1.0]]], [[[1.0]]]], np.float32)
     one, other = (noise_at(rng, where_to, FOLDS_MM) for where_to in (np.where(x < 0, mirrored, inwards), inwards))
-    field = 0.85 * one + 0.53 * other  # the two hemispheres fold alike, but not quite
+    field = 0.93 * one + 0.37 * other  # the two hemispheres fold alike, but not quite
     sulcus = distance_to_level(field, voxel_mm, 0.12)
     reach = 9 + 15 / (1 + np.exp(-1.5 * smooth_noise(rng, axes, 22)))  # how deep sulci are, mm
     width = np.maximum(0.2 + (0.6 + 1.3 * max(years, 0)) * np.exp(0.5 * smooth_noise(rng, axes, 18)), 0.2)

@@ -179,7 +179,8 @@ def generate(config, out, workers=1):
 
 def recipe_of(config):
     """Hash of the parameters and of the source that makes the subjects and their places."""
-    digest = hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode())
+    parameters = asdict(config) | {"anatomies": bool(config.anatomies)}  # wherever they lie
+    digest = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode())
     for module in (*sorted(Path(__file__).parent.glob("*.py")), Path(prepared.__file__)):
         digest.update(module.read_bytes())
     for person in tissues.find_anatomies(config.anatomies) if config.anatomies else ():

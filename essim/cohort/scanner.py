@@ -42,25 +42,25 @@ class Site:
 TRAINING_SITES = (
     Site(
         "north", 3.0, {"tr": 2300, "ti": 900, "flip": 9}, {"tr": 5700, "te": 100}, {"tr": 9000, "te": 125, "ti": 2500},
-        0.035, 0.05, 1.10, 0.25, {"t1": 1.2, "t2": 1.25, "flair": 2.0},
+        0.030, 0.03, 0.95, 0.25, {"t1": 1.2, "t2": 1.25, "flair": 2.0},
     ),
     Site(
         "east", 1.5, {"tr": 1900, "ti": 1000, "flip": 12}, {"tr": 8200, "te": 100}, {"tr": 8000, "te": 120, "ti": 2300},
-        0.050, 0.06, 1.25, 0.15, {"t1": 1.2, "t2": 1.25, "flair": 3.0},
+        0.040, 0.035, 1.10, 0.15, {"t1": 1.2, "t2": 1.25, "flair": 3.0},
     ),
     Site(
         "south", 1.5, {"tr": 2000, "ti": 900, "flip": 8}, {"tr": 4000, "te": 85}, {"tr": 9000, "te": 105, "ti": 2500},
-        0.055, 0.05, 1.40, 0.00, {"t1": 1.0, "t2": 3.0, "flair": 3.0},
+        0.045, 0.03, 1.20, 0.05, {"t1": 1.0, "t2": 3.0, "flair": 3.0},
     ),
 )  # fmt: skip
 OTHER_SITES = (
     Site(
         "west", 3.0, {"tr": 1950, "ti": 880, "flip": 9}, {"tr": 3000, "te": 80}, {"tr": 5000, "te": 130, "ti": 1800},
-        0.045, 0.08, 1.15, 0.45, {"t1": 1.0, "t2": 3.0, "flair": 1.0},
+        0.035, 0.05, 1.00, 0.40, {"t1": 1.0, "t2": 3.0, "flair": 1.0},
     ),
     Site(
         "coast", 1.5, {"tr": 2400, "ti": 1100, "flip": 7}, {"tr": 6500, "te": 120}, {"tr": 9900, "te": 140, "ti": 2600},
-        0.060, 0.07, 1.50, 0.10, {"t1": 1.5, "t2": 2.0, "flair": 5.0},
+        0.050, 0.045, 1.30, 0.15, {"t1": 1.5, "t2": 2.0, "flair": 5.0},
     ),
 )  # fmt: skip
 SITES = {site.name: site for site in TRAINING_SITES + OTHER_SITES}
@@ -97,7 +97,7 @@ def acquire(rng, head, site, contrast, lesion=None):
     """
     axes, shown = axes_of(head.voxel_mm), signals(rng, site, contrast)
     # Within a tissue: slow regional differences (myelin, cell density) and a fine grain.
-    grain = 1 + 0.02 * smooth_noise(rng, axes, 30) + 0.015 * smooth_noise(rng, axes, 6)
+    grain = 1 + 0.015 * smooth_noise(rng, axes, 30) + 0.012 * smooth_noise(rng, axes, 6)
     csf, *solid = (shown[name] for name in physics.TISSUES)
     image = np.tensordot(np.array(solid), head.fractions[1:], 1) * grain + csf * head.fractions[0]
     image += np.float32(TEXTURE[contrast]) * shown["white"] * head.texture
