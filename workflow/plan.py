@@ -111,7 +111,12 @@ def make_plan(config):
         _check_seeds(seeds)
     fields = {"name": name, "profile": profile, "first_seed": own["seeds"][0]}
     if source:
-        return Plan(**fields, **_own_scans(source, profile))
+        plan = Plan(**fields, **_own_scans(source, profile))
+        for name, contrast in plan.sets.items():
+            if plan.network(contrast) and not Path(plan.network(contrast)).is_dir():
+                text = f"{plan.network(contrast)}: no such folder, no network for {contrast} comes trained"
+                raise ValueError(f"{text}; take a profile that trains one, or leave the set {name} out of the source.")
+        return plan
     places = {"data": profile["data"], "home": profile["results"], "stamp": [f"{profile['data']}/cohort.json"]}
     return Plan(**fields, **places, sets=profile["sets"], folds=profile["folds"])
 

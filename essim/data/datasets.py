@@ -33,10 +33,11 @@ def load_scans(source, *, fold=0, seed=0, strict=True):
         strict: False leaves out the scans that have problems, with a warning that counts them.
 
     Returns: columns `dataset, subject, split, fold, contrast, image, mask, seg, age, sex, site, ignore`, a row a scan.
-        Paths are strings, "" where absent; `mask` "nonzero" means that the image is stripped and its brain is what
-        isn't zero, "" that the head still has its skull; `ignore` is the label of `seg` that is neither lesion nor
-        background; every other label above 0 is lesion. A subject without one of the contrasts, or in downloaded data
-        without the lesion mask, has no row for it; warnings count them, and say what was chosen and what stays open.
+        `contrast` is t1, t2 or flair. Paths are strings, "" where absent; `mask` "nonzero" means that the image is
+        stripped and its brain is what isn't zero, "" that the head still has its skull; `ignore` is the label of `seg`
+        that is neither lesion nor background; every other label above 0 is lesion. A subject without one of the
+        contrasts, or in downloaded data without the lesion mask, has no row for it; warnings count them, and say what
+        was chosen and what stays open.
 
     Raises:
         FileNotFoundError: the source or a split file is missing.

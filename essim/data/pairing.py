@@ -17,7 +17,7 @@ STRIPPED = re.compile(r"brain|bet|skull|strip")
 WHY = ("no contrast agent", "its lesion mask", "its lesion mask", "its brain mask", "its brain mask")
 WHY += ("the scanner's own space", "raw data", "least processed", "fewest entities", "first by name")
 LESION_MASK = 1  # the part of the key that is True where there is none
-ONE_SPACE = "one space for all contrasts"
+ALIKE = "one space for all contrasts, all stripped or none"
 MASKS = {"mask": "brain", "seg": "lesion"}
 
 
@@ -70,14 +70,16 @@ def _choose(title, names, roots):
     ranked = _flair_last(sorted(ranked, key=_first))
     anchor, chosen = ranked[0][1], {}
     for key, image in ranked:
-        if image.space == anchor.space:
+        # Where the brain is known by the T1 being stripped alone, a FLAIR with its skull isn't taken.
+        alike = kinds["mask"] or image.kind != "flair" or _is_stripped(image) >= _is_stripped(anchor)
+        if image.space == anchor.space and alike:
             chosen.setdefault(image.kind, (key, image))
     images = [image for _, image in chosen.values()]
     subject = Subject(BIDS, title, files={image.kind: image.path for image in images})
     for key, image in ranked:
         best, taken = chosen.get(image.kind, (key, anchor))
         if taken is not image:
-            why = next((why for why, ours, theirs in zip(WHY, best, key, strict=True) if ours != theirs), ONE_SPACE)
+            why = next((why for why, ours, theirs in zip(WHY, best, key, strict=True) if ours != theirs), ALIKE)
             subject.spare.append((image.path, taken.path, why))
     for kind in ("mask", "seg"):
         fitting = [entry for image in images for entry in _fitting(kinds[kind], image)]
@@ -91,9 +93,13 @@ def _choose(title, names, roots):
                     subject.spare.append((mask.path, taken.path, why))
     if any(image.agent for image in images):
         subject.remarks.append("have a scan with contrast agent only, and it is taken")
-    if not kinds["mask"] and all(STRIPPED.search(image.entities.get("desc", "").casefold()) for image in images):
+    if not kinds["mask"] and all(map(_is_stripped, images)):
         subject.files["mask"] = NONZERO
     return subject
+
+
+def _is_stripped(image):
+    return bool(STRIPPED.search(image.entities.get("desc", "").casefold()))
 
 
 def _flair_last(ranked):
@@ -123,7 +129,7 @@ def _image_key(image, kinds):
     lesions, brains = ([_badness(mask, image) for mask in kinds[kind]] for kind in ("seg", "mask"))
     lesion, brain = (min((b for b in badness if b is not None), default=None) for badness in (lesions, brains))
     description = image.entities.get("desc", "").casefold()
-    steps = 3 if STRIPPED.search(description) else 0 if not description else 1 if description == "preproc" else 2
+    steps = 3 if _is_stripped(image) else 0 if not description else 1 if description == "preproc" else 2
     derived = bool({"derivatives", "sourcedata"} & {*image.path.parts})
     masks = (lesion is None, lesion or 0, brain is None, brain or 0)
     return (image.agent, *masks, image.space != "", derived, steps, len(image.entities), _order(image.path))

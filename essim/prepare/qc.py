@@ -27,7 +27,7 @@ b.blue {{ color: {blue} }} b.orange {{ color: {orange} }}
 <h1>{title}</h1>
 <p>{counts} Each picture shows the scan in study space with the <b class="blue">template's brain</b> and the
 <b class="orange">lesion</b>, cut where the lesion is largest, or through the middle. The blue line should follow the
-brain's border on all sides, and T1 and T2 should show the same anatomy at the same place.</p>
+brain's border on all sides, and all contrasts should show the same anatomy at the same place.</p>
 {failed}
 <main>
 {figures}

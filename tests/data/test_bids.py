@@ -197,6 +197,10 @@ WITH_FLAIR = {
         f"{F}_{M}_T1w {A}_FLAIR {F}_{M}_label-lesion_mask {A}_label-lesion_mask",
         (f"{F}_{M}_T1w", "", "", f"{F}_{M}_label-lesion_mask"),
     ),
+    "a stripped T1 without a mask before a FLAIR with its skull": (
+        f"{A}_desc-brain_T1w {A}_FLAIR {L}_label-lesion_mask",
+        (f"{A}_desc-brain_T1w", "", "nonzero", f"{L}_label-lesion_mask"),
+    ),
     "but not where the FLAIR alone has a lesion mask": (
         f"{A}_T1w {F}_{M}_FLAIR {F}_{M}_label-lesion_mask",
         ("", f"{F}_{M}_FLAIR", "", f"{F}_{M}_label-lesion_mask"),

@@ -213,6 +213,24 @@ def test_two_sessions_of_a_person_are_two_scans(tmp_path, placed):
     assert sorted(load_scans(tmp_path / "out").subject) == ["sub-x_ses-1", "sub-x_ses-2"]
 
 
+@pytest.mark.filterwarnings("ignore:.*without t2")
+def test_a_flair_is_written_beside_the_others_or_alone(tmp_path, placed):
+    """T1 first, whatever the alphabet says: what stands in its line of the table counts."""
+    rows = [
+        (*row, age) for row, age in zip(person(tmp_path / "in", "a", ("flair", "t1", "t2")), (1, 2, 3), strict=True)
+    ]
+    rows += [(*row, 4) for row in person(tmp_path / "in", "b", ("flair",))]
+    with open(tmp_path / "in/scans.csv", "w", newline="") as stream:
+        csv.writer(stream).writerows([(*COLUMNS, "age"), *rows])
+    records, failures = prepare(tmp_path / "in/scans.csv", tmp_path / "out")
+    assert [Path(path).parent.name for path in records[0]["files"][:3]] == ["t1", "t2", "flair"] and not failures
+    with pytest.warns(UserWarning, match=r"1 tumour subject\(s\) without t1 are left out for it"):
+        scans = load_scans(tmp_path / "out")
+    assert scans.subject.str.cat(scans.contrast, " ").tolist() == ["a t1", "a t2", "a flair", "b flair"]
+    assert scans.age.tolist() == [2, 2, 2, 4]
+    assert scans.image[3] == str(tmp_path / "out/Test/tumour/flair/b_flair.nii.gz")
+
+
 def test_a_brain_mask_in_one_line_of_a_subject(tmp_path):
     folder = tmp_path / "in"
     first, second = person(folder, "a")

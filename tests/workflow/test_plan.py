@@ -295,6 +295,13 @@ def test_a_set_is_scored_in_a_contrast_that_there_is(table):
         assert make_plan({"profile": "smoke", "source": str(table)}).sets == sets
 
 
+def test_a_contrast_without_a_network_is_one_sentence(table):
+    pd.read_csv(table).assign(contrast="flair").to_csv(table, index=False)
+    text = "models/laptop_flair: no such folder, no network for flair comes trained; .* leave the set epilepsy out"
+    with pytest.raises(ValueError, match=text):
+        make_plan({"profile": "pretrained", "source": str(table)})
+
+
 def test_new_files_have_another_digest(table):
     plan = make_plan({"profile": "smoke", "source": str(table)})
     before = plan.files_digest()
