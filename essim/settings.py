@@ -23,6 +23,7 @@ class TrainConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     seed: int = Field(0, ge=0)
+    init: str = Field("", description="model folder with the weights to begin with; none: from scratch")
     epochs: int = Field(1600, ge=1, description="one random slice of each volume per epoch")
     batch: int = Field(32, ge=1, description="slices per step")
     optimizer: Literal["adam", "muon"] = Field("adam", description="muon: for the convolutions; Adam for the rest")

@@ -50,10 +50,10 @@ def below_pia(rng, where, depth, cerebellum, years, voxel_mm):
     width = np.maximum(0.2 + (0.6 + 1.3 * max(years, 0)) * np.exp(0.5 * smooth_noise(rng, axes, 18)), 0.2)
     sheet = np.hypot(sulcus, np.maximum(depth - reach, 0)) - width / 2
 
-    pitch = 4.6 + 0.5 * rng.standard_normal()
+    pitch = rng.uniform(4.2, 7.0)
     along = where[2] + 0.35 * where[1] + 2.5 * smooth_noise(rng, axes, 14) + 0.004 * np.square(where[0])
     folium = np.abs((along / pitch + 0.5) % 1 - 0.5) * np.float32(pitch)
-    slit = np.hypot(folium, np.maximum(depth - 9, 0)) - np.float32(0.1 + 0.3 * max(years, 0))
+    slit = np.hypot(folium, np.maximum(depth - 9, 0)) - np.float32(rng.uniform(0.15, 0.5) + 0.3 * max(years, 0))
 
     recede = np.float32(max(0.3 + 1.2 * years + 0.4 * rng.standard_normal(), 0))  # from the skull
     return np.minimum(depth - recede, sheet + cerebellum * (slit - sheet))

@@ -17,6 +17,8 @@ BRIGHTEST = 1000  # grey value of the brightest tissue at gain 1
 # What flows is void in a spin echo and may be bright in a gradient echo, which fresh blood enters: the share of the
 # signal at rest for T2w and FLAIR, of white matter's for T1w; another one in every scan.
 FLOW = {"t1": (0.5, 1.25), "t2": (0.0, 0.4), "flair": (0.0, 0.4)}
+# Refocusing and inversion pulses add to the bias field what they miss: by how much more it varies.
+SHADING = {"t1": 1.0, "t2": 1.5, "flair": 2.0}
 # The template's texture (T1w less what the tissues explain) in each contrast: what is bright in T1w for its myelin or
 # iron is dark in T2w.
 TEXTURE = {"t1": 1.0, "t2": -0.4, "flair": -0.4}
@@ -32,7 +34,7 @@ class Site:
     t2: dict  # of `contrast.spin_echo`
     flair: dict  # of `contrast.flair`
     noise: float  # standard deviation at ACQUIRED_MM, relative to the brightest tissue
-    bias: float  # standard deviation of the log of what N4 leaves of the bias field
+    bias: float  # standard deviation of the log of what N4 leaves of the bias field in T1w
     blur: float  # mm, standard deviation of the point spread and of what bringing the scan to the study grid adds
     edges: float  # how much of a blurred copy the reconstruction's filter takes off: it sharpens, and rings at edges
     slice_mm: dict  # thickness by contrast
@@ -104,7 +106,7 @@ def acquire(rng, head, site, contrast, lesion=None):
     if lesion:
         image *= 1 - sum(lesion.values())
         image += sum(shown[name] * share for name, share in lesion.items()) * grain
-    image *= np.exp(np.float32(site.bias) * smooth_noise(rng, axes, 60))
+    image *= np.exp(np.float32(SHADING[contrast] * site.bias) * smooth_noise(rng, axes, 60))
     image = _sharpness(np.maximum(image, 0), site, contrast, head.voxel_mm)[head.mask]
     # The magnitude of signal plus complex noise, averaged over the acquired voxels in one study voxel.
     draws = max(1.0, (head.voxel_mm / ACQUIRED_MM) ** 3)

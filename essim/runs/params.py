@@ -63,7 +63,7 @@ SHARES = {"shares": _list_of(Share)}  # of healthy voxels that thresholds promis
 FIELDS = {
     "01_cohort": {"data": Path, "results": Path, "seed": Count, "voxel_mm": Literal[1, 2, 4]}
     | dict.fromkeys(("train", "val", "test", "patients_val", "patients_test"), PositiveInt)
-    | {"domain_shift": bool, "workers": PositiveInt},
+    | {"domain_shift": bool, "contrasts": _list_of(Contrast), "anatomies": str, "workers": PositiveInt},
     "02_train": SCANS | {"fold": Fold, "network": str, "training": TrainConfig},
     "03_baselines": SCANS
     | {"fold": Fold, "datasets": _list_of(Dataset), "network": str, "autoencoder": AutoencoderConfig},

@@ -19,7 +19,7 @@ import torch
 from accelerate import Accelerator
 from tqdm import tqdm
 
-from essim.models import EARLY, build_model, early_step
+from essim.models import EARLY, build_model, early_step, load_model
 from essim.train import augment, randomise
 from essim.train.checkpoints import Checkpoints, snapshot, write_model
 from essim.train.optim import cosine, make_optimizers, validates
@@ -41,7 +41,8 @@ def train(config, scans, contrast, preprocessing, out, cache=None):
         since the beginning: all, and what the device waited for slices.
 
     Raises:
-        ValueError: there are no scans, the processes can't share a batch, or the loss is no number any more.
+        FileNotFoundError, ValueError: there are no scans, the processes can't share a batch, the weights to begin with
+            can't be read, or the loss is no number any more.
     """
     bfloat16 = config.bfloat16 and computes_bfloat16(pick_device())
     accelerator = Accelerator(mixed_precision="bf16" if bfloat16 else "no", cpu=pick_device() == "cpu")
@@ -92,6 +93,8 @@ class Training:
         # on a CPU, channels_last makes the gradients slower
         self.layout = torch.channels_last if accelerator.device.type == "cuda" else torch.contiguous_format
         models = [build_model(config.model_dump()).to(accelerator.device, memory_format=self.layout) for _ in range(2)]
+        if config.init:
+            begin_with(models, config.init)
         self.diffusion, self.average = models
         self.network = network = self.diffusion.model
         # from here on, diffusion.model is the one that averages gradients over the processes
@@ -171,6 +174,18 @@ class Training:
         progress["log"].append(line | {key: progress[key] for key in ("seconds", "data_seconds")})
         self.losses = []
         return progress["log"][-1]
+
+
+def begin_with(models, folder):
+    """Give diffusion models the weights of a model folder; ValueError where it holds another network than theirs."""
+    weights = load_model(folder, "cpu").state_dict()
+    for model in models:
+        try:
+            model.load_state_dict(weights)
+        except RuntimeError as error:
+            raise ValueError(
+                f"{folder}: is another network than the training's settings describe; see `init`."
+            ) from error
 
 
 def draw_times_and_noise(diffusion, shape, key, t_range):

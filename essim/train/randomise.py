@@ -7,8 +7,9 @@ al., SynthSeg, Medical Image Analysis 86:102789, 2023): who has seen more scanne
     tone        p + (1 - p) c(x^g)                p = 0.3 u^2 with u in [0, 1], so half of them below 0.08;
                                                   g in [e^-0.5, e^0.5]; c of five straight pieces, whose slopes
                                                   differ by a factor of 4 at most
-    bias        x exp(cubic polynomial)           standard deviation of the exponent within the brain in [0, 0.1]:
-                                                  what N4 leaves
+    bias        x exp(a + cubic polynomial)       standard deviation of the polynomial within the brain in [0, 0.1]:
+                                                  what N4 leaves; a, of standard deviation 0.07, is what it leaves from
+                                                  slice to slice
     sharpness   x + a (x - blurred x)             Gaussian blur, sigma in [0, 1.2] pixels; a = -1, which is the blurred
                                                   one, for every second slice, otherwise in [0, 0.7]
     noise       x + s n                           Gaussian, s in [0, 0.05]
@@ -38,6 +39,7 @@ class Change:
     slopes: tuple = (1.0,) * PIECES  # relative to each other
     bias: tuple = (0.0,) * len(POWERS)
     bias_sd: float = 0.0
+    gain: float = 0.0  # of the slice as a whole, its logarithm
     sigma: float = 0.0  # pixels
     amount: float = 0.0  # -1: blurred; above 0: sharpened
     noise: float = 0.0
@@ -57,6 +59,7 @@ def draw(key):
         amount=-1.0 if rng.random() < 0.5 else rng.uniform(0, 0.7),
         noise=rng.uniform(0, 0.05),
         seed=int(rng.integers(2**62)),
+        gain=0.07 * rng.standard_normal(),
     )
 
 
@@ -96,14 +99,15 @@ def _bend(values, changes):
 
 
 def _bias(brain, changes):
-    """The factor of the bias fields [N, 1, H, W]: its logarithm has mean 0 and the wanted deviation in the brain."""
+    """The factor of the bias fields [N, 1, H, W]: its logarithm has the wanted mean and deviation in the brain."""
     height, width = brain.shape[2:]
     coefficients = torch.tensor([change.bias for change in changes], dtype=torch.float32).to(brain.device)
     field = (coefficients @ powers(height, width, brain.device)).view(brain.shape)
     pixels = brain.sum((2, 3), keepdim=True).clamp_min(1)
     field = field - (field * brain).sum((2, 3), keepdim=True) / pixels
     deviation = ((field**2 * brain).sum((2, 3), keepdim=True) / pixels).sqrt().clamp_min(1e-6)
-    return (_each(changes, "bias_sd", brain.device) * field / deviation * brain).exp()
+    field = _each(changes, "gain", brain.device) + _each(changes, "bias_sd", brain.device) * field / deviation
+    return (field * brain).exp()
 
 
 def _sharpen(slices, brain, changes):

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from essim.runs.files import writing
 
 AUTOENCODERS = ("ae", "vae")
+ITS_OWN = ("epochs", "init")  # how long a network was trained, and from what: its log tells, and no study asks
 # The networks of a model folder: weights, description and log of each
 NETWORKS = {"diffusion": ("weights.safetensors", "config.json", "log.csv")}
 NETWORKS |= {kind: (f"{kind}.safetensors", f"{kind}.json", f"{kind}.csv") for kind in AUTOENCODERS}
@@ -28,7 +29,7 @@ def take_trained(folder, out, load, network="diffusion", *, contrast, **settings
         folder: where it lies. load: the function that reads it and says what is wrong with it, `load_model` or
             `load_autoencoder`. network: which one of NETWORKS. contrast: the one that it must be for.
         settings: those that its training would have had, by their names in its description: `preprocessing`, and
-            `training` or `autoencoder`.
+            `training` or `autoencoder`; but for ITS_OWN.
 
     Returns: the log of its training, as the training does.
 
@@ -47,7 +48,11 @@ def take_trained(folder, out, load, network="diffusion", *, contrast, **settings
         raise ValueError(f"{subject}: is a network for {trained['contrast']}, the study asks for {contrast}.")
     for name, asked in settings.items():
         was, wanted = type(asked)(**trained[name]).model_dump(), asked.model_dump()
-        changes = [f"`{key}` {was[key]}, the study asks for {wanted[key]}" for key in was if was[key] != wanted[key]]
+        changes = [
+            f"`{key}` {was[key]}, the study asks for {wanted[key]}"
+            for key in was
+            if key not in ITS_OWN and was[key] != wanted[key]
+        ]
         if changes:
             raise ValueError(f"{subject}: was made with another `{name}`: {'; '.join(changes)}.")
     for name in (weights, description, log):
