@@ -4,6 +4,7 @@ JOBS ?= 2
 SEEDS ?=
 DATA ?=
 CLUSTER ?=
+ANATOMIES ?=
 PYTHON ?= python3
 TORCH_INDEX ?=
 BIN := .venv/bin
@@ -21,7 +22,7 @@ NOTEBOOKS = $(wildcard notebooks/*.ipynb notebooks/*/*.ipynb)
 
 help: ## Say what there is (this list)
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
-	@echo "  Settings: PROFILE=smoke|pretrained|laptop|gpu|paper ($(PROFILE))  JOBS=cores ($(JOBS))  SEEDS=0,1,2 (one study each)"
+	@echo "  Settings: PROFILE=smoke|pretrained|laptop|networks|gpu|paper ($(PROFILE))  JOBS=cores ($(JOBS))  SEEDS=0,1,2 (one study each)"
 	@echo "            CLUSTER=slurm for one batch job a step (README, On a cluster)"
 	@echo "            DATA=path of your own scans (README, Your own data).  make -n reproduce: the plan, nothing runs"
 
@@ -81,9 +82,12 @@ tolerances: .venv/stamp ## Train with two more seeds and write the tolerances th
 reference: .venv/stamp ## Make the present results the reference
 	@$(BIN)/python workflow/verify.py keep $(RESULTS) results/reference/$(PROFILE)
 
-networks: .venv/stamp ## Train the networks of models/ anew (an hour and more), for PROFILE=pretrained
-	+@$(SNAKEMAKE) --until healthy baselines --config profile=pretrained networks= results=results/trained
-	@$(BIN)/python workflow/verify.py release results/trained models/laptop
+# Heads that real ones were the model for have data, results and networks of their own.
+KIND := $(if $(ANATOMIES),anatomies,networks)
+REAL := $(if $(ANATOMIES),cohort="{anatomies: $(ANATOMIES)}" data=data/anatomies results=results/anatomies)
+networks: .venv/stamp ## Train the networks of models/ anew, for PROFILE=pretrained; ANATOMIES=folder: from real heads
+	+@$(SNAKEMAKE) --until healthy baselines --config profile=networks $(REAL)
+	@$(BIN)/python workflow/verify.py release results/$(KIND) models/$(if $(ANATOMIES),anatomies,laptop)
 
 method: .venv/stamp ## Draw the picture at the top of the README anew, from a run with a network of models/
 	@$(BIN)/python workflow/method.py results/reference/method

@@ -14,7 +14,8 @@ from safetensors.torch import load_file, save_file
 from essim.runs.files import writing
 
 AUTOENCODERS = ("ae", "vae")
-ITS_OWN = ("epochs", "init")  # how long a network was trained, and from what: its log tells, and no study asks
+# How a network came to what it knows: its description tells, and no study asks.
+ITS_OWN = ("init", "epochs", "batch", "optimizer", "lr", "lr_schedule", "ema_decay", "bfloat16", "compile")
 # The networks of a model folder: weights, description and log of each
 NETWORKS = {"diffusion": ("weights.safetensors", "config.json", "log.csv")}
 NETWORKS |= {kind: (f"{kind}.safetensors", f"{kind}.json", f"{kind}.csv") for kind in AUTOENCODERS}
@@ -48,11 +49,8 @@ def take_trained(folder, out, load, network="diffusion", *, contrast, **settings
         raise ValueError(f"{subject}: is a network for {trained['contrast']}, the study asks for {contrast}.")
     for name, asked in settings.items():
         was, wanted = type(asked)(**trained[name]).model_dump(), asked.model_dump()
-        changes = [
-            f"`{key}` {was[key]}, the study asks for {wanted[key]}"
-            for key in was
-            if key not in ITS_OWN and was[key] != wanted[key]
-        ]
+        changed = [key for key in was if key not in ITS_OWN and was[key] != wanted[key]]
+        changes = [f"`{key}` {was[key]}, the study asks for {wanted[key]}" for key in changed]
         if changes:
             raise ValueError(f"{subject}: was made with another `{name}`: {'; '.join(changes)}.")
     for name in (weights, description, log):

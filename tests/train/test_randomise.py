@@ -56,7 +56,7 @@ def test_the_tone_of_a_volume_follows_the_curve_of_its_slices():
     tone = torch.from_numpy(tone_of(volume, volume > 0))
     flat = torch.from_numpy(volume.transpose(2, 0, 1).copy())[:, None]
     for change in CHANGES[:10]:
-        plain = replace(change, bias_sd=0.0, amount=0.0, noise=0.0)
+        plain = replace(change, bias_sd=0.0, gain=0.0, amount=0.0, noise=0.0)
         bent = randomise.apply(flat, [plain] * 12)[:, 0].numpy().transpose(1, 2, 0)
         expected = randomise.retone(tone[None], [change])[0].numpy()
         np.testing.assert_allclose(tone_of(bent, volume > 0), expected, atol=1e-6)

@@ -55,7 +55,7 @@ def test_the_networks_in_the_repository_are_those_of_their_profile(tmp_path, con
     ("change", "named"),
     [
         ({"contrast": "t1"}, "is a network for t2, the study asks for t1"),
-        ({"training": tiny(lr=0.5, epochs=9)}, "another `training`: `epochs` 8, the study asks for 9; `lr`"),
+        ({"training": tiny(patch=4, blocks=2, lr=0.5)}, "another `training`: `blocks` 1, the study asks for 2; `patch` 2"),
         ({"preprocessing": AS_IT_IS.model_copy(update={"smooth": True})}, "`smooth` False, the study asks for True"),
     ],
 )

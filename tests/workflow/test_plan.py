@@ -18,7 +18,7 @@ from profiles import read_profile
 from steps import check, steps_of
 from study_folder import ROOT
 
-PROFILES = ("gpu", "laptop", "paper", "pretrained", "smoke")
+PROFILES = ("gpu", "laptop", "networks", "paper", "pretrained", "smoke")
 
 
 def leaves(values, before=()):
@@ -43,11 +43,11 @@ def folder(tmp_path, monkeypatch):
 
 def test_a_profile_has_what_it_does_not_change_from_the_one_it_extends():
     laptop, pretrained = (dict(leaves(read_profile(name))) for name in ("laptop", "pretrained"))
-    assert list(laptop) == list(pretrained) and len(laptop) == 61 + 3  # `sets` are four leaves
+    assert list(laptop) == list(pretrained) and len(laptop) == 66 + 3  # `sets` are four leaves
     changed = {".".join(place): value for place, value in pretrained.items() if value != laptop[place]}
     assert changed == {
         **{"data": "data/pretrained", "results": "results/pretrained", "networks": "models/laptop"},
-        **{"training.epochs": 1800, "training.t_range": [100, 900], "ablations.autoencoder_steps": 14400},
+        **{"cohort.train": 96, "training.t_range": [100, 900], "ablations.autoencoder_steps": 14400},
     }
 
 
@@ -91,7 +91,7 @@ def test_mappings_merge_key_by_key_lists_and_sets_are_replaced(folder):
         ("1: 2", "mine.yaml: unknown key `1`: known are data, "),
         ("training: 5", "mine.yaml: `training` must be a mapping, got 5"),
         ("sets: [ms]", "mine.yaml: `sets` must be a mapping, got ['ms']"),
-        ("extends: lapptop", "mine.yaml: extends `lapptop`, which is unknown: known are gpu, laptop, mine, paper, "),
+        ("extends: lapptop", "mine.yaml: extends `lapptop`, which is unknown: known are gpu, laptop, mine, networks, "),
         ("extends: mine", "mine.yaml: `extends: mine` leads in a circle: mine"),
         ("[1, 2]", "mine.yaml: must be a mapping of keys to values, got [1, 2]"),
         ("", "mine.yaml: must be a mapping of keys to values, got None"),
@@ -152,7 +152,7 @@ def test_settings_of_the_command_line_replace_values():
     assert plan.profile["training"] == smoke["training"] | {"lr": 0.5}
     with pytest.raises(ValueError, match="--config: unknown key `seed`: did you mean `seeds`?"):
         make_plan({"profile": "smoke", "seed": 1})
-    with pytest.raises(ValueError, match="unknown profile `lapptop`: known are gpu, laptop, paper, pretrained, smoke"):
+    with pytest.raises(ValueError, match="unknown profile `lapptop`: known are gpu, laptop, networks, paper, pretrained, smoke"):
         make_plan({"profile": "lapptop"})
 
 
