@@ -14,7 +14,7 @@ def main(arguments=None):
     """Score one scan; returns the exit code: 0, or 1 with a sentence on stderr."""
     parser = argparse.ArgumentParser("python -m essim.score", description=ABOUT)
     parser.add_argument("scan", help="your scan: a NIfTI or MGZ file, or a folder with one series of DICOM files")
-    parser.add_argument("--model", help="model folder; default: models/laptop_t1, _t2 or _flair, by the contrast")
+    parser.add_argument("--model", help="model folder; default: models/anatomies_t1, _t2 or _flair, by the contrast")
     parser.add_argument("--out", required=True, help="folder to write; an earlier result there is replaced")
     parser.add_argument("--mask", default="", help='brain mask, or "nonzero" if stripped already; default: HD-BET')
     parser.add_argument("--contrast", choices=CONTRASTS, help="of the scan; default: its BIDS name's, else the model's")

@@ -125,7 +125,7 @@ def model_for(contrast, scan):
     """The model folder that comes with essim for a contrast; ValueError or FileNotFoundError where there is none."""
     if contrast is None:
         raise ValueError(f"{scan}: its name doesn't say its contrast; give it ({', '.join(CONTRASTS)}), or a model.")
-    model = ROOT / f"models/laptop_{contrast}"
+    model = ROOT / f"models/anatomies_{contrast}"  # keep their promise on real heads (models/README.md)
     if not model.is_dir():
         text = f"{model}: no such folder, no model for {contrast} comes with essim"
         raise FileNotFoundError(f"{text}; give one, trained on healthy {contrast} scans (notebook 02_train).")

@@ -55,7 +55,7 @@ def test_the_networks_in_the_repository_are_those_of_their_profile(tmp_path, con
     ("change", "named"),
     [
         ({"contrast": "t1"}, "is a network for t2, the study asks for t1"),
-        ({"training": tiny(patch=4, blocks=2, lr=0.5)}, "another `training`: `blocks` 1, the study asks for 2; `patch` 2"),
+        ({"training": tiny(patch=4, blocks=2, lr=0.5)}, "`training`: `blocks` 1, the study asks for 2; `patch` 2"),
         ({"preprocessing": AS_IT_IS.model_copy(update={"smooth": True})}, "`smooth` False, the study asks for True"),
     ],
 )
@@ -94,9 +94,9 @@ def test_one_that_came_trained_is_taken_as_it_is(autoencoders, tmp_path, kind):
     [
         (tiny_autoencoder(), {"contrast": "t1"}, "is a network for t2, the study asks for t1"),
         (
-            tiny_autoencoder(lr=0.5, steps=9),
+            tiny_autoencoder(latent=8, steps=9, lr=0.5),
             {},
-            "another `autoencoder`: `steps` 8, the study asks for 9; `lr` 0.002, the study",
+            "another `autoencoder`: `steps` 8, the study asks for 9; `latent` 4, the study",
         ),
         (
             tiny_autoencoder(),
