@@ -1,14 +1,17 @@
-"""Measure real scans for the cohort's gate: numbers of heads and lesions, no image.
+"""Measure real scans: what grown heads are held against, and whether networks keep their promise. Numbers, no image.
 
     measure_real.py heads SCANS OUT [--networks models/laptop]    OUT: essim/study/real_heads.csv
     measure_real.py lesions OUT ms=FOLDER stroke=FOLDER           OUT: essim/study/real_lesions.csv
+    measure_real.py promise SCANS OUT MODEL...                    OUT: models/promise.csv, of model folders
 
 SCANS is a CSV with the columns source, contrast, image, mask, and voxel_mm (1 or 2), a line a scan in study space
 (python -m essim.prepare brings it there); paths are relative to it. Lines with the same source and mask are one head,
-which gets a number in place of its name. FOLDER holds lesion masks in MNI space (NIfTI), one a patient.
+which gets a number in place of its name. For the promise there may be a column seg, of lesion masks. FOLDER holds
+lesion masks in MNI space (NIfTI), one a patient.
 """
 
 import argparse
+import json
 from pathlib import Path
 
 import numpy as np
@@ -20,19 +23,38 @@ from essim.runs.files import writing
 GRIDS = (1, 2, 4)  # mm
 
 
-def measure_heads(table, networks=None):
-    """The statistics of all scans of the CSV `table`, as essim.study.realism has them, one row a scan."""
-    from essim.study import realism  # here, since it takes seconds, and errors of the command line should not
-
+def read_scans(table):
+    """The scans of the CSV `table`, with whole paths, and numbers in place of names."""
     scans = pd.read_csv(table)
     for column in ("source", "contrast", "image", "mask", "voxel_mm"):
         if column not in scans or scans[column].isna().any():
             raise ValueError(f"{table}: the column `{column}` is missing or has gaps; complete the table.")
     heads = scans.groupby("source", sort=False)["mask"].transform(lambda masks: pd.factorize(masks)[0] + 1)
-    paths = {role: [Path(table).parent / path for path in scans[role]] for role in ("image", "mask")}
-    scans = scans.assign(head=heads, seg="", ignore="", **paths)
+    scans["seg"] = scans["seg"].fillna("") if "seg" in scans else ""
+    roles = ("image", "mask", "seg")
+    paths = {role: [str(Path(table).parent / path) if path else "" for path in scans[role]] for role in roles}
+    return scans.assign(head=heads, ignore="", **paths)
+
+
+def measure_heads(table, networks=None):
+    """The statistics of all scans of the CSV `table`, as essim.study.realism has them, one row a scan."""
+    from essim.study import realism  # here, since it takes seconds, and errors of the command line should not
+
+    scans = read_scans(table).assign(seg="")  # lesions count as brain
     groups = scans.groupby("voxel_mm", sort=False)
     parts = [realism.measure_heads(part, int(voxel_mm), networks) for voxel_mm, part in groups]
+    return pd.concat(parts)
+
+
+def measure_promises(table, models):
+    """What each model folder makes of the scans of its contrast in the CSV `table`, as essim.study.promise has it."""
+    from essim.study.promise import measure_promise
+
+    scans, parts = read_scans(table), []
+    for model in models:
+        contrast = json.loads((Path(model) / "config.json").read_text())["contrast"]
+        found = measure_promise(scans[scans.contrast == contrast], model)
+        parts.append(found.assign(model=Path(model).name))
     return pd.concat(parts)
 
 
@@ -62,15 +84,19 @@ def measure_lesions(folders):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
-    heads, lesions = commands.add_parser("heads"), commands.add_parser("lesions")
-    heads.add_argument("scans")
-    for command in (heads, lesions):
+    heads, lesions, promise = (commands.add_parser(name) for name in ("heads", "lesions", "promise"))
+    for command in (heads, promise):
+        command.add_argument("scans")
+    for command in (heads, lesions, promise):
         command.add_argument("out")
     heads.add_argument("--networks", help="adds the residual of these networks")
     lesions.add_argument("folders", nargs="+", metavar="SET=FOLDER")
+    promise.add_argument("models", nargs="+", metavar="MODEL")
     arguments = parser.parse_args()
     if arguments.command == "heads":
         table = measure_heads(arguments.scans, arguments.networks)
+    elif arguments.command == "promise":
+        table = measure_promises(arguments.scans, arguments.models)
     else:
         table = measure_lesions(dict(folder.split("=", 1) for folder in arguments.folders))
     with writing(Path(arguments.out)) as temporary:

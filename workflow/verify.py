@@ -21,7 +21,7 @@ import pandas as pd
 
 TABLES = ("main", "regret", "ablation")
 # kept to be read, but not compared: tests, counts and fits, which a small change of the scores moves far
-READ = ("tests", "transfer", "healthy", "best_sigma_fit", "grid_*", "calibrated", "calibrated_*", "spread", "*_spread")
+READ = ("realism*", "tests", "transfer", "healthy", "best_sigma_fit", "grid_*", "calibrated", "calibrated_*", "*spread")
 ABLATIONS = ("ablations/tables/*", "ablations/figures/*.png")
 CARDS = ("site/images/card-walkthrough-*.png",)  # the README's pictures of the teaching path
 PLACE = ["table", "row", "column"]

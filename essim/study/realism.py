@@ -62,8 +62,8 @@ def measure(image, mask, contrast, residual=None):
 
     Raises ValueError where the array isn't on the study grid, or a region holds no brain.
     """
-    inside, regions = erode_slices(mask), {name: _box(mask.shape, box) for name, box in REGIONS.items()}
-    regions = {name: inside & box for name, box in regions.items()}
+    inside = erode_slices(mask)
+    regions = regions_of(inside)
     middle, rim = inside & _box(mask.shape, MIDDLE), mask & ~inside
     for name, voxels in (regions | {"middle": middle, "rim": rim}).items():
         if not voxels.any():
@@ -87,6 +87,11 @@ def measure(image, mask, contrast, residual=None):
     both = inside & inside[::-1]
     numbers["symmetry"] = np.corrcoef(filled[both], filled[::-1][both])[0, 1]
     return {name: float(value) for name, value in numbers.items()}
+
+
+def regions_of(mask):
+    """The parts of a brain mask [H, W, D] on the study grid that lie in the boxes of REGIONS: {name: bool}."""
+    return {name: mask & _box(mask.shape, box) for name, box in REGIONS.items()}
 
 
 def _box(shape, box):
