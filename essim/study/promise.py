@@ -53,12 +53,12 @@ def measure_promise(scans, folder):
         scan = load_scan(row, preprocessing)
         how = {"t": scoring["t"], "draws": scoring["draws"], "seed": noise_seed(0, str(row["head"]))}
         y = reconstruct_volume(diffusion, scan.image, scan.mask, **how)
-        tissue, parts = scan.mask & ~scan.seg & ~scan.ignore, regions_of(scan.mask)
+        tissue, parts = scan.mask & ~scan.seg & ~scan.ignored, regions_of(scan.mask)
         found = {"residual": np.abs(scan.image - y)[tissue].mean(dtype=float) / scoring["residual"]}
         for method, anomaly in _maps(scan, y, scoring, calibration).items():
             above = anomaly > scoring["thresholds"][method][f"{PROMISED:g}"]
             shares = {"marked": above[tissue].mean()} | {name: above[tissue & parts[name]].mean() for name in REGIONS}
-            auprc = average_precision(anomaly, scan.seg, scan.mask & ~scan.ignore) if scan.seg.any() else np.nan
+            auprc = average_precision(anomaly, scan.seg, scan.mask & ~scan.ignored) if scan.seg.any() else np.nan
             rows.append({key: row[key] for key in KEYS} | {"method": method} | shares | found | {"auprc": auprc})
     return pd.DataFrame(rows)
 

@@ -186,6 +186,43 @@ def test_domain_shift_can_be_turned_off():
     )
 
 
+def test_contrasts_are_those_that_are_asked_for(tmp_path):
+    config = CohortConfig(
+        voxel_mm=4, train=1, val=0, test=0, patients_val=0, patients_test=1, contrasts=["t1", "flair"]
+    )
+    generate(config, tmp_path)
+    assert {path.parent.name for path in tmp_path.rglob("ms0000_*.nii.gz")} == {"t1", "flair", "mask", "seg"}
+    same, more = (
+        grow_subject(CohortConfig(**vars(config) | {"contrasts": c}), "ms", 0) for c in (("t1",), ("t1", "t2"))
+    )
+    assert np.array_equal(same["t1"], more["t1"]) and "t2" not in same
+    for wrong in (["t2"], ["t1", "pd"], []):
+        with pytest.raises(ValueError, match="contrasts is .*: take t1"):
+            CohortConfig(contrasts=wrong)
+
+
+def test_those_who_are_trained_on_lend_no_brain_to_others(monkeypatch):
+    people, asked = [(f"{i}.nii.gz", "mask") for i in range(7)], []
+    monkeypatch.setattr(cohort.tissues, "find_anatomies", lambda folder: people)
+    monkeypatch.setattr(cohort.tissues, "load_anatomy", lambda t1, *_: asked.append(t1) or mni.load_maps(4))
+    config = CohortConfig(voxel_mm=4, train=5, val=2, test=1, patients_val=0, patients_test=2, anatomies="somewhere")
+    grown = [grow_subject(config, "healthy", index) for index in range(8)] + [grow_subject(config, "ms", 1)]
+    assert not set(asked[:5]) & set(asked[5:]) and set(asked[5:]) == {"2.nii.gz", "5.nii.gz"}
+    assert asked[:5] == [f"{i}.nii.gz" for i in (0, 1, 3, 4, 6)]
+    template = grow_subject(CohortConfig(**vars(config) | {"anatomies": ""}), "healthy", 0)
+    assert np.array_equal(template["t1"], grown[0]["t1"])  # the template's maps stood in
+    people[:] = people[:1]  # of one person everybody must have the brain
+    grow_subject(config, "healthy", 0), grow_subject(config, "healthy", 5)
+    assert asked[-2:] == ["0.nii.gz"] * 2
+
+
+def test_a_cohort_knows_whose_brains_it_has(monkeypatch):
+    monkeypatch.setattr(cohort.tissues, "find_anatomies", lambda folder: [(folder, "mask")])
+    monkeypatch.setattr(cohort.tissues, "digest_of", lambda t1, mask: t1.split("/")[-1])
+    there, moved, other = (cohort.recipe_of(CohortConfig(anatomies=f)) for f in ("a/anna", "b/anna", "a/bert"))
+    assert there == moved and there != other and there != cohort.recipe_of(CohortConfig())
+
+
 def test_layout_and_split_files(folder):
     rows = {}
     for table in (folder / "splits").glob("*.csv"):

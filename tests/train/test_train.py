@@ -151,6 +151,18 @@ def test_only_healthy_training_scans_of_the_contrast_are_seen(scans, finished, t
     assert_same_result(finished, tmp_path)
 
 
+def test_a_training_begins_with_another_networks_weights(scans, finished, tmp_path):
+    begun = train(tiny(init=str(finished), epochs=1), scans, "t2", AS_IT_IS, tmp_path / "begun")
+    scratch = train(tiny(epochs=1), scans, "t2", AS_IT_IS, tmp_path / "scratch")
+    assert begun.val_loss.iloc[0] < 0.9 * scratch.val_loss.iloc[0]
+    assert begun.val_loss.iloc[0] < 1.2 * pd.read_csv(finished / "log.csv").val_loss.min()
+    other = tiny(init=str(finished), channels=16, head_channels=16)
+    with pytest.raises(ValueError, match="is another network than these settings describe; change `init`"):
+        train(other, scans, "t2", AS_IT_IS, tmp_path / "other")
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        train(tiny(init="nowhere"), scans, "t2", AS_IT_IS, tmp_path / "nowhere")
+
+
 def test_augmentation_is_a_switch(scans, finished, tmp_path, monkeypatch):
     seen, real = [], training.augment.apply
     monkeypatch.setattr(training.augment, "apply", lambda *args: seen.append(args[1]) or real(*args))
