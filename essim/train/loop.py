@@ -183,9 +183,7 @@ def begin_with(models, folder):
         try:
             model.load_state_dict(weights)
         except RuntimeError as error:
-            raise ValueError(
-                f"{folder}: is another network than the training's settings describe; see `init`."
-            ) from error
+            raise ValueError(f"{folder}: is another network than these settings describe; change `init`.") from error
 
 
 def draw_times_and_noise(diffusion, shape, key, t_range):
