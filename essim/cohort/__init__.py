@@ -7,7 +7,8 @@ Imports: runs, data.prepared. Of this room prepare takes the template (mni).
     fields     random smooth fields
     tissues    real people's brains as such maps
     anatomy    a healthy head
-    folds      the cortex, folia, vessels and membranes of one's own
+    folds      the sulci and folia of one's own
+    nuisance   vessels, membranes, plexus, iron
     lesions    a patient: tumour, stroke, MS, white-matter hyperintensities
     contrast   signal equations and relaxation times
     scanner    what T1w, T2w and FLAIR show of it

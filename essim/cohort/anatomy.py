@@ -13,6 +13,7 @@ from scipy import linalg, ndimage
 from essim.cohort import folds
 from essim.cohort.fields import along, smooth_noise, spline
 from essim.cohort.mni import CANVAS_MM, CORNER_MM, MAP_CORNER, axes_of, load_maps, sample, shape_of, world_of
+from essim.cohort.nuisance import with_nuisance
 
 CENTRE = np.array([0.0, -17.0, 5.0], np.float32)  # heads are turned and scaled about this point
 AROUND_MM = 5.0  # of the brain's surroundings that the scanner blurs into it
@@ -131,7 +132,7 @@ def grow_head(rng, voxel_mm, age, push=None, maps=None):
         v.reshape(shape_of(voxel_mm)) for v in sample(maps[1], where.reshape(3, -1), MAP_CORNER + 0.5, 2)
     )
     depth = depth + 0.5 * smooth_noise(rim_rng, axes, 8)
-    unknown = individual.any()  # which folds there are: the template's
+    unknown = individual.any()  # what folds there are: in the template
     mask = _strip(rim_rng, axes, depth, 1.0 if unknown else 0.0)  # a real head's surface is its own mask's
     zone = depth > -AROUND_MM
     values = sample(maps[0], where[:, zone], MAP_CORNER, 1)
@@ -145,7 +146,7 @@ def grow_head(rng, voxel_mm, age, push=None, maps=None):
     # What atrophy takes from the white matter around the ventricles, beyond what can be bent.
     widened = np.float32(max(1.6 * max(years, 0) ** 2 + 0.5 * tissue_rng.standard_normal(), 0))
     csf = np.maximum(csf, np.clip(0.5 + (widened - ventricle) / voxel_mm, 0, 1) * (ventricle < widened + voxel_mm))
-    fractions = _with_nuisance(tissue_rng, (csf, grey, white), where, depth, ventricle, years, voxel_mm)
+    fractions = with_nuisance(tissue_rng, (csf, grey, white), where, depth, ventricle, years, voxel_mm)
     return Anatomy(voxel_mm, fractions * zone, texture * zone, mask, u, depth, ventricle)
 
 
@@ -184,28 +185,3 @@ def _with_age(rng, csf, depth, years, voxel_mm):
     wider = 1 + max(1.3 * years + 0.2 * rng.standard_normal(), -0.3) * varied
     recede = np.float32(max(years + 0.4 * rng.standard_normal(), 0))
     return np.maximum(np.clip(csf * wider, 0, 1), np.clip(0.5 + (recede - depth) / voxel_mm, 0, 1) * (recede > 0))
-
-
-def _with_nuisance(rng, tissues, where, depth, ventricle, years, voxel_mm):
-    """Fractions [6, H, W, D] of csf, grey and white, and what else a scan shows: nuclei, vessels, membranes."""
-    csf, grey, white = tissues
-    outside = np.clip(0.5 - depth / voxel_mm, 0, 1)  # of the brain, and what lies there: a film of CSF, then dura
-    film = 0.2 + 0.4 * years + 0.2 * rng.standard_normal() + 0.5 * smooth_noise(rng, axes_of(voxel_mm), 16)
-    shell = np.clip(0.5 - (depth + film) / voxel_mm, 0, 1)
-    falx = 0.4 * csf * (np.abs(where[0]) < 1.5) * (where[2] > -5) * (depth > 0)
-    plexus = 0.7 * csf * (ventricle < -1.5) * (smooth_noise(rng, axes_of(voxel_mm), 7) > 1.1)
-    csf = np.maximum(csf, outside)
-    vessel = folds.vessels(rng, where, depth, voxel_mm) * np.clip(csf + 0.25, 0, 1) * (ventricle > 3)
-    dura = np.clip(shell + falx, 0, 1)
-    # Putamen, pallidum, thalamus gather iron with age.
-    x, y, z = where
-    nuclei = np.clip(3 * (1 - np.sqrt((x / 30) ** 2 + ((y + 8) / 32) ** 2 + ((z - 4) / 18) ** 2)), 0, 1)
-    iron = np.clip(0.45 + 0.5 * years + 0.15 * rng.standard_normal(), 0, 1)
-    rest = (1 - outside * (csf > 0)) * (1 - csf) / np.maximum(grey + white, 1e-6)
-    grey, white = grey * rest + plexus, white * rest
-    csf = csf - plexus
-    deep = grey * nuclei * np.float32(iron) * (ventricle > 0)
-    fractions = np.stack([csf, grey - deep, white, deep, vessel, dura])
-    fractions[:4] *= np.clip(1 - vessel - dura, 0, 1)
-    fractions[4] *= 1 - dura
-    return (np.clip(fractions, 0, None) / np.maximum(fractions.sum(0), 1e-6)).astype(np.float32)

@@ -1,7 +1,7 @@
-"""Folds of one's own: the cortex of the cerebrum and the folia of the cerebellum, sulci, vessels, membranes.
+"""Folds of one's own: the sulci of the cerebrum and the folia of the cerebellum.
 
-In: a random generator, where each voxel lies (mm, the template's space and the head's), the age of the brain. Out:
-shares of tissues, as the pial surface and what lies in and under it cut the voxels.
+In: a random generator, where each voxel lies (mm, in the template's space), the age of the brain. Out: how far below
+the pial surface it lies, from which its tissues follow (`anatomy`).
 
 A sulcus is the zero level of a smooth random field n: n / |grad n| is the distance to it in mm. Fields that hardly vary
 away from the middle of a hemisphere have sulci that run inwards from the surface. The folia of the cerebellum are
@@ -57,13 +57,3 @@ def below_pia(rng, where, depth, cerebellum, years, voxel_mm):
 
     recede = np.float32(max(0.3 + 1.2 * years + 0.4 * rng.standard_normal(), 0))  # from the skull
     return np.minimum(depth - recede, sheet + cerebellum * (slit - sheet))
-
-
-def vessels(rng, world, depth, voxel_mm):
-    """The share of each voxel that vessels of the brain's surface and base fill: where two random sheets meet."""
-    axes = axes_of(voxel_mm)
-    sheets = [distance_to_level(smooth_noise(rng, axes, mm), voxel_mm, 0.06) for mm in (8, 10)]
-    radius = np.float32(0.7) + np.clip((-8 - world[2]) / 15, 0, 1) * np.float32(0.9)  # mm, widest at the base
-    tube = np.clip(0.5 + (radius - np.hypot(*sheets)) / voxel_mm, 0, 1)
-    sagittal = (np.abs(world[0]) < 5) & (depth < 1.5) & ((world[2] > 25) | (world[1] < -70))  # the superior sinus
-    return np.maximum(tube * np.clip(1.3 - depth / 14, 0, 1), 0.8 * sagittal).astype(np.float32)
