@@ -142,7 +142,7 @@ def case_named_as_another_contrast(words, folder):
 def case_no_model_for_its_contrast(words, folder):
     del words["--model"]
     words["--contrast"] = "flair"
-    return "laptop_flair: no such folder, no model for flair comes with essim; give one, trained on healthy flair scans"
+    return "anatomies_flair: no such folder, no model for flair comes with essim; give one, trained on healthy flair"
 
 
 def case_neither_model_nor_contrast(words, folder):
