@@ -41,13 +41,14 @@ def test_a_trained_network_is_taken_as_it_is(finished, tmp_path):
     assert list(load_lengths(finished)) == [1, 3, 12]
 
 
-@pytest.mark.parametrize("contrast", ["t1", "t2"])
-def test_the_networks_in_the_repository_are_those_of_their_profile(tmp_path, contrast):
-    root = Path(__file__).resolve().parents[2]
+@pytest.mark.parametrize("contrast", ["t1", "t2", "flair"])
+@pytest.mark.parametrize("kind", ["laptop", "anatomies"])
+def test_the_networks_in_the_repository_are_those_of_their_profile(tmp_path, kind, contrast):
+    folder = Path(__file__).resolve().parents[2] / f"models/{kind}_{contrast}"
     profile = read_profile("pretrained")
     training = TrainConfig(seed=profile["seeds"][0], **profile["training"])
     how = {"contrast": contrast, "training": training, "preprocessing": Preprocessing(**profile["preprocessing"])}
-    log = take_trained(root / f"{profile['networks']}_{contrast}", tmp_path, load_model, **how)
+    log = take_trained(folder, tmp_path, load_model, **how)
     assert log.val_loss.min() == json.loads((tmp_path / "config.json").read_text())["val_loss"]
 
 
