@@ -248,6 +248,7 @@ def test_moving_average():
 def test_config():
     assert TrainConfig().model_dump() == {
         "seed": 0,
+        "init": "",
         "epochs": 1600,
         "batch": 32,
         "optimizer": "adam",
