@@ -62,7 +62,7 @@ def plain(tmp_path_factory):
 
 
 def check_same(found, plain):
-    """The same brain and values, but for what rounding moves: voxels of the rim, one in a thousand, and 1 % of a value."""
+    """The same brain and values, but for what rounding moves: a voxel in a thousand, at the rim, and 1 % of a value."""
     assert (found.mask != plain.mask).sum() <= plain.mask.sum() / 1000
     both = found.mask & plain.mask
     np.testing.assert_allclose(found.images["t2"][both], plain.images["t2"][both], rtol=1e-2)
