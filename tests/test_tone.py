@@ -1,4 +1,4 @@
-"""The tone of a volume: quantiles that follow every monotone curve; a reconstruction in the tone of its image."""
+"""The tone of a volume: quantiles that follow every monotone curve, and a network that is told them."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from scipy import ndimage
 
 from essim.diffusion import GaussianDiffusion
 from essim.reconstruct import reconstruct_volume, tone_for
-from essim.tone import TONES, match_tone, tone_of
+from essim.tone import TONES, tone_of
 from essim.unet import UNet
 
 
@@ -61,50 +61,6 @@ def test_a_volume_is_reconstructed_in_its_own_tone(head, monkeypatch):
     assert len(seen) == 2 and all(tone.shape == (1, TONES) for tone in seen)
     np.testing.assert_array_equal(seen[0][0].numpy(), tone_of(image, mask))
     assert tone_for(GaussianDiffusion(UNet(8, (1, 2), 1, 8, patch=2)), image, mask) is None
-
-
-def test_matching_undoes_a_curve(head):
-    x, mask = head
-    y = (x**2 * 0.6 + 0.3 * mask).astype(np.float32)
-    found = match_tone(x, y, mask)
-    assert found.dtype == np.float32 and (found[~mask] == 0).all()
-    assert abs(y - x)[mask].mean() > 0.1
-    assert abs(found - x)[mask].max() < 0.03
-    assert 0 <= found.min() and found.max() <= 1
-
-
-def test_matching_leaves_a_lesion(head):
-    """A fifth of the voxels of every tone are bright in x and healthy in y: they stay apart, the others match."""
-    x, mask = head
-    lesion = mask & (np.random.default_rng(0).random(x.shape) < 0.2)
-    y = (0.5 * x + 0.2 * mask).astype(np.float32)
-    found = match_tone(np.where(lesion, 1, x).astype(np.float32), y, mask)
-    assert abs(found - x)[mask].mean() < 0.08
-    without = match_tone(x, y, mask)
-    assert abs(without - x)[mask].mean() < 0.01
-
-
-def test_matching_is_monotone_whatever_it_is_given():
-    rng = np.random.default_rng(0)
-    x, y = rng.random((2, 8, 8, 8), np.float32)  # unrelated
-    y[:4] = 0.5  # ties, in many bins
-    found = match_tone(x, y, np.ones(x.shape, bool))
-    rising = found.ravel()[np.argsort(y, axis=None, kind="stable")]
-    assert (np.diff(rising) >= -1e-6).all() and len(np.unique(found[:4])) == 1
-
-
-@pytest.mark.parametrize("voxels", [0, 1, 2, 31])
-def test_matching_of_few_voxels(voxels):
-    x, y = np.random.default_rng(0).random((2, 8, 8, 8), np.float32)
-    mask = np.zeros(x.shape, bool)
-    mask.ravel()[:voxels] = True
-    found = match_tone(x, y, mask)
-    assert np.isfinite(found).all() and np.count_nonzero(found) <= voxels
-
-
-def test_too_few_bins(head):
-    with pytest.raises(ValueError, match="bins must be at least 2, got 1"):
-        match_tone(head[0], head[0], head[1], bins=1)
 
 
 def test_tone_goes_to_the_device_of_the_network(head):
