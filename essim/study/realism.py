@@ -193,15 +193,20 @@ def classify(grown, real, *, seed=0, resamples=1000):
     Statistics are standardised, classes weighted alike, the penalty is scikit-learn's usual (L2, C = 1), and every
     head is left out once.
 
+    Args: two tables of heads (`measure_heads`); the grown heads' `source` is their site.
+
     Returns: a DataFrame, one row a contrast, with the columns
         contrast, grown, real, sources    how many heads, and data sets of real ones
         auroc, low, high    of the left-out heads' probabilities, and the bootstrap's 95 % interval over heads of each
                             kind. 0.5: can't be told apart; the goal is 0.8 at most. NaN below FEWEST heads of a kind
         auroc_new_source    a real head's data set is left out with it; NaN below 3 sources
+        auroc_one_site      the yardstick: how well the grown heads of one site are told from those of the others, the
+                            mean over sites of FEWEST heads and more; NaN without two such sites
 
     Heads of one data set share a scanner, and are not independent: with one source the classifier may learn that
     scanner instead of what makes a head real, and the interval, over heads, knows nothing of other scanners. So
-    `auroc` is of these data sets; what holds for others, `auroc_new_source` says where it can.
+    `auroc` is of these data sets; what holds for others, `auroc_new_source` says where it can. And where all real heads
+    are from one scanner, `auroc_one_site` is what `auroc` would be if the grown heads were perfectly real.
     """
     from sklearn.metrics import roc_auc_score  # here, since a second is much for who only measures
 
@@ -209,7 +214,7 @@ def classify(grown, real, *, seed=0, resamples=1000):
     for contrast, ours, theirs in _by_contrast(grown, real):
         source = real[real.contrast == contrast].source.to_numpy()
         row = {"contrast": contrast, "grown": len(ours), "real": len(theirs), "sources": len(set(source))}
-        row |= dict.fromkeys(("auroc", "low", "high", "auroc_new_source"), np.nan)
+        row |= dict.fromkeys(("auroc", "low", "high", "auroc_new_source", "auroc_one_site"), np.nan)
         if min(len(ours), len(theirs)) >= FEWEST:
             values, is_real = pd.concat([ours, theirs]).to_numpy(), np.repeat([False, True], [len(ours), len(theirs)])
             chance = _left_out(values, is_real, np.arange(len(values)))
@@ -221,6 +226,11 @@ def classify(grown, real, *, seed=0, resamples=1000):
             if row["sources"] >= 3:
                 groups = np.r_[np.arange(len(ours)), len(ours) + pd.factorize(source)[0]]
                 row["auroc_new_source"] = roc_auc_score(is_real, _left_out(values, is_real, groups))
+        site = grown[grown.contrast == contrast].source
+        if len(sites := [name for name, heads in site.value_counts().items() if heads >= FEWEST]) > 1:
+            told = [_left_out(ours.to_numpy(), site.to_numpy() == name, np.arange(len(ours))) for name in sites]
+            pairs = zip(sites, told, strict=True)
+            row["auroc_one_site"] = np.mean([roc_auc_score(site == name, chance) for name, chance in pairs])
         rows.append(row)
     return pd.DataFrame(rows)
 

@@ -160,6 +160,17 @@ def test_a_new_source_is_left_out_as_a_whole():
     assert row["sources"] == 3 and row["auroc"] > 0.95 and row["auroc_new_source"] < 0.8
 
 
+def test_the_yardstick_is_how_well_sites_are_told_apart():
+    rng = np.random.default_rng(0)
+    real = draw(rng, 8)
+    alike = pd.concat([draw(rng, 40, source=site) for site in "ab"])
+    assert realism.classify(alike, real, resamples=10).auroc_one_site[0] == pytest.approx(0.5, abs=0.2)
+    apart = pd.concat([draw(rng, 20, shift, site) for site, shift in (("a", 0), ("b", 3))])
+    assert realism.classify(apart, real, resamples=10).auroc_one_site[0] > 0.98
+    few = pd.concat([draw(rng, 20, source="a"), draw(rng, realism.FEWEST - 1, 3.0, "b")])
+    assert np.isnan(realism.classify(few, real, resamples=10).auroc_one_site[0])
+
+
 def test_too_few_heads_are_not_classified():
     rng = np.random.default_rng(0)
     (row,) = realism.classify(draw(rng, 20), draw(rng, realism.FEWEST - 1)).to_dict("records")
