@@ -105,7 +105,7 @@ def essim_calibrated(backend):
 def calibration_for(shape):
     """Any calibration of this grid: what the map costs doesn't depend on the numbers in it."""
     half = [1 + len(SIGMAS), *((side + 1) // 2 for side in shape)]
-    return Calibration(SIGMAS, shape, torch.full(half, 0.02), torch.full(half, 0.04), 1)
+    return Calibration(SIGMAS, shape, torch.full(half, 0.02), torch.full(half, 0.04), 0.05, 1)
 
 
 ANYWHERE = {"essim, torch": essim("torch"), "MONAI": by_monai, "torchmetrics": by_torchmetrics}

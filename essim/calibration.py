@@ -9,8 +9,12 @@ which are never reconstructed exactly, and even tissue, where there is little bu
 their own at every sigma. Here the divisor comes from healthy scans. With f_0 = |x - y| and f_i = sqrt(V_q) at sigma_i,
 at a voxel v
 
-    z_i(v) = (f_i(v) - m_i(v)) / s_i(v)          m, s: mean and standard deviation of f_i in healthy scans around v
+    z_i(v) = (f_i(v) / r - m_i(v)) / s_i(v)      m, s: mean and standard deviation of f_i / r in healthy scans around v
     A(v)   = max(0, z_0 / 2 + sum_i z_i / 2K)    how much more than a healthy brain shows, in its standard deviations
+
+r is the scan's own level over that of healthy scans, a level being the 75th percentile of f_0 in the brain: some scans
+are rebuilt worse than others all over (another scanner, an older brain), and that is no finding. A lesion has to fill a
+quarter of the brain to move it.
 
 07_calibrated_ensemble shows what else was tried, and how this was chosen.
 """
@@ -40,13 +44,15 @@ class Calibration:
     """The healthy distribution of the differences f_0, f_1 ... f_K.
 
     sigmas: the K window sizes, in voxels. shape: the grid [H, W, D] of the scans. mean, sd: float32 [1 + K, h, w, d] on
-    half that grid (each side divided by 2 and rounded up), in units of the data range. scans: how many there were.
+    half that grid (each side divided by 2 and rounded up), in units of the data range, of scans brought to one `level`
+    (`level_of`), their mean. scans: how many there were.
     """
 
     sigmas: tuple
     shape: tuple
     mean: torch.Tensor = field(repr=False)
     sd: torch.Tensor = field(repr=False)
+    level: float
     scans: int
 
     @cached_property
@@ -63,7 +69,8 @@ class Calibration:
     def save(self, path, about=None):
         """Write one safetensors file, the maps in float16; `about`, its provenance, is kept in it."""
         maps = {"mean": self.mean.half(), "sd": self.sd.half()}
-        facts = {"sigmas": self.sigmas, "shape": self.shape, "scans": self.scans, "about": about}
+        facts = {"sigmas": self.sigmas, "shape": self.shape, "level": self.level, "scans": self.scans}
+        facts["about"] = about
         save_file(maps, path, {name: json.dumps(value, default=str) for name, value in facts.items()})
 
 
@@ -77,9 +84,9 @@ def load_calibration(path):
     >>> import essim, tempfile, torch
     >>> ones = torch.ones(9, 8, 8, 8)
     >>> with tempfile.TemporaryDirectory() as model:
-    ...     Calibration(essim.SIGMAS, (16, 16, 16), ones, ones, scans=4).save(f"{model}/{FILE}")
+    ...     Calibration(essim.SIGMAS, (16, 16, 16), ones, ones, level=0.1, scans=4).save(f"{model}/{FILE}")
     ...     essim.load_calibration(model)
-    Calibration(sigmas=(0.3, 0.5, 0.7, 0.9, 1.1, 1.3, 1.5, 1.7), shape=(16, 16, 16), scans=4)
+    Calibration(sigmas=(0.3, 0.5, 0.7, 0.9, 1.1, 1.3, 1.5, 1.7), shape=(16, 16, 16), level=0.1, scans=4)
     """
     path = Path(path) / FILE if Path(path).is_dir() else Path(path)
     if not path.is_file():
@@ -88,7 +95,7 @@ def load_calibration(path):
         with safe_open(path, "pt") as file:
             facts = {name: json.loads(value) for name, value in (file.metadata() or {}).items()}
             maps = [file.get_tensor(name).float() for name in ("mean", "sd")]
-        return Calibration(tuple(facts["sigmas"]), tuple(facts["shape"]), *maps, facts["scans"])
+        return Calibration(tuple(facts["sigmas"]), tuple(facts["shape"]), *maps, facts["level"], facts["scans"])
     except (SafetensorError, KeyError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"{path}: damaged or no calibration ({reason}); run notebook 03_healthy again.") from error
@@ -110,7 +117,7 @@ def calibrated_map(x, y, calibration, *, mask=None, data_range=None, backend="au
 
     >>> import essim, torch
     >>> mean, sd = torch.zeros(9, 8, 8, 8), torch.full((9, 8, 8, 8), 0.1)
-    >>> calibration = Calibration(essim.SIGMAS, (16, 16, 16), mean, sd, scans=4)
+    >>> calibration = Calibration(essim.SIGMAS, (16, 16, 16), mean, sd, level=0.3, scans=4)
     >>> scan, healthy = torch.rand(2, 1, 1, 16, 16, 16, generator=torch.Generator().manual_seed(0))
     >>> essim.calibrated_map(scan, healthy, calibration).shape
     torch.Size([1, 1, 16, 16, 16])
@@ -122,6 +129,9 @@ def calibrated_map(x, y, calibration, *, mask=None, data_range=None, backend="au
         raise ValueError(f"the calibration is for volumes of {shape}, x has {list(x.shape[2:])}; bring x to that grid.")
     dtype = x.dtype if x.is_floating_point() else torch.float32
     x, y = as_float(x), as_float(y)
+    level = level_of(x, y, data_range)
+    to_healthy = torch.where(level > 0, calibration.level / level, 1).reshape(-1, *(1,) * (x.ndim - 1))
+    y = x - to_healthy * (x - y)  # every difference is one of x - y, and shrinks or grows with it
     kernel = pick_kernel(backend, x, y, calibration.sigmas)
     if kernel:
         return kernel.calibrated_maps(x, y, mask=mask, data_range=data_range, calibration=calibration).to(dtype)
@@ -129,6 +139,16 @@ def calibrated_map(x, y, calibration, *, mask=None, data_range=None, backend="au
     weighted = zip(gains, differences(x, y, calibration.sigmas, data_range), strict=True)
     excess = sum(gain * difference for gain, difference in weighted).sub(expected).clamp(min=0)
     return inside(excess, mask).to(dtype)
+
+
+def level_of(x, y, data_range):
+    """How far off a reconstruction is on the whole, [N]: the 75th percentile of |x - y| in the brain, in units of the data
+    range [N]. The brain is where x or y isn't 0; 0 without one."""
+    levels = []
+    for own, error in zip((x != 0) | (y != 0), in_range(x - y, data_range).abs(), strict=True):
+        values = error[own]
+        levels.append(values.kthvalue(-(-3 * len(values) // 4)).values if len(values) else error.new_zeros(()))
+    return torch.stack(levels)
 
 
 def differences(x, y, sigmas, data_range):
@@ -165,9 +185,14 @@ def distribution(sums, smoothing=SMOOTHING):
     return mean.float(), sd.float()
 
 
-def from_moments(sums, count, sigmas, shape, smoothing=SMOOTHING):
-    """The `Calibration` that follows from the added moments of `count` scans on the grid `shape` [H, W, D]."""
-    return Calibration(tuple(sigmas), tuple(shape), *distribution(sums, smoothing), count)
+def from_moments(sums, levels, sigmas, shape, smoothing=SMOOTHING):
+    """The `Calibration` of scans on the grid `shape` [H, W, D], from their levels and their added moments.
+
+    The moments are those of differences in units of each scan's own level (`level_of`).
+    """
+    level = sum(levels) / len(levels)
+    mean, sd = distribution(sums, smoothing)
+    return Calibration(tuple(sigmas), tuple(shape), level * mean, level * sd, level, len(levels))
 
 
 # Maps on a coarser grid, and back

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from essim import calibrated_map, load_calibration
-from essim.calibration import FILE, Calibration, differences, distribution, moments
+from essim.calibration import FILE, Calibration, differences, distribution, level_of, moments
 from essim.evaluation.healthy import fit_calibration
 from essim.ssim import check_pair
 
@@ -21,7 +21,7 @@ def calibration(shape, sigmas=SIGMAS, seed=0):
     half = [(side + 1) // 2 for side in shape]
     generator = torch.Generator().manual_seed(seed)
     mean, sd = (torch.rand(1 + len(sigmas), *half, generator=generator) for _ in range(2))
-    return Calibration(tuple(sigmas), tuple(shape), mean * 0.2, sd * 0.3 + 0.05, 8)
+    return Calibration(tuple(sigmas), tuple(shape), mean * 0.2, sd * 0.3 + 0.05, 0.2, 8)
 
 
 def healthy(folder, count=4, shape=(16, 14, 12)):
@@ -42,6 +42,7 @@ def by_hand(x, y, made):
     """The formula of the module's text in numpy, voxel by voxel of the half grid."""
     x, y = (v[0, 0].double().numpy() for v in (x, y))
     q = (x - y) / max(np.ptp(x), np.ptp(y))
+    q = q * made.level / np.quantile(np.abs(q[(x != 0) | (y != 0)]), 0.75, method="inverted_cdf")
     total = 0
     for i, weight in enumerate([1 / 2] + [1 / 2 / len(made.sigmas)] * len(made.sigmas)):
         f = np.abs(q)
@@ -90,6 +91,42 @@ def test_where_healthy_scans_differ_more_a_difference_counts_less(tmp_path):
     assert found[4, 7, 6] > 2 * found[12, 7, 6] > 0
 
 
+def test_a_scan_that_is_rebuilt_worse_all_over_has_the_same_map():
+    x, y, mask = pair((1, 1, 15, 12, 13), dtype=torch.float64)
+    made = calibration(x.shape[2:])
+    span = {"data_range": 2.0, "mask": mask}
+    first, worse = (calibrated_map(x, x - factor * (x - y), made, **span) for factor in (1, 1.7))
+    assert first.std() > 0.1
+    torch.testing.assert_close(worse, first)
+
+
+def test_the_level_is_that_of_the_brain_and_of_each_volume():
+    x, y = torch.zeros(3, 1, 4, 5, 10), torch.zeros(3, 1, 4, 5, 10)
+    x[0, 0, 0, 0, :8], y[0, 0, 0, 0, :8] = 1, 1 - torch.arange(1, 9) / 10
+    x[1, 0, 0], y[1, 0, 0] = 1, 0.5
+    y[1, 0, 0, 0, 0] = -9  # one voxel far off
+    assert level_of(x, y, torch.tensor([2.0, 1, 1])).tolist() == pytest.approx([0.3, 0.5, 0])
+
+
+def test_a_calibration_is_of_scans_at_one_level(tmp_path):
+    """A scan whose faults are twice as large counts as the others do, but for the level."""
+
+    def fit(name, factors):
+        cases = {}
+        for i, factor in enumerate(factors):
+            rng, mask = np.random.default_rng(0), np.ones((8, 8, 8), bool)
+            x, error = rng.random(mask.shape), 0.1 * rng.standard_normal(mask.shape)
+            x[0, 0, 0], x[1, 1, 1], error[0, 0, 0], error[1, 1, 1] = -1, 2, 0, 0  # the range is x's
+            cases[f"h{i}"] = ("val", np.float32(x), np.float32(x + factor * error), mask, ~mask)
+        return fit_calibration(write_cases(tmp_path / name, cases), SIGMAS)[0]
+
+    alike, mixed = fit("alike", (1, 1, 1)), fit("mixed", (1, 1, 2))
+    assert mixed.level == pytest.approx(4 / 3 * alike.level, rel=1e-5)
+    for maps in ("mean", "sd"):
+        found, expected = (getattr(made, maps) / made.level for made in (mixed, alike))
+        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
+
+
 def test_moments_by_hand():
     """Two scans, two voxels of the half grid: moments of 16 values each, and of all of them, counted like two scans."""
     values = torch.rand(2, 1, 4, 2, 2, dtype=torch.float64) * torch.tensor([1, 1, 3, 3.0])[:, None, None]
@@ -131,7 +168,7 @@ def test_to_disk_and_back(tmp_path):
     made.save(tmp_path / "model" / FILE, {"seed": 0})
     for path in (tmp_path / "model", tmp_path / "model" / FILE):
         back = load_calibration(path)
-        assert (back.sigmas, back.shape, back.scans) == (made.sigmas, made.shape, made.scans)
+        assert (back.sigmas, back.shape, back.level, back.scans) == (made.sigmas, made.shape, made.level, made.scans)
         torch.testing.assert_close(back.mean, made.mean, atol=0, rtol=1e-3)
     x, y, _ = pair((1, 1, 16, 14, 12))
     maps = [calibrated_map(x, y, c) for c in (made, back)]

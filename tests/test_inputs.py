@@ -18,7 +18,7 @@ def volumes():
 
 def maps(x, y, **options):
     """Every public map of two volumes."""
-    calibration = Calibration(essim.SIGMAS, (16, 14, 12), torch.zeros(HALF), torch.ones(HALF), 4)
+    calibration = Calibration(essim.SIGMAS, (16, 14, 12), torch.zeros(HALF), torch.ones(HALF), 0.1, 4)
     return {
         "ensemble": essim.ensemble_map(x, y, **options),
         "ensemble, torch": essim.ensemble_map(x, y, backend="torch", **options),

@@ -8,7 +8,7 @@ promise is kept. Not in the paper.
 import pandas as pd
 from scipy import ndimage
 
-from essim.calibration import differences, from_moments, moments
+from essim.calibration import differences, from_moments, level_of, moments
 from essim.evaluation.cases import case_rows, for_each, rows_of
 from essim.evaluation.metrics import healthy_threshold
 from essim.evaluation.scoring import clean_maps
@@ -23,30 +23,36 @@ def fit_calibration(folder, sigmas):
 
     Returns: (`Calibration`, {subject: `Calibration` without it}). Errors are those of `healthy_moments`.
     """
-    scans, shape = healthy_moments(folder, sigmas)
-    total, count = sum(scans.values()), len(scans)
-    without = {subject: from_moments(total - own, count - 1, sigmas, shape) for subject, own in scans.items()}
-    return from_moments(total, count, sigmas, shape), without
+    scans, levels, shape = healthy_moments(folder, sigmas)
+    total, without = sum(scans.values()), {}
+    for subject, own in scans.items():
+        others = [level for name, level in levels.items() if name != subject]
+        without[subject] = from_moments(total - own, others, sigmas, shape)
+    return from_moments(total, [*levels.values()], sigmas, shape), without
 
 
 def healthy_moments(folder, sigmas):
-    """The moments of every scan of the validation part of a folder, and their grid: ({subject: tensor}, [H, W, D]).
+    """What every scan of the validation part of a folder adds to a calibration.
+
+    Returns: ({subject: moments of its differences in units of its level}, {subject: level}, their grid [H, W, D]).
 
     Raises ValueError for fewer than 2 scans, or scans that are not all on one grid.
     """
 
     def measure_scan(case):
         x, y, _ = case.tensors()
-        maps = differences(x, y, sigmas, check_pair(x, y, sigmas, None))
-        return case.subject, case.mask.shape, moments(maps[:, 0, 0], case.mask)
+        data_range = check_pair(x, y, sigmas, None)
+        level = level_of(x, y, data_range).item() or 1.0  # rebuilt without a fault: nothing to divide by
+        maps = differences(x, y, sigmas, data_range)[:, 0, 0] / level
+        return case.subject, case.mask.shape, moments(maps, case.mask), level
 
     count = len(case_rows(folder, "val"))
     if count < 2:
         raise ValueError(f"{folder}: has {count} healthy validation scan(s); a calibration needs 2 or more.")
-    subjects, shapes, scans = zip(*for_each(folder, "val", measure_scan, "calibrate"), strict=True)
+    subjects, shapes, scans, levels = zip(*for_each(folder, "val", measure_scan, "calibrate"), strict=True)
     if len({*shapes}) > 1:
         raise ValueError(f"{folder}: has scans on grids of {sorted({*shapes})}; a calibration needs one grid for all.")
-    return dict(zip(subjects, scans, strict=True)), shapes[0]
+    return dict(zip(subjects, scans, strict=True)), dict(zip(subjects, levels, strict=True)), shapes[0]
 
 
 def healthy_thresholds(folder, scorer, shares):

@@ -18,8 +18,8 @@ def main(arguments=None):
     parser.add_argument("--out", required=True, help="folder to write; an earlier result there is replaced")
     parser.add_argument("--mask", default="", help='brain mask, or "nonzero" if stripped already; default: HD-BET')
     parser.add_argument("--contrast", choices=CONTRASTS, help="of the scan; default: its BIDS name's, else the model's")
-    kinds = "the paper's ensemble (default), or ours, calibrated on healthy scans"
-    parser.add_argument("--strategy", choices=MAP_KINDS, default="adaptive", help=kinds)
+    kinds = "ours, calibrated on healthy scans (default), or the paper's adaptive ensemble"
+    parser.add_argument("--strategy", choices=MAP_KINDS, default="calibrated", help=kinds)
     parser.add_argument("--share", type=float, default=0.01, help="of healthy voxels above the threshold (0.01)")
     parser.add_argument("--threshold", type=float, help="a threshold of your own, instead")
     parser.add_argument("--template", help="template that the model's scans lie on, if it isn't MNI152")

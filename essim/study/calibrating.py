@@ -25,15 +25,15 @@ def calibrations_by_setting(folder, sigmas, scan_counts, smoothings):
     ("misplaced", 0) is the study's own; ("healthy scans", n) of the first n, 0: the differences as they are;
     ("smoothing", width in voxels of half the grid).
     """
-    scans, shape = healthy_moments(folder, sigmas)
-    scans = [*scans.values()]
-    whole = from_moments(sum(scans), len(scans), sigmas, shape)
+    scans, levels, shape = healthy_moments(folder, sigmas)
+    scans, levels = [*scans.values()], [*levels.values()]
+    whole = from_moments(sum(scans), levels, sigmas, shape)
     by_setting = {("misplaced", 0): whole}
     by_setting["healthy scans", 0] = replace(whole, mean=0 * whole.mean, sd=1 + 0 * whole.sd)
     for n in [n for n in scan_counts if n <= len(scans)]:
-        by_setting["healthy scans", n] = from_moments(sum(scans[:n]), n, sigmas, shape)
+        by_setting["healthy scans", n] = from_moments(sum(scans[:n]), levels[:n], sigmas, shape)
     for width in smoothings:
-        by_setting["smoothing", width] = from_moments(sum(scans), len(scans), sigmas, shape, width)
+        by_setting["smoothing", width] = from_moments(sum(scans), levels, sigmas, shape, width)
     return by_setting
 
 

@@ -65,7 +65,7 @@ def model(tmp_path_factory):
     scoring = {"t": [50], "draws": 1, "sigmas": [0.3, 0.5], "temperature": 1.0, "healthy_scans": 2}
     scoring["thresholds"] = {"adaptive": {"0.01": THRESHOLD, "0.05": 0.1}, "calibrated": {"0.01": 2}}
     maps = torch.full((3, 20, 24, 20), 0.05)
-    Calibration((0.3, 0.5), (40, 48, 40), maps, maps, 2).save(folder / calibration.FILE)
+    Calibration((0.3, 0.5), (40, 48, 40), maps, maps, 0.05, 2).save(folder / calibration.FILE)
     for name, content in (("config", description), ("scoring", scoring)):
         (folder / f"{name}.json").write_text(json.dumps(content))
     return folder

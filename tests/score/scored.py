@@ -11,8 +11,19 @@ TILT = nib.affines.from_matvec(Rotation.from_euler("xyz", [8, -6, 12], degrees=T
 
 
 def run(scan, model, out, *options):
-    """The command line, on a folder of scan and mask; returns the exit code."""
-    words = [scan / "scan.nii.gz", "--mask", scan / "mask.nii.gz", "--model", model, "--out", out, *options]
+    """The command line, on a folder of scan and mask, with the paper's ensemble unless asked; returns the exit code."""
+    words = [
+        scan / "scan.nii.gz",
+        "--mask",
+        scan / "mask.nii.gz",
+        "--model",
+        model,
+        "--out",
+        out,
+        "--strategy",
+        "adaptive",
+        *options,
+    ]
     return main([str(word) for word in words])
 
 

@@ -152,7 +152,7 @@ def case_neither_model_nor_contrast(words, folder):
 
 def case_unknown_share(words, folder):
     words["--share"] = 0.2
-    return "has no threshold for share 0.2, only for 0.01, 0.05"
+    return "has no threshold for share 0.2, only for 0.01"
 
 
 def case_missing_template(words, folder):

@@ -32,7 +32,7 @@ def place(tmp_path_factory):
     description = {"contrast": "t1", "training": training.model_dump(), "preprocessing": settings}
     (model / "config.json").write_text(json.dumps(description))
     ones = torch.ones(1 + len(SIGMAS), *(side // 2 for side in SHAPE))
-    Calibration(SIGMAS, SHAPE, 0.1 * ones, 0.1 * ones, 2).save(model / FILE)
+    Calibration(SIGMAS, SHAPE, 0.1 * ones, 0.1 * ones, 0.1, 2).save(model / FILE)
     write_scoring(model)
     mask, rng = np.zeros(SHAPE, np.uint8), np.random.default_rng(0)
     mask[3:37, 3:45, 1:39] = 1
