@@ -142,8 +142,8 @@ def calibrated_map(x, y, calibration, *, mask=None, data_range=None, backend="au
 
 
 def level_of(x, y, data_range):
-    """How far off a reconstruction is on the whole, [N]: the 75th percentile of |x - y| in the brain, in units of the data
-    range [N]. The brain is where x or y isn't 0; 0 without one."""
+    """How far off a reconstruction is on the whole, [N]: the 75th percentile of |x - y| in the brain, in units of the
+    data range [N]. The brain is where x or y isn't 0; 0 without one."""
     levels = []
     for own, error in zip((x != 0) | (y != 0), in_range(x - y, data_range).abs(), strict=True):
         values = error[own]

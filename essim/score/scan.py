@@ -80,8 +80,8 @@ def score_scan(
         mask: path of the brain mask, "nonzero" for a scan that is stripped already, "" to strip it with HD-BET.
         contrast: of the scan, "t1", "t2" or "flair"; None for what its BIDS name says (..._FLAIR.nii.gz), else the
             model's. A model for another contrast is refused.
-        strategy: "calibrated" (`essim.calibrated_map`, ours: it finds more in real patients, and keeps what its threshold
-            promises) or "adaptive" (`essim.ensemble_map`, the paper's).
+        strategy: "calibrated" (`essim.calibrated_map`, ours: it finds more in real patients and keeps what its
+            threshold promises) or "adaptive" (`essim.ensemble_map`, the paper's).
         threshold: of the segmentation; None for the model's, above which `share` of the voxels of healthy brains lie.
         template: path of the template that the model's scans were placed on; None for MNI152.
         seed: of the noise.
