@@ -51,8 +51,8 @@ class _Refused(Exception):
 def fetch(wanted, out, folder=None):
     """Bring the files `wanted` into the folder `out`; returns sentences about those that could not be had.
 
-    Args: wanted: list of `Wanted`. out: a folder, which is made. folder: one with the same layout, which is asked before
-        the network, and only read.
+    Args: wanted: list of `Wanted`. out: a folder, which is made. folder: one with the same layout, which is only read,
+        and asked before the network.
 
     Raises ValueError where another process is at it; OSError, in a sentence, where the disk is full.
     """
