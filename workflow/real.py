@@ -124,8 +124,9 @@ def main(arguments=None):
         sentences = fetch(wanted_of(groups), out, options.real)
         table, left_out = table_of(groups, out)
         sys.stderr.write("".join(f"real: {sentence}\n" for sentence in sentences + left_out))
-        if table.empty:
-            raise ValueError(f"{out}: no scan could be had; connect to a network, or give REAL=folder of the files.")
+        if set(table.dataset) <= {"healthy"} or "healthy" not in set(table.dataset):
+            text = "healthy people and patients are needed, and one or both could not be had"
+            raise ValueError(f"{out}: {text}; connect to a network, or give REAL=folder of the files.")
         write_if_new(out / "scans.csv", table.to_csv(index=False, lineterminator="\n"))
     except (OSError, ValueError) as error:
         sys.stderr.write(f"real: {error}\n")

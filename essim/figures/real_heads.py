@@ -4,6 +4,7 @@ In: slices and tables of essim.study.real_heads. Out: a matplotlib Figure. Not i
 """
 
 import numpy as np
+import pandas as pd
 
 from essim.figures.pictures import Panel, bare_figure
 from essim.figures.style import SKY, method_styles, new_figure
@@ -36,8 +37,8 @@ def show_placement(slices, brain, overlaps):
 def plot_marked_in_healthy(table, regions, promised):
     """What each method marks in healthy people, over their age, and region by region.
 
-    `table`: dataset rows of healthy scans with age, split, method, marked and a column for each of `regions`, shares;
-    people whose anatomy trained the networks (split `train`) are hollow. Dotted: the share that is promised.
+    `table`: rows of healthy scans and methods with age, split, method, and shares: marked, and one for each of `regions`;
+    people whose anatomy the networks know (split `train`) are hollow. Dotted: the share that is promised.
     """
     styles = method_styles(table.method.unique())
     figure, axes = new_figure(1, 2, 8.2, 3.1, sharey=True, width_ratios=(1.2, 1))
@@ -46,12 +47,14 @@ def plot_marked_in_healthy(table, regions, promised):
     for place, (method, style) in enumerate(styles.items()):
         for split, rows in table[table.method == method].groupby("split"):
             look = style.points | ({"markerfacecolor": "none"} if split == "train" else {})
-            over_age.plot(rows.age.astype(float), 100 * rows.marked, **look)
+            over_age.plot(pd.to_numeric(rows.age, errors="coerce"), 100 * rows.marked, **look)
             for column, region in enumerate(("marked", *regions)):
                 at = column + 0.26 * (place - (len(styles) - 1) / 2) + rng.uniform(-0.07, 0.07, len(rows))
                 by_region.plot(at, 100 * rows[region], **look | {"markersize": 3})
         over_age.plot([], [], label=style.label, **style.points)
-    over_age.plot([], [], linestyle="", marker="o", color="black", markerfacecolor="none", label="trained the networks")
+    over_age.plot(
+        [], [], linestyle="", marker="o", color="black", markerfacecolor="none", label="anatomy known to the networks"
+    )
     for axis in axes[0]:
         axis.axhline(100 * promised, **PROMISE)
     over_age.set(xlabel="age (years)", ylabel="marked (%)", yscale="symlog")

@@ -17,6 +17,7 @@ from essim.evaluation.metrics import dice
 from essim.study.promise import PROMISED, find_anomalies, judge
 
 LEVELS = ("l1", "adaptive", "calibrated")  # methods without a window of their own
+SHOWN = ("l1", "ssim best", "adaptive", "calibrated")
 COLUMNS = ("input", "reconstruction", "l1", "SSIM, best \u03c3", "ensemble", "calibrated", "truth")
 ABOUT = ["dataset", "subject", "split", "contrast", "age", "sex", "site"]
 
@@ -78,28 +79,25 @@ def _view(found, rows):
     """The slices of a patient's scan, one for each of COLUMNS; of the single windows the one with the best AUPRC."""
     singles = [row for row in rows if row["method"].startswith("ssim ")]
     best, z = max(singles, key=lambda row: row["auprc"])["method"], widest_slice(found.scan.seg)
-    maps = [found.maps[method] for method in ("l1", best, "adaptive", "calibrated")]
+    maps = [found.maps[best if method == "ssim best" else method] for method in SHOWN]
     return [volume[:, :, z] for volume in (found.scan.image, found.reconstruction, *maps, found.scan.seg)]
 
 
 def patients(table):
-    """The patients' rows of the table of `look`: LEVELS and the single window with the best AUPRC, `ssim best`."""
-    ill = table[table.auprc.notna()]
+    """The patients' rows of the table of `look`: LEVELS and, as `ssim best`, the single window with the best AUPRC."""
+    ill = table[(table.dataset != "healthy") & table.auprc.notna()]
     singles = ill.dropna(subset="sigma")
     best = singles.loc[singles.groupby(["subject", "contrast"]).auprc.idxmax()].assign(method="ssim best")
-    order = ["l1", "ssim best", "adaptive", "calibrated"]
     shown = pd.concat([ill[ill.sigma.isna()], best])
-    return shown.sort_values(["subject", "contrast", "method"], key=lambda column: _ranks(column, order))
-
-
-def _ranks(column, methods):
-    orders = {"method": list(methods), "contrast": list(CONTRASTS)}
-    return column.map(orders[column.name].index) if column.name in orders else column
+    orders = {"contrast": CONTRASTS, "method": SHOWN}
+    ranks = {column: shown[column].map(order.index) for column, order in orders.items()}
+    order = shown.assign(**ranks).sort_values(["dataset", "subject", *ranks]).index
+    return shown.loc[order].reset_index(drop=True)
 
 
 def healthy(table):
     """The rows of healthy people in the table of `look`."""
-    return table[table.auprc.isna()]
+    return table[table.dataset == "healthy"]
 
 
 def sources(table):
@@ -107,23 +105,30 @@ def sources(table):
     return "Scans: " + "; ".join(dict.fromkeys(table.site)) + "."
 
 
-def in_words(table):
-    """What a table of `look` says: of each patient's scan which method is ahead, of healthy people what is marked."""
+def say_found(rows):
+    """Sentences about the rows of `patients`: which method is ahead on each scan, and what that marks elsewhere."""
     sentences = []
-    for (subject, contrast), rows in patients(table).groupby(["subject", "contrast"], sort=False):
-        scores, rest = rows.set_index("method").auprc, rows.set_index("method").marked
-        sigma, first = rows.sigma.max(), scores[list(LEVELS)].idxmax()
-        text = f"{subject}, {contrast.upper()}: of {', '.join(LEVELS)}, {first} finds most (AUPRC {scores[first]:.2f})"
-        text += f"; the best single window, \u03c3 = {sigma:g} with hindsight, {scores['ssim best']:.2f}"
-        text += f"; outside the lesions {first} marks {rest[first]:.1%} where {PROMISED:.0%} is promised."
+    for (subject, contrast), scan in rows.groupby(["subject", "contrast"], sort=False):
+        scores, marked = (scan.set_index("method")[column] for column in ("auprc", "marked"))
+        first, *others = scores[list(LEVELS)].sort_values(ascending=False).index
+        text = f"{subject}, {contrast.upper()}: {first} is ahead, AUPRC {scores[first]:.2f}; "
+        text += ", ".join(f"{method} {scores[method]:.2f}" for method in others)
+        text += f"; with hindsight the best single window, \u03c3 = {scan.sigma.max():g}, {scores['ssim best']:.2f}. "
+        text += f"Outside the lesions {first} marks {marked[first]:.1%} where {PROMISED:.0%} is promised."
         sentences.append(text)
-    for (split, method), rows in healthy(table).groupby(["split", "method"], sort=False):
-        who = "whose anatomy trained the networks" if split == "train" else "whom no network knows"
-        text = f"{len(rows)} healthy scans of people {who}, {method}: {rows.marked.median():.1%} marked in the median"
-        sentences.append(f"{text}, {rows.marked.min():.1%} to {rows.marked.max():.1%}.")
-    for method, rows in healthy(table).groupby("method", sort=False):
-        known = rows[pd.to_numeric(rows.age, errors="coerce").notna()]
-        if len(known) > 3:
-            rho, p = stats.spearmanr(known.age.astype(float), known.marked)
+    return sentences
+
+
+def say_marked(rows):
+    """Sentences about the rows of `healthy`: what each method marks in them, and whether it is more with age."""
+    sentences = []
+    for (split, method), part in rows.groupby(["split", "method"], sort=False):
+        who = "whose anatomy the networks know" if split == "train" else "unknown to the networks"
+        text = f"{len(part)} healthy scans of people {who}: {method} marks {part.marked.median():.1%} in the median"
+        sentences.append(f"{text}, {part.marked.min():.1%} to {part.marked.max():.1%}.")
+    for method, part in rows.groupby("method", sort=False):
+        age = pd.to_numeric(part.age, errors="coerce")
+        if age.nunique() > 2:
+            rho, p = stats.spearmanr(age, part.marked, nan_policy="omit")
             sentences.append(f"Age and the share that {method} marks: Spearman's \u03c1 {rho:+.2f}, p = {p:.2f}.")
     return sentences
