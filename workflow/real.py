@@ -92,8 +92,8 @@ def licences_of(groups):
     text = "# Where these files are from\n\nThey keep their licences; cite whom you use.\n"
     for name, group in groups.items():
         size = sum(size for size, _ in group["files"].values()) / 1e6
-        text += f"\n## {name}: {group['source']}, {group['licence']}\n\n{len(group['files'])} files, {size:.1f} MB, in "
-        text += f"{group['folder']}/, by way of {group['repository']} at {group['commit'][:10]}. {group['odd']}\n\n"
+        text += f"\n## {name}: {group['source']}, {group['licence']}\n\n{len(group['files'])} file(s), {size:.1f} MB, "
+        text += f"in {group['folder']}/, by way of {group['repository']} at {group['commit'][:10]}. {group['odd']}\n\n"
         text += f"Cite: {group['citation']}.\n"
     return text
 

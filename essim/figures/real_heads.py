@@ -37,8 +37,8 @@ def show_placement(slices, brain, overlaps):
 def plot_marked_in_healthy(table, regions, promised):
     """What each method marks in healthy people, over their age, and region by region.
 
-    `table`: rows of healthy scans and methods with age, split, method, and shares: marked, and one for each of `regions`;
-    people whose anatomy the networks know (split `train`) are hollow. Dotted: the share that is promised.
+    `table`: rows of healthy scans and methods with age, split, method, and shares: marked, and one for each of
+    `regions`; people whose anatomy the networks know (split `train`) are hollow. Dotted: the share that is promised.
     """
     styles = method_styles(table.method.unique())
     figure, axes = new_figure(1, 2, 8.2, 3.1, sharey=True, width_ratios=(1.2, 1))

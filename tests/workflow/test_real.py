@@ -2,12 +2,14 @@
 
 import hashlib
 import re
+import shutil
 
 import pandas as pd
 import pytest
 import real
 import yaml
 from fetch import Wanted
+from study_folder import ROOT, Study
 
 from essim.data.own import read_own
 
@@ -130,3 +132,15 @@ def test_what_is_missing_is_said_and_no_patient_stays_without_a_lesion(place, ca
 def test_a_folder_that_is_not_there_is_one_sentence(place, capsys):
     assert run(place, "--real", str(place / "yours")) == 2
     assert capsys.readouterr().err == f"real: {place}/yours: no such folder; correct REAL or leave it out.\n"
+
+
+# The graph
+
+
+def test_from_the_scans_to_the_notebook(tmp_path):
+    for name in ("workflow", "essim", "notebooks"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    study = Study(tmp_path)
+    jobs = {"fetch_real": 1, "prepare_real": 1, "real_heads": 1}
+    assert study.plan("real") == jobs | {"real": 1}
+    assert not study.plan().keys() & jobs.keys(), "no part of the study itself"
