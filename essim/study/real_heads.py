@@ -119,6 +119,18 @@ def say_found(rows):
     return sentences
 
 
+def say_windows(rows, sigmas):
+    """A sentence about the rows of `patients`: how often even the best of the single windows `sigmas` stays behind."""
+    best = rows[rows.method == "ssim best"].set_index(["subject", "contrast"])
+    short = [f"{method} on {(_scores(rows, method) > best.auprc).sum()} of {len(best)} scans" for method in LEVELS]
+    ends = best.sigma.isin([min(sigmas), max(sigmas)]).sum()
+    return f"No single window reaches {', '.join(short)}; on {ends} the best one is the smallest or the largest tried."
+
+
+def _scores(rows, method):
+    return rows[rows.method == method].set_index(["subject", "contrast"]).auprc
+
+
 def say_marked(rows):
     """Sentences about the rows of `healthy`: what each method marks in them, and whether it is more with age."""
     sentences = []

@@ -63,6 +63,11 @@ def test_sentences_follow_the_numbers():
         "bert, T2: calibrated is ahead, AUPRC 0.40; l1 0.30, adaptive 0.10; with hindsight the best single window, "
         f"\u03c3 = 0.5, 0.20. Outside the lesions calibrated marks 3.4% where {PROMISED:.0%} is promised."
     )
+    windows = real_heads.say_windows(rows, [0.3, 0.5])
+    assert windows == (
+        "No single window reaches l1 on 1 of 1 scans, adaptive on 0 of 1 scans, calibrated on 1 of 1 scans; "
+        "on 1 the best one is the smallest or the largest tried."
+    )
     people = pd.DataFrame({"age": [20, 30, 40, ""], "marked": [0.01, 0.02, 0.03, 0.5], "split": "test", "method": "l1"})
     share, age = real_heads.say_marked(people)
     assert share == "4 healthy scans of people unknown to the networks: l1 marks 2.5% in the median, 1.0% to 50.0%."
