@@ -193,7 +193,7 @@ def test_every_seed_and_fold_is_a_part(settings, parts, study):
 def test_every_step_of_every_profile_is_accepted_by_its_notebook(name):
     steps = steps_of(make_plan({"profile": name, "seeds": [0, 1], "folds": [0]}))
     check(steps)
-    assert {"01_cohort", "98_spread"} == set(steps[None])
+    assert {"01_cohort", "11_real_heads", "98_spread"} == set(steps[None])
     assert "06_evaluate_stroke" in steps[""] and "ablations/z_choices" in steps["-seed1"]
 
 
@@ -276,7 +276,7 @@ def test_scans_of_ones_own_decide_the_sets(table):
     assert results_of("smoke", str(table)) == Path(plan.home)
     assert f"{table}, to be prepared first" in plan.summary() and "  epilepsy t1: 1 val, 3 test" in plan.summary()
     steps = steps_of(plan)
-    assert not steps[None] and "03_reconstruct_epilepsy" in steps[""]
+    assert list(steps[None]) == ["11_real_heads"] and "03_reconstruct_epilepsy" in steps[""]
     check(steps)
 
 
