@@ -55,7 +55,7 @@ def measure_promise(scans, folder):
         y = reconstruct_volume(diffusion, scan.image, scan.mask, **how)
         tissue, parts = scan.mask & ~scan.seg & ~scan.ignored, regions_of(scan.mask)
         found = {"residual": np.abs(scan.image - y)[tissue].mean(dtype=float) / scoring["residual"]}
-        for method, anomaly in _maps(scan, y, scoring, calibration).items():
+        for method, anomaly in maps_of(scan, y, scoring, calibration).items():
             above = anomaly > scoring["thresholds"][method][f"{PROMISED:g}"]
             shares = {"marked": above[tissue].mean()} | {name: above[tissue & parts[name]].mean() for name in REGIONS}
             auprc = average_precision(anomaly, scan.seg, scan.mask & ~scan.ignored) if scan.seg.any() else np.nan
@@ -63,10 +63,12 @@ def measure_promise(scans, folder):
     return pd.DataFrame(rows)
 
 
-def _maps(scan, y, scoring, calibration):
-    """{method: post-processed anomaly map [H, W, D]} of a scan and its reconstruction."""
+def maps_of(scan, y, scoring, calibration, singles=()):
+    """{method: post-processed anomaly map [H, W, D]} of a `Scan` and its reconstruction, with a model folder's scoring
+    and calibration; `singles` are windows, in voxels, each of which has a map of its own, `ssim <sigma>`."""
     x, y, mask = (torch.from_numpy(np.ascontiguousarray(array))[None, None] for array in (scan.image, y, scan.mask))
     how = {"sigmas": scoring["sigmas"], "temperature": scoring["temperature"], "mask": mask}
-    maps = {"l1": (x - y).abs() * mask, "adaptive": ensemble_map(x, y, **how)}
-    maps["calibrated"] = calibrated_map(x, y, calibration, mask=mask)
+    maps = {"l1": (x - y).abs() * mask}
+    maps |= {f"ssim {sigma:g}": ensemble_map(x, y, sigmas=[sigma], mask=mask) for sigma in singles}
+    maps |= {"adaptive": ensemble_map(x, y, **how), "calibrated": calibrated_map(x, y, calibration, mask=mask)}
     return {method: postprocess(anomaly[0, 0].numpy(), scan.mask) for method, anomaly in maps.items()}
