@@ -6,7 +6,7 @@ Imports: the core, data, cohort, evaluation, runs.
 
     realism      how far grown heads stand out from real ones (01)
     promise      whether thresholds keep on real heads what they promise
-    transplants  real lesions in real healthy heads: made, and what is found of them
+    transplants  real lesions in real healthy heads: made, and what is found of them (11)
     burden       how many lesions grown and real patients have, and how large (01)
     ablations    one choice of the study changed, everything else as it is (ablations/)
     selection    which value of a choice the validation parts take, and what that gives (ablations/)

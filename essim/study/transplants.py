@@ -22,6 +22,7 @@ from essim.calibration import load_calibration
 from essim.cohort import mni, scanner
 from essim.cohort.fields import smooth_noise
 from essim.data.volumes import load_scan, read_labels, read_scan, save_nifti
+from essim.evaluation.cases import widest_slice
 from essim.evaluation.metrics import average_precision, best_dice
 from essim.evaluation.stats import mean_with_interval
 from essim.models import load_model
@@ -31,8 +32,7 @@ from essim.settings import Preprocessing
 from essim.study.promise import maps_of
 
 KINDS = ("ms", "stroke")
-# Where the head's own CSF stands among the voxels of the template's ventricles: smaller ones than the template's leave
-# white matter there.
+# Where CSF stands among the voxels of the template's ventricles: a head with smaller ones has white matter there, too
 CSF_QUANTILE = {"t1": 0.1, "t2": 0.9, "flair": 0.1}
 EDGE_MM = 1.0  # standard deviation of what softens a mask's edge, about a scanner's point spread
 NEAR_WHITE = (4, 0.2)  # MS: the least share of the template's white matter, smoothed by so many mm
@@ -129,7 +129,7 @@ def _tissues(kind, mask, voxel_mm, rng):
     varied = np.clip(severe * (1 + 0.12 * coarse + 0.08 * fine), 0, 1)
     if kind == "ms":
         return {"ms": varied}
-    inside = ndimage.distance_transform_edt(mask) * voxel_mm
+    inside = (ndimage.distance_transform_edt(mask) - 0.5) * voxel_mm  # from the edge, not the next voxel's centre
     cavity = np.clip(inside / RIM_MM - 0.3 + 0.4 * coarse, 0, 1)
     return {"rim": varied * (1 - cavity), "cavity": cavity}
 
@@ -196,6 +196,17 @@ def _write(folder, heads, files, kind, seed, number):
 def _dealt(seed, pack, number, count):
     """Which of `count` cards of a pack the patient of this number gets."""
     return np.random.default_rng([seed, pack, number // count]).permutation(count)[number % count]
+
+
+def look_at(row, scans):
+    """What was done to one head, a row of `make_transplants` made from `scans`: (before, after, truth), the slices
+    [H, W] that show most of the lesion, scaled to [0, 1] alike, the truth bool."""
+    healthy, _, _, _ = read_scan(scans[scans.subject == row["person"]].iloc[0])
+    image, brain, truth, _ = read_scan(row)
+    low, high = np.percentile(healthy[brain], (1, 99))
+    place = widest_slice(truth)
+    before, after = (((v - low) / (high - low) * brain)[..., place].clip(0, 1) for v in (healthy, image))
+    return before, after, truth[..., place] > 0
 
 
 # What is found of it
