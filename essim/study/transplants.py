@@ -179,9 +179,9 @@ def _write(folder, heads, files, kind, seed, number):
     voxel_mm = round(affine[0, 0])
     if voxel_mm not in (1, 2, 4) or not np.allclose(affine, mni.affine_of(voxel_mm), atol=1e-3):
         raise ValueError(f"{head['image']}: isn't on the study grid; bring it there (python -m essim.prepare).")
-    rng = np.random.default_rng([seed, KINDS.index(kind), number])
+    lesion, rng = read_lesion(file, voxel_mm), np.random.default_rng([seed, KINDS.index(kind), number])
     try:
-        image, truth = transplant(image, brain, read_lesion(file, voxel_mm), kind, head["contrast"], rng)
+        image, truth = transplant(image, brain, lesion, kind, head["contrast"], rng)
     except ValueError as error:
         raise ValueError(f"{file} in {head['image']}: {error}") from error
     name = f"{kind}{number:04d}"
