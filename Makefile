@@ -5,6 +5,7 @@ SEEDS ?=
 DATA ?=
 CLUSTER ?=
 ANATOMIES ?=
+REAL ?=
 PYTHON ?= python3
 TORCH_INDEX ?=
 BIN := .venv/bin
@@ -17,14 +18,15 @@ SNAKEMAKE = $(BIN)/snakemake --profile $(WHERE) $(DRY)
 SETTINGS = profile=$(PROFILE) $(if $(SEEDS),seeds="[$(SEEDS)]") $(if $(DATA),source="@$(DATA)")
 NOTEBOOKS = $(wildcard notebooks/*.ipynb notebooks/*/*.ipynb)
 
-.PHONY: help env reproduce smoke figures ablations report site test bench verify tolerances reference networks method lab lint \
+.PHONY: help env reproduce smoke figures ablations real report site test bench verify tolerances reference networks method lab lint \
   strip lock clean
 
 help: ## Say what there is (this list)
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 	@echo "  Settings: PROFILE=smoke|pretrained|laptop|networks|gpu|paper ($(PROFILE))  JOBS=cores ($(JOBS))  SEEDS=0,1,2 (one study each)"
 	@echo "            CLUSTER=slurm for one batch job a step (README, On a cluster)"
-	@echo "            DATA=path of your own scans (README, Your own data).  make -n reproduce: the plan, nothing runs"
+	@echo "            DATA=path of your own scans (README, Your own data)  REAL=folder of the scans of make real"
+	@echo "            make -n reproduce: the plan, nothing runs"
 
 env: .venv/stamp ## Build .venv from constraints.txt; TORCH_INDEX=<address> takes torch from an index of your choice
 
@@ -48,6 +50,12 @@ figures: .venv/stamp ## Draw the figures again, and run first what they need
 ablations: PROFILE := $(if $(filter file,$(origin PROFILE)),pretrained,$(PROFILE))
 ablations: .venv/stamp ## What each choice of the study does, one figure each, nothing trained (PROFILE=pretrained)
 	+@$(SNAKEMAKE) ablations --config $(SETTINGS)
+
+# What is missing is fetched first, every time, by a script that knows what that is; where nothing is, nothing runs again.
+real: PROFILE := $(if $(filter file,$(origin PROFILE)),pretrained,$(PROFILE))
+real: .venv/stamp ## Public scans under the networks for real scans: 119 MB, or REAL=folder of them (results/real)
+	@$(BIN)/python workflow/real.py data/real $(if $(REAL),--real "$(REAL)")
+	+@$(SNAKEMAKE) real --config profile=$(PROFILE)
 
 report: .venv/stamp ## Put the finished study on one page to read offline: results/<profile>/report.html
 	@$(BIN)/python workflow/report.py $(PROFILE) --data "$(DATA)"
@@ -84,9 +92,9 @@ reference: .venv/stamp ## Make the present results the reference
 
 # Heads that real ones were the model for have data, results and networks of their own.
 KIND := $(if $(ANATOMIES),anatomies,networks)
-REAL := $(if $(ANATOMIES),cohort="{anatomies: $(ANATOMIES)}" data=data/anatomies results=results/anatomies)
+GROWN := $(if $(ANATOMIES),cohort="{anatomies: $(ANATOMIES)}" data=data/anatomies results=results/anatomies)
 networks: .venv/stamp ## Train the networks of models/ anew, for PROFILE=pretrained; ANATOMIES=folder: from real heads
-	+@$(SNAKEMAKE) --until healthy baselines --config profile=networks $(REAL)
+	+@$(SNAKEMAKE) --until healthy baselines --config profile=networks $(GROWN)
 	@$(BIN)/python workflow/verify.py release results/$(KIND) models/$(if $(ANATOMIES),anatomies,laptop)
 
 method: .venv/stamp ## Draw the picture at the top of the README anew, from a run with a network of models/

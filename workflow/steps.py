@@ -13,11 +13,13 @@ CHOICES = {
     "e_post_processing": (),
     "f_resolution": ("factors",),
 }
+# What `make real` is given, whatever the profile: public scans in study space, and the networks for real scans.
+REAL = {"data": "data/real/prepared", "results": "results/real", "models": "models/anatomies"}
 
 
 def steps_of(plan):
     """{part of the plan: {step: values}}, with the steps that run once, whatever the parts, under None."""
-    steps = {None: {}}
+    steps = {None: {"11_real_heads": REAL | {"sigmas": plan.profile["ablation_sigmas"]}}}
     if not plan.source:
         steps[None]["01_cohort"] = {"data": plan.data, "results": plan.home} | plan.profile["cohort"]
     if len(plan.parts) > 1:

@@ -12,6 +12,7 @@ Imports: evaluation. prepare draws with pictures and style, score with all of it
     evaluation   precision, thresholds, patients, false alarms (06, 09)
     calibration  the calibrated ensemble (07)
     realism      grown heads beside real ones (01)
+    real_heads   public scans: their place, and what is marked in them (11)
     lesions      sizes, and the best sigma of each (01, 08)
     transplants  real lesions in real healthy heads, and what is found of them (11)
     ablations    a choice and its alternatives (ablations/)

@@ -41,15 +41,20 @@ def draw_curve(axis, scores, score, **look):
     return mean
 
 
-def plot_score_over_sigma(scores, datasets, score="auprc", lines=("l1", "adaptive", "calibrated")):
+def plot_score_over_sigma(scores, datasets, score="auprc", lines=("l1", "adaptive", "calibrated"), columns=4):
     """The main figure: a panel a pathology, SSIM over sigma with its optimum, l1 and the ensemble as lines.
 
     `scores`: test rows of all methods; of `lines` those that are there are drawn, their intervals at the right end.
+    `columns`: panels side by side, at most.
     """
     lines = [method for method in lines if method in set(scores.method)]
     styles = method_styles(["ssim", *lines])
-    figure, axes = new_figure(1, len(datasets), 3.3 * len(datasets), 2.9)
-    for axis, name in zip(axes[0], datasets, strict=True):
+    columns = min(columns, len(datasets))
+    rows = -(-len(datasets) // columns)
+    figure, axes = new_figure(rows, columns, 3.3 * columns, 2.5 * rows + 0.4)
+    for axis in axes.flat[len(datasets) :]:
+        axis.set_axis_off()
+    for axis, name in zip(axes.flat, datasets, strict=False):
         part = scores[scores.dataset == name]
         mean = draw_curve(axis, part, score, **styles["ssim"].curve)
         levels = mean_with_interval(part[part.method.isin(lines)], ["method"], [score])
@@ -62,7 +67,8 @@ def plot_score_over_sigma(scores, datasets, score="auprc", lines=("l1", "adaptiv
         _draw_levels(axis, levels, score, styles, mean.index.max(), top)
         axis.set(title=SET_NAMES[name], ylim=(0, top))
         sigma_axis(axis)
-    axes[0, 0].set_ylabel(SCORE_NAMES[score])
+    for axis in axes[:, 0]:
+        axis.set_ylabel(SCORE_NAMES[score])
     handles = [Line2D([], [], label=style.label, **style.curve) for style in styles.values()]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     return figure

@@ -77,6 +77,7 @@ FIELDS = {
     | {"scan_counts": _list_of(AtLeastTwo), "smoothings": _list_of(Width), "shifts": _list_of(AtLeastOne)},
     "08_best_sigma": SETS | {"sigmas": _list_of(PositiveFloat)},
     "09_across_sets": ACROSS_SETS,
+    "11_real_heads": {"data": Path, "results": Path, "models": str, "sigmas": _list_of(PositiveFloat)},
     "98_spread": {"results": Path, "runs": _list_of(Run, least=2), "datasets": _list_of(Dataset)},
     "99_figures": SETS,
     "ablations/a_noising_steps": ACROSS_SETS

@@ -6,6 +6,7 @@ in the paper.
 """
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,9 @@ import torch
 from tqdm import tqdm
 
 from essim.calibration import calibrated_map, load_calibration
-from essim.data.volumes import load_scan
+from essim.data.volumes import Scan, load_scan
 from essim.ensemble import ensemble_map
-from essim.evaluation.metrics import average_precision
+from essim.evaluation.metrics import average_precision, best_dice
 from essim.models import load_model
 from essim.postprocess import postprocess
 from essim.reconstruct import noise_seed, reconstruct_volume
@@ -26,6 +27,18 @@ from essim.study.realism import KEYS, REGIONS, regions_of
 PROMISED = 0.01
 
 
+@dataclass
+class Found:
+    """What a network makes of one scan: its `row` of the table; `scan`, as `load_scan` gives it, and `reconstruction`;
+    `maps` {method: post-processed float32 [H, W, D]}; `scoring`, what scoring.json holds."""
+
+    row: dict
+    scan: Scan
+    reconstruction: np.ndarray
+    maps: dict
+    scoring: dict
+
+
 def measure_promise(scans, folder):
     """What the network of a model folder makes of scans of its contrast.
 
@@ -33,12 +46,17 @@ def measure_promise(scans, folder):
         scans: a DataFrame with the columns of a scan table that `load_scan` reads, and KEYS of `realism`: source, head,
             contrast. folder: the model folder, with scoring.json and calibration.safetensors (notebook 03_healthy).
 
-    Returns: a DataFrame, one row a scan and method (l1, adaptive, calibrated), with the columns source, head, contrast,
-        method, and
-        marked      share of the brain outside lesions above the threshold that promises PROMISED, post-processed
-        <region>    the same in the cerebrum, the cerebellum and the brain stem
-        residual    mean |x - y| of the brain outside lesions, as a multiple of that of healthy grown heads
-        auprc       average precision; NaN without lesions
+    Returns: a DataFrame, one row a scan and method (l1, adaptive, calibrated), with the columns of `judge`.
+
+    Raises FileNotFoundError and ValueError as `find_anomalies`.
+    """
+    return pd.DataFrame([row for found in find_anomalies(scans, folder) for row in judge(found)])
+
+
+def find_anomalies(scans, folder, sigmas=()):
+    """Yield a `Found` for every scan: reconstructed as scoring.json says, scored by l1, adaptive and calibrated.
+
+    Args: as in `measure_promise`. sigmas: of single windows, `ssim <sigma>`, that scans with lesions are scored by too.
 
     Raises FileNotFoundError and ValueError as `load_model`, `load_calibration` and `load_scan`; ValueError where the
     folder's scoring.json is an older one.
@@ -46,29 +64,48 @@ def measure_promise(scans, folder):
     folder, device = Path(folder), torch.device("cpu")
     diffusion, calibration = load_model(folder, device), load_calibration(folder)
     preprocessing = Preprocessing(**json.loads((folder / "config.json").read_text())["preprocessing"])
-    scoring, rows = json.loads((folder / "scoring.json").read_text()), []
+    scoring = json.loads((folder / "scoring.json").read_text())
     if "residual" not in scoring or "l1" not in scoring["thresholds"]:
         raise ValueError(f"{folder / 'scoring.json'}: lacks the residual or the threshold of l1; run 03_healthy again.")
     for row in tqdm(scans.to_dict("records"), desc=f"promise of {folder.name}", unit="scan"):
         scan = load_scan(row, preprocessing)
         how = {"t": scoring["t"], "draws": scoring["draws"], "seed": noise_seed(0, str(row["head"]))}
         y = reconstruct_volume(diffusion, scan.image, scan.mask, **how)
-        tissue, parts = scan.mask & ~scan.seg & ~scan.ignored, regions_of(scan.mask)
-        found = {"residual": np.abs(scan.image - y)[tissue].mean(dtype=float) / scoring["residual"]}
-        for method, anomaly in maps_of(scan, y, scoring, calibration).items():
+        maps = _maps(scan, y, scoring, calibration, sigmas if scan.seg.any() else ())
+        yield Found(row, scan, y, maps, scoring)
+
+
+def judge(found):
+    """Yield a row, a dict, for each method of a `Found`: source, head, contrast, method, and
+
+    marked      share of the brain outside lesions above the threshold that promises PROMISED, post-processed; NaN for a
+                single window, for which scoring.json has no threshold
+    <region>    the same in the cerebrum, the cerebellum and the brain stem
+    residual    mean |x - y| of the brain outside lesions, as a multiple of that of healthy grown heads
+    auprc       average precision; NaN without lesions
+    best_dice   Dice at the threshold that suits the scan best, an upper bound and no result; NaN without lesions
+    """
+    scan, scoring = found.scan, found.scoring
+    tissue, parts, scored = scan.mask & ~scan.seg & ~scan.ignored, regions_of(scan.mask), scan.mask & ~scan.ignored
+    residual = np.abs(scan.image - found.reconstruction)[tissue].mean(dtype=float) / scoring["residual"]
+    for method, anomaly in found.maps.items():
+        row = {key: found.row[key] for key in KEYS} | {"method": method}
+        row |= dict.fromkeys(("marked", *REGIONS), np.nan)
+        if method in scoring["thresholds"]:
             above = anomaly > scoring["thresholds"][method][f"{PROMISED:g}"]
-            shares = {"marked": above[tissue].mean()} | {name: above[tissue & parts[name]].mean() for name in REGIONS}
-            auprc = average_precision(anomaly, scan.seg, scan.mask & ~scan.ignored) if scan.seg.any() else np.nan
-            rows.append({key: row[key] for key in KEYS} | {"method": method} | shares | found | {"auprc": auprc})
-    return pd.DataFrame(rows)
+            row |= {"marked": above[tissue].mean()} | {name: above[tissue & parts[name]].mean() for name in REGIONS}
+        row |= {"residual": residual, "auprc": np.nan, "best_dice": np.nan}
+        if scan.seg.any():
+            row["auprc"] = average_precision(anomaly, scan.seg, scored)
+            row["best_dice"] = best_dice(anomaly, scan.seg, scored)[0]
+        yield row
 
 
-def maps_of(scan, y, scoring, calibration, singles=()):
-    """{method: post-processed anomaly map [H, W, D]} of a `Scan` and its reconstruction, with a model folder's scoring
-    and calibration; `singles` are windows, in voxels, each of which has a map of its own, `ssim <sigma>`."""
+def _maps(scan, y, scoring, calibration, sigmas):
+    """{method: post-processed anomaly map [H, W, D]} of a scan and its reconstruction."""
     x, y, mask = (torch.from_numpy(np.ascontiguousarray(array))[None, None] for array in (scan.image, y, scan.mask))
-    how = {"sigmas": scoring["sigmas"], "temperature": scoring["temperature"], "mask": mask}
     maps = {"l1": (x - y).abs() * mask}
-    maps |= {f"ssim {sigma:g}": ensemble_map(x, y, sigmas=[sigma], mask=mask) for sigma in singles}
+    maps |= {f"ssim {sigma:g}": ensemble_map(x, y, sigmas=[sigma], mask=mask) for sigma in sigmas}
+    how = {"sigmas": scoring["sigmas"], "temperature": scoring["temperature"], "mask": mask}
     maps |= {"adaptive": ensemble_map(x, y, **how), "calibrated": calibrated_map(x, y, calibration, mask=mask)}
     return {method: postprocess(anomaly[0, 0].numpy(), scan.mask) for method, anomaly in maps.items()}

@@ -8,28 +8,21 @@ the cohort's lesions and the signal equation of a scanner (`essim.cohort`), on t
 and CSF. Nothing around it has changed: no mass effect, no atrophy, no wider ventricles.
 """
 
-import json
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 from scipy import ndimage
 from tqdm import tqdm
 
-from essim.calibration import load_calibration
 from essim.cohort import mni, scanner
 from essim.cohort.fields import smooth_noise
-from essim.data.volumes import load_scan, read_labels, read_scan, save_nifti
+from essim.data.volumes import read_labels, read_scan, save_nifti
 from essim.evaluation.cases import widest_slice
-from essim.evaluation.metrics import average_precision, best_dice
 from essim.evaluation.stats import mean_with_interval
-from essim.models import load_model
-from essim.reconstruct import noise_seed, reconstruct_volume
 from essim.runs.files import writing
-from essim.settings import Preprocessing
-from essim.study.promise import maps_of
+from essim.study.promise import find_anomalies, judge
 
 KINDS = ("ms", "stroke")
 # Where CSF stands among the voxels of the template's ventricles: a head with smaller ones has white matter there, too
@@ -67,8 +60,8 @@ def transplant(image, brain, lesion, kind, contrast, rng):
         rng: a numpy Generator, which draws the scanner, how severe the lesion is, and whether it changes sides.
 
     Returns: (the image with the lesion, float32 [H, W, D] of the same scale, unchanged outside the brain; the truth,
-        bool [H, W, D]: the brain's voxels of which the lesion takes more than half, without those of CSF; but sulci
-        within a stroke count).
+        bool [H, W, D]: the voxels with the largest shares, as many as the lesion's volume, in the brain and without
+        CSF; but sulci within a stroke count).
 
     Raises ValueError for another kind or grid, where white matter and CSF can't be told apart, or nothing is left of
         the lesion.
@@ -87,11 +80,12 @@ def transplant(image, brain, lesion, kind, contrast, rng):
     fluid = water >= 0.5
     if kind == "stroke":  # whoever outlines an old infarct counts its sulci in, but no ventricle
         fluid = ndimage.binary_opening(fluid, iterations=WIDE_MM // voxel_mm)
-    truth = (share > 0.5) & brain & ~fluid
+    mask = _whole(share)
+    truth = mask & brain & ~fluid
     if not truth.any():
         raise ValueError("lesion: none of it lies where it can be in this brain; take a mask in MNI space.")
     cover = ndimage.gaussian_filter(share, EDGE_MM / voxel_mm) * (1 - water) * brain
-    shares = {name: part * cover for name, part in _tissues(kind, share > 0.5, voxel_mm, rng).items()}
+    shares = {name: part * cover for name, part in _tissues(kind, mask, voxel_mm, rng).items()}
     shown = scanner.signals(rng, rng.choice(list(scanner.SITES.values())), contrast)
     # CSF is the other end of the scale; in FLAIR, which suppresses it more or less, no signal at all
     far, far_shown = (0, 0) if contrast == "flair" else (csf, shown["csf"])
@@ -100,6 +94,12 @@ def transplant(image, brain, lesion, kind, contrast, rng):
     grain = _grain(image, brain & (_template(voxel_mm)[0] > 0.95))
     result = image + sum(part * (looks[name] + grain - image) for name, part in shares.items())
     return np.where(cover > 0, np.maximum(result, 0), image).astype(np.float32), truth
+
+
+def _whole(share):
+    """The voxels with the largest shares, as many as its volume; those above one half are fewer, where it's thin."""
+    count = max(1, round(float(share.sum())))
+    return (share >= np.partition(share, -count, axis=None)[-count]) & (share > 0)
 
 
 def levels_of(image, brain, contrast):
@@ -212,30 +212,22 @@ def look_at(row, scans):
 # What is found of it
 
 
-def measure_transplants(scans, folder):
+def measure_transplants(scans, folder, sigmas):
     """How well the network of a model folder finds the lesions of `make_transplants`, or of any patients.
 
-    Args: scans: a scan table of patients, of the network's contrast, in study space. folder: the model folder, as
-        `essim.study.promise.measure_promise` has it.
+    Args: scans: a scan table of patients, of the network's contrast, in study space. folder, sigmas: as in
+        `essim.study.promise.find_anomalies`, whose errors it raises.
 
-    Returns: a DataFrame, one row a patient and method (l1, ssim <sigma> for each of the folder's sigmas, adaptive,
-        calibrated), all post-processed, with the columns dataset, subject, person, lesion ("" where the table has no
-        such column), method, auprc, best_dice (of any threshold: an upper bound) and prevalence (AUPRC's chance level).
+    Returns: a DataFrame, one row a patient and method (l1, ssim <sigma>, adaptive, calibrated): dataset, subject,
+        person and lesion ("" where the table has no such column), prevalence (lesion voxels / brain voxels, AUPRC's
+        chance level), and the columns of `essim.study.promise.judge`: auprc, best_dice, marked ...
     """
-    folder, device, rows = Path(folder), torch.device("cpu"), []
-    diffusion, calibration = load_model(folder, device), load_calibration(folder)
-    preprocessing = Preprocessing(**json.loads((folder / "config.json").read_text())["preprocessing"])
-    scoring = json.loads((folder / "scoring.json").read_text())
-    for row in tqdm(scans.to_dict("records"), desc=f"transplants under {folder.name}", unit="scan"):
-        scan = load_scan(row, preprocessing)
-        how = {"t": scoring["t"], "draws": scoring["draws"], "seed": noise_seed(0, row["subject"])}
-        y, scored = reconstruct_volume(diffusion, scan.image, scan.mask, **how), scan.mask & ~scan.ignored
-        about = {key: row.get(key, "") for key in ("dataset", "subject", "person", "lesion")}
-        for method, anomaly in maps_of(scan, y, scoring, calibration, scoring["sigmas"]).items():
-            pair = anomaly, scan.seg, scored
-            found = {"auprc": average_precision(*pair), "best_dice": best_dice(*pair)[0]}
-            rows.append(about | {"method": method} | found | {"prevalence": scan.seg[scored].mean()})
-    return pd.DataFrame(rows)
+    rows, named = [], scans.assign(source=scans.dataset, head=scans.subject)
+    for found in find_anomalies(named, folder, sigmas):
+        about = {key: found.row.get(key, "") for key in ("dataset", "subject", "person", "lesion")}
+        about["prevalence"] = found.scan.seg[found.scan.mask & ~found.scan.ignored].mean()
+        rows += [about | row for row in judge(found)]
+    return pd.DataFrame(rows).drop(columns=["source", "head"])
 
 
 def summarise_transplants(scores):

@@ -1,0 +1,134 @@
+"""Real heads: what comes of public scans under networks that learned from grown ones.
+
+In: a table of scans in study space, healthy people and patients (`make real`), and model folders, one a contrast. Out:
+a table, one row a scan and method, the slices to look at, and sentences. Not in the paper.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from essim.data.prepared import CONTRASTS
+from essim.data.volumes import read_nifti
+from essim.evaluation.cases import widest_slice
+from essim.evaluation.metrics import dice
+from essim.study.promise import PROMISED, find_anomalies, judge
+
+LEVELS = ("l1", "adaptive", "calibrated")  # methods without a window of their own
+SHOWN = ("l1", "ssim best", "adaptive", "calibrated")
+COLUMNS = ("input", "reconstruction", "l1", "SSIM, best \u03c3", "ensemble", "calibrated", "truth")
+ABOUT = ["dataset", "subject", "split", "contrast", "age", "sex", "site"]
+
+
+def name_of(row):
+    """What a scan is called in figures: `patient19, T1`."""
+    return f"{row['subject']}, {row['contrast'].upper()}"
+
+
+def placement(scans, brain):
+    """How each scan lies in study space, beside the template's brain (bool [H, W, D], on the same grid).
+
+    Returns: a DataFrame, one row a scan: dataset, subject, contrast, overlap (Dice of the brain masks); and {name: the
+        scan's axial and sagittal slice through the middle of the template's brain}.
+    """
+    middle = [int(np.argwhere(brain)[:, axis].mean()) for axis in range(3)]
+    rows, slices = [], {}
+    for row in scans.to_dict("records"):
+        image, mask = (read_nifti(row[role])[0] for role in ("image", "mask"))
+        overlap = dice(mask > 0, brain)
+        rows.append({key: row[key] for key in ("dataset", "subject", "contrast")} | {"overlap": overlap})
+        slices[name_of(row)] = cut(image / np.percentile(image[mask > 0], 99), middle)
+    return pd.DataFrame(rows), slices, cut(brain, middle)
+
+
+def cut(volume, place):
+    """The axial and the sagittal slice of a volume [H, W, D] through a voxel."""
+    return volume[:, :, place[2]], volume[place[0]]
+
+
+def look(scans, models, sigmas):
+    """Every scan under its contrast's network and every method; patients also under each window of `sigmas`.
+
+    Args:
+        scans: as from `essim.load_scans`, in study space. models: beginning of the names of model folders,
+            "models/anatomies" for models/anatomies_t1; a contrast without a folder is left out.
+
+    Returns: a DataFrame, one row a scan and method, with the columns ABOUT, those of `promise.judge`, and sigma (NaN
+        for methods without one); and {name of a patient's scan: its slices, one for each of COLUMNS, where most lesion
+        is}.
+
+    Raises as `promise.find_anomalies`.
+    """
+    rows, views = [], {}
+    for contrast in CONTRASTS:
+        part, folder = scans[scans.contrast == contrast], Path(f"{models}_{contrast}")
+        if part.empty or not folder.is_dir():
+            continue
+        for found in find_anomalies(part.assign(source=part.dataset, head=part.subject), folder, sigmas):
+            own = list(judge(found))
+            rows += [{key: found.row[key] for key in ABOUT} | row for row in own]
+            if found.scan.seg.any():
+                views[name_of(found.row)] = _view(found, own)
+    table = pd.DataFrame(rows).drop(columns=["source", "head"])
+    return table.assign(sigma=pd.to_numeric(table.method.str.removeprefix("ssim "), errors="coerce")), views
+
+
+def _view(found, rows):
+    """The slices of a patient's scan, one for each of COLUMNS; of the single windows the one with the best AUPRC."""
+    singles = [row for row in rows if row["method"].startswith("ssim ")]
+    best, z = max(singles, key=lambda row: row["auprc"])["method"], widest_slice(found.scan.seg)
+    maps = [found.maps[best if method == "ssim best" else method] for method in SHOWN]
+    return [volume[:, :, z] for volume in (found.scan.image, found.reconstruction, *maps, found.scan.seg)]
+
+
+def patients(table):
+    """The patients' rows of the table of `look`: LEVELS and, as `ssim best`, the single window with the best AUPRC."""
+    ill = table[(table.dataset != "healthy") & table.auprc.notna()]
+    singles = ill.dropna(subset="sigma")
+    best = singles.loc[singles.groupby(["subject", "contrast"]).auprc.idxmax()].assign(method="ssim best")
+    shown = pd.concat([ill[ill.sigma.isna()], best])
+    orders = {"contrast": CONTRASTS, "method": SHOWN}
+    ranks = {column: shown[column].map(order.index) for column, order in orders.items()}
+    order = shown.assign(**ranks).sort_values(["dataset", "subject", *ranks]).index
+    return shown.loc[order].reset_index(drop=True)
+
+
+def healthy(table):
+    """The rows of healthy people in the table of `look`."""
+    return table[table.dataset == "healthy"]
+
+
+def sources(table):
+    """Where the scans of a table are from, and their licences, as one text for a caption."""
+    return "Scans: " + "; ".join(dict.fromkeys(table.site)) + "."
+
+
+def say_found(rows):
+    """Sentences about the rows of `patients`: which method is ahead on each scan, and what that marks elsewhere."""
+    sentences = []
+    for (subject, contrast), scan in rows.groupby(["subject", "contrast"], sort=False):
+        scores, marked = (scan.set_index("method")[column] for column in ("auprc", "marked"))
+        first, *others = scores[list(LEVELS)].sort_values(ascending=False).index
+        text = f"{subject}, {contrast.upper()}: {first} is ahead, AUPRC {scores[first]:.2f}; "
+        text += ", ".join(f"{method} {scores[method]:.2f}" for method in others)
+        text += f"; with hindsight the best single window, \u03c3 = {scan.sigma.max():g}, {scores['ssim best']:.2f}. "
+        text += f"Outside the lesions {first} marks {marked[first]:.1%} where {PROMISED:.0%} is promised."
+        sentences.append(text)
+    return sentences
+
+
+def say_marked(rows):
+    """Sentences about the rows of `healthy`: what each method marks in them, and whether it is more with age."""
+    sentences = []
+    for (split, method), part in rows.groupby(["split", "method"], sort=False):
+        who = "whose anatomy the networks know" if split == "train" else "unknown to the networks"
+        text = f"{len(part)} healthy scans of people {who}: {method} marks {part.marked.median():.1%} in the median"
+        sentences.append(f"{text}, {part.marked.min():.1%} to {part.marked.max():.1%}.")
+    for method, part in rows.groupby("method", sort=False):
+        age = pd.to_numeric(part.age, errors="coerce")
+        if age.nunique() > 2:
+            rho, p = stats.spearmanr(age, part.marked, nan_policy="omit")
+            sentences.append(f"Age and the share that {method} marks: Spearman's \u03c1 {rho:+.2f}, p = {p:.2f}.")
+    return sentences
