@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from nibabel.affines import apply_affine
 from scipy import ndimage
 from tqdm import tqdm
 
@@ -40,12 +41,21 @@ GRAIN = 3.0  # standard deviations of the noise: larger details are anatomy, and
 def read_lesion(path, voxel_mm):
     """A lesion mask in MNI space as its share of the voxels of the study grid: float32 [H, W, D] in [0, 1].
 
-    `voxel_mm` is 1, 2 or 4. Raises FileNotFoundError and ValueError as `essim.data.volumes.read_labels`.
+    `voxel_mm` is 1, 2 or 4. Raises FileNotFoundError and ValueError as `read_labels`, ValueError where it is empty.
     """
     labels, grid = read_labels(path)
-    place = np.linalg.inv(grid.affine) @ mni.affine_of(1)
-    lesion = (labels > 0).astype(np.float32)
-    fine = ndimage.affine_transform(lesion, place[:3, :3], place[:3, 3], mni.shape_of(1), order=1)
+    lesion, shape = (labels > 0).astype(np.float32), np.array(mni.shape_of(1))
+    if not lesion.any():
+        raise ValueError(f"{path}: the lesion mask is empty; leave it out.")
+    # Only the box around the lesion is resampled, and the voxel beside it that interpolation reaches
+    place = np.linalg.inv(mni.affine_of(1)) @ grid.affine
+    ends, reach = apply_affine(place, np.argwhere(lesion)), np.abs(place[:3, :3]).sum(1)
+    low = np.floor(ends.min(0) - reach).clip(0, shape - 1).astype(int)
+    high = np.ceil(ends.max(0) + reach + 1).clip(1, shape).astype(int)
+    back, fine = np.linalg.inv(place), np.zeros(shape, np.float32)
+    fine[tuple(map(slice, low, high))] = ndimage.affine_transform(
+        lesion, back[:3, :3], apply_affine(back, low), tuple(high - low), order=1
+    )
     sides = [part for side in mni.shape_of(voxel_mm) for part in (side, voxel_mm)]
     return fine.reshape(sides).mean((1, 3, 5))
 
