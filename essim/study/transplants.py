@@ -52,10 +52,8 @@ def read_lesion(path, voxel_mm):
     ends, reach = apply_affine(place, np.argwhere(lesion)), np.abs(place[:3, :3]).sum(1)
     low = np.floor(ends.min(0) - reach).clip(0, shape - 1).astype(int)
     high = np.ceil(ends.max(0) + reach + 1).clip(1, shape).astype(int)
-    back, fine = np.linalg.inv(place), np.zeros(shape, np.float32)
-    fine[tuple(map(slice, low, high))] = ndimage.affine_transform(
-        lesion, back[:3, :3], apply_affine(back, low), tuple(high - low), order=1
-    )
+    back, fine, box = np.linalg.inv(place), np.zeros(shape, np.float32), tuple(map(slice, low, high))
+    fine[box] = ndimage.affine_transform(lesion, back[:3, :3], apply_affine(back, low), tuple(high - low), order=1)
     sides = [part for side in mni.shape_of(voxel_mm) for part in (side, voxel_mm)]
     return fine.reshape(sides).mean((1, 3, 5))
 
