@@ -38,7 +38,7 @@ def plot_transplants(table):
             look = style | {"linestyle": "", "capsize": 2, "linewidth": 1, "label": kind}
             axis.errorbar(np.arange(len(methods)) + shift, part.auprc, error_bars(part, "auprc"), **look)
         axis.set_xticks(range(len(methods)), [style.label for style in methods.values()], rotation=45, ha="right")
-        axis.set(title=SET_NAMES[name], ylim=(0, 1.02))
-    axes[0, 0].set_ylabel("AUPRC")
+        axis.set_title(SET_NAMES[name])
+    axes[0, 0].set(ylabel="AUPRC", ylim=(0, None))
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper right", ncols=len(kinds))
     return figure
