@@ -34,7 +34,7 @@ ROOMS = {
     "train": {"core", "data", "runs"},
     "evaluation": {"core", "data", "runs"},
     "figures": {"evaluation"},
-    "study": {"core", "data", "cohort", "evaluation"},
+    "study": {"core", "data", "cohort", "evaluation", "runs"},
     "prepare": {"data", "cohort.mni", "figures.pictures", "figures.style", "runs"},
     "score": {"core", "data", "prepare", "figures", "runs"},
 }

@@ -2,11 +2,12 @@
 
 In: folders of reconstructions and their score tables, scans. Out: tables, one row a candidate, a lesion, a choice or a
 head, and sentences about them.
-Imports: the core, data, cohort, evaluation.
+Imports: the core, data, cohort, evaluation, runs.
 
     realism      how far grown heads stand out from real ones (01)
     promise      whether thresholds keep on real heads what they promise (11)
     real_heads   what is found and marked in public scans (11)
+    transplants  real lesions in real healthy heads: made, and what is found of them (11)
     burden       how many lesions grown and real patients have, and how large (01)
     ablations    one choice of the study changed, everything else as it is (ablations/)
     selection    which value of a choice the validation parts take, and what that gives (ablations/)
