@@ -1,6 +1,7 @@
 """Scans as people have them, to study space: any scale, any fill, masks on other grids; or one sentence at once."""
 
 import functools
+import itertools
 import time
 
 import nibabel as nib
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from odd_files import PIXDIM, edit, write, write_series
 
 from essim.cohort.generate import CohortConfig, grow_subject
+from essim.cohort.mni import CANVAS_MM, CORNER_MM
 from essim.data.datasets import load_scans
 from essim.data.volumes import read_nifti
 from essim.prepare import align, brain
@@ -62,10 +64,10 @@ def plain(tmp_path_factory):
 
 
 def check_same(found, plain):
-    """The same brain and values, but for what rounding moves: a voxel in a thousand, at the rim, and 1 % of a value."""
-    assert (found.mask != plain.mask).sum() <= plain.mask.sum() / 1000
+    """The same brain and values, but for a voxel on the rim that rounding moves in or out."""
+    assert (found.mask != plain.mask).sum() <= 3
     both = found.mask & plain.mask
-    np.testing.assert_allclose(found.images["t2"][both], plain.images["t2"][both], rtol=1e-2)
+    np.testing.assert_allclose(found.images["t2"][both], plain.images["t2"][both], rtol=2e-3)
 
 
 def scaled(image, inside):
@@ -319,8 +321,13 @@ def test_a_whole_head_with_mask_nonzero_is_not_stripped(tmp_path):
 
 @pytest.mark.parametrize(("unit", "times"), [("meter", 0.001), ("micron", 1000), ("meter", 1), ("mm", 0.001)])
 def test_other_units_of_length(tmp_path, plain, unit, times):
+    """A header's numbers are rounded to float32, in another way in every unit, and the registration stops elsewhere."""
     found = placed(put(tmp_path, affine=np.vstack([OBLIQUE[:3] * times, OBLIQUE[3]]), units=unit))
-    check_same(found, plain)
+    corners = itertools.product(*[(c, c + side) for c, side in zip(CORNER_MM, CANVAS_MM, strict=True)])
+    for corner in corners:
+        there, here = (np.array(p.transforms["t2"].TransformPoint([float(c) for c in corner])) for p in (found, plain))
+        assert np.linalg.norm(there - here) < 0.05, "mm, in voxels of 4"
+    assert (found.mask != plain.mask).sum() <= plain.mask.sum() / 1000
 
 
 def test_a_voxel_without_thickness(tmp_path):
