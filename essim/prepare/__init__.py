@@ -6,6 +6,7 @@ Imports: data, cohort.mni, figures.pictures and .style, runs; score imports this
     folder          all subjects of a source, side by side, and only what is missing or has changed
     registration    one person to study space
     brain           one scan in its own space: its brain, its bias field
+    strip           a brain mask by an installed skull stripper
     align           images in mm: registered, sampled on other grids
     qc              the pictures and the page
 """

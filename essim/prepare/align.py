@@ -12,6 +12,7 @@ import SimpleITK as sitk
 from essim.data.intensities import fill_outside
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # RAS+ to LPS and back
+HERE = np.eye(4)  # the matrix of two images that lie in one space
 MARGIN_MM = 8  # around the brain: of the region in which images are compared
 SHARES = {8: 1.0, 4: 0.5, 2: 0.2}  # size of the voxels that are compared (mm): how many of them
 START_DEG = 25  # heads are turned by so much, about each axis both ways, where the affine registration starts

@@ -4,24 +4,17 @@ In: paths of a scan, of its brain mask, of its lesions. Out: SimpleITK images: t
 Paper: section 3 (data): skull-stripped, N4 bias-corrected.
 """
 
-import fcntl
-import os
-import shutil
-import subprocess
-import sys
-import tempfile
-from contextlib import contextmanager, nullcontext
-from pathlib import Path
+from contextlib import contextmanager
 
 import numpy as np
 import SimpleITK as sitk
 
 from essim.data.grids import WAY_OUT, check_brain, check_head, conflict, same_grid
 from essim.data.intensities import foreground, lift
-from essim.data.volumes import IGNORED, LESION, fill_borders, read_labels, read_volume, save_nifti
-from essim.prepare.align import blocks, from_sitk, sample_label, to_sitk, voxel_ml
+from essim.data.volumes import IGNORED, LESION, fill_borders, read_labels, read_volume
+from essim.prepare.align import HERE, blocks, from_sitk, sample_label, to_sitk, voxel_ml
+from essim.prepare.strip import strip
 
-HERE = np.eye(4)  # the matrix of two images that lie in one space
 BIAS_MM = 8  # voxels on which N4 works; the field that it seeks is far smoother
 BIAS_STEPS = [50, 50, 50]  # of N4, from coarse to fine; with a fourth, finer grid it takes large lesions for bias
 KEPT_MM = 16  # around the brain: what is kept of a scan
@@ -91,18 +84,22 @@ def home_of(grid, grids, otherwise):
 
 
 def find_brain(scans, grids, anchor, mask):
-    """Where the brain is: (the contrast in whose space it was drawn, uint8 image on that scan's grid, `Placed.notes`).
+    """Where the brain is: (the contrast in whose space it was drawn, uint8 image on that scan's grid, `Placed.notes`,
+    `Placed.drawn_by`).
 
     Args:
         scans, grids: {contrast: image}, {contrast: `Grid`}. anchor: the contrast to take where there is a choice.
-        mask: path of the mask; "nonzero": what is not background (holes filled); "": what HD-BET finds.
+        mask: path of the mask; "nonzero": what is not background (holes filled); "": what a stripper finds (`strip`).
 
     Raises FileNotFoundError, ValueError, with a sentence that names the file.
     """
-    home, notes, path = anchor, [], mask
+    home, notes, path, drawn_by = anchor, [], mask, mask
     if mask in ("", "nonzero"):
         path = grids[anchor].path
-        brain = _strip(path, scans[anchor]) if mask == "" else _nonzero(scans[anchor])
+        if mask == "":
+            brain, drawn_by = strip(path, lifted(scans[anchor]), anchor)
+        else:
+            brain = _nonzero(scans[anchor])
     else:
         drawn, grid = read_mask(mask)
         home = home_of(grid, grids, anchor)
@@ -111,7 +108,7 @@ def find_brain(scans, grids, anchor, mask):
             notes = [_overlap(drawn, grid, brain, scans[home], grids[home])]
     values, affine = from_sitk(brain)
     check_brain(path, float((values > 0).sum() * voxel_ml(affine)))
-    return home, brain, notes
+    return home, brain, notes, drawn_by
 
 
 def _nonzero(image):
@@ -135,38 +132,6 @@ def _overlap(drawn, grid, brain, scan, scan_grid):
             f"{grid.path}: the brain mask lies beside {scan_grid.path} ({place}); give the mask of this scan."
         )
     return f"the brain mask lies on another grid and was taken to the nearest voxel: {place}", min(share, shown)
-
-
-def _strip(path, image):
-    """The brain of a scan with its skull by HD-BET, on a copy of the scan."""
-    command = shutil.which("hd-bet") or shutil.which("hd-bet", path=str(Path(sys.executable).parent))
-    if command is None:
-        raise ValueError(
-            f"{path}: has no brain mask and HD-BET is not installed; give a mask, strip the scan with a tool of your "
-            "choice, or run `pip install hd-bet`."
-        )
-    import torch  # HD-BET needs it too
-
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    with tempfile.TemporaryDirectory() as folder:
-        save_nifti(f"{folder}/scan.nii.gz", *from_sitk(lifted(image)))
-        options = ["-i", f"{folder}/scan.nii.gz", "-o", f"{folder}/brain.nii.gz", "-device", device]
-        options += ["--disable_tta", "--save_bet_mask", "--no_bet_image"]
-        with _turn() if device == "cuda" else nullcontext():
-            done = subprocess.run([command, *options], capture_output=True, text=True, check=False)
-        mask = Path(folder) / "brain_bet.nii.gz"
-        if done.returncode or not mask.is_file():
-            reason = " ".join((done.stderr.strip() or "it wrote no mask").splitlines()[-1].split())
-            raise ValueError(f"{path}: HD-BET fails ({reason}); run `hd-bet` on it by hand, or give a mask.")
-        return sample_label(read_mask(mask)[0], image, HERE)
-
-
-@contextmanager
-def _turn():
-    """Processes take turns: a GPU's memory holds one HD-BET."""
-    with open(Path(tempfile.gettempdir()) / f"essim-hd-bet-{os.getuid()}.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # freed however the process ends
-        yield
 
 
 def correct(path, scan, brain):

@@ -15,8 +15,8 @@ from essim.data.grids import same_grid
 from essim.data.prepared import CONTRASTS
 from essim.data.volumes import LESION, read_nifti
 from essim.prepare import align
-from essim.prepare.align import from_sitk, sample_label, to_sitk
-from essim.prepare.brain import HERE, ON_SCAN, correct, find_brain, home_of, lifted, naming, read_image, read_lesions
+from essim.prepare.align import HERE, from_sitk, sample_label, to_sitk
+from essim.prepare.brain import ON_SCAN, correct, find_brain, home_of, lifted, naming, read_image, read_lesions
 
 MARGIN_MM = 8  # around the brain of a template of one's own
 UNSTATED = "no header says how the scan lies, left and right are a guess"
@@ -40,7 +40,8 @@ class Placed:
     """A person in study space. `images` {contrast: float32 [H, W, D], in the scan's units, 0 outside the mask}; `mask`
     bool; `seg` uint8 (1 lesion, 2 ignored) or None; `affine` [4, 4], RAS+, mm; `transforms` {contrast: sitk.Transform
     from points of study space to points of that scan}: `sitk.Resample` with it brings the scan to study space, its
-    inverse brings a map back; `dice` overlap of the mask with the template's brain, 0 to 1;
+    inverse brings a map back; `dice` overlap of the mask with the template's brain, 0 to 1; `drawn_by` what the mask is
+    from: its path, "nonzero", or a skull stripper's name;
     `notes` on what the files leave open: (a sentence, how far to trust it, 0 to 1).
     """
 
@@ -50,6 +51,7 @@ class Placed:
     affine: np.ndarray
     transforms: dict
     dice: float
+    drawn_by: str = ""
     notes: list = field(default_factory=list)
 
 
@@ -96,7 +98,8 @@ def place(images, template, *, mask="", seg="", ignore=""):
         images: {contrast: path}; the first of them, a T1 before a T2 before a FLAIR, is registered to the template, the
             others to the one that the brain mask belongs to.
         template: a `Template`.
-        mask: path of the brain mask; "nonzero": the images are stripped, their brain is what is not 0; "": by HD-BET.
+        mask: path of the brain mask; "nonzero": the images are stripped, their brain is what is not 0; "": a
+            skull stripper finds it (`strip`).
         seg: path of the lesions, "" for none. ignore: the label in it that is neither lesion nor background.
             Mask and lesions may lie on the grid of any of the scans, and move with it, or on another grid in the first
             one's space.
@@ -104,13 +107,13 @@ def place(images, template, *, mask="", seg="", ignore=""):
     Raises:
         FileNotFoundError: a file is missing.
         ValueError: a file is damaged or no 3-D volume; the mask is empty or beside the image; the image has NaN inside
-            it; there is neither mask nor HD-BET; the registration fails. The message is one sentence with the file.
+            it; there is neither mask nor stripper; the registration fails. The message is one sentence with the file.
     """
     with align.one_thread():
         read = {contrast: read_image(path) for contrast, path in images.items()}
         scans, grids = ({contrast: part[i] for contrast, part in read.items()} for i in (0, 1))
         anchor = min(scans, key=CONTRASTS.index)
-        home, brain, notes = find_brain(scans, grids, anchor, mask)
+        home, brain, notes, drawn_by = find_brain(scans, grids, anchor, mask)
         notes += [(f"{UNSTATED} ({grid.path})", 0.0) for grid in grids.values() if not grid.stated]
         drawn, lesion_grid = read_lesions(seg, ignore) if seg else (None, None)
         lesion_home = home_of(lesion_grid, grids, anchor) if seg else None
@@ -126,7 +129,7 @@ def place(images, template, *, mask="", seg="", ignore=""):
                 notes.append(_overlap(lesion_grid, lesions == LESION, inside))
         dice = 2 * (inside & template.brain).sum() / max(inside.sum() + template.brain.sum(), 1)
         transforms = {contrast: align.as_transform(matrix) for contrast, matrix in matrices.items()}
-        return Placed(placed, inside, lesions, template.affine, transforms, float(dice), notes)
+        return Placed(placed, inside, lesions, template.affine, transforms, float(dice), drawn_by, notes)
 
 
 def _overlap(grid, lesion, brain):

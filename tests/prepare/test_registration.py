@@ -1,10 +1,7 @@
 """Heads to study space: turned, stored and cut in every way, they end up where they belong; bad files say so."""
 
 import functools
-import os
 import re
-import stat
-import sys
 
 import nibabel as nib
 import numpy as np
@@ -252,16 +249,11 @@ def damage_zero(folder):
     return {"mask": "nonzero"}, "t1.nii.gz", "is constant; fetch the scan again"
 
 
-def damage_no_mask(folder):
-    return {"mask": ""}, "t1.nii.gz", "HD-BET is not installed; give a mask"
-
-
 DAMAGES = [value for name, value in list(globals().items()) if name.startswith("damage_")]
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_bad_input(tmp_path, monkeypatch, damage):
-    monkeypatch.setattr(brain.shutil, "which", lambda *_, **__: None)
+def test_bad_input(tmp_path, damage):
     image = np.random.default_rng(0).random((16, 16, 16)).astype(np.float32)
     paths = {"t1": save(tmp_path / "t1.nii.gz", image, COARSE)}
     mask = np.zeros((16, 16, 16), np.uint8)
@@ -285,45 +277,6 @@ def test_scans_that_are_nowhere_near_each_other(tmp_path, quick, monkeypatch):
     with pytest.raises(ValueError, match="registration to the template fails .*All samples map outside") as caught:
         place({"t1": path}, template(), mask="nonzero")
     assert path in str(caught.value) and "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("gpu", [False, True])
-def test_hd_bet_is_asked_where_there_is_no_mask(tmp_path, monkeypatch, gpu):
-    """A stand-in on the PATH that finds all that is above 100, and one that fails; on a GPU nobody else may start."""
-    monkeypatch.setattr("torch.cuda.is_available", lambda: gpu)
-    image = np.zeros((16, 16, 16), np.float32)
-    image[2:14, 2:14, 2:14], image[5:11, 5:11, 5:11] = 50, 200
-    paths = {"t1": save(tmp_path / "head.nii.gz", image, COARSE)}
-    scan, grid = brain.read_image(paths["t1"])
-    scans, grids = {"t1": scan}, {"t1": grid}
-    tool = tmp_path / "bin" / "hd-bet"
-    tool.parent.mkdir()
-    monkeypatch.setenv("PATH", str(tool.parent), prepend=os.pathsep)
-
-    def become(text):
-        tool.write_text(f"#!{sys.executable}\nimport sys\nimport nibabel as nib\n{text}")
-        tool.chmod(tool.stat().st_mode | stat.S_IEXEC)
-
-    become(
-        "given = dict(zip(sys.argv[1::2], sys.argv[2::2]))\n"
-        "import fcntl, os, tempfile\n"
-        "lock = open(f'{tempfile.gettempdir()}/essim-hd-bet-{os.getuid()}.lock', 'a')\n"
-        "try:\n"
-        "    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)\n"
-        "except BlockingIOError:\n"
-        "    assert given['-device'] == 'cuda'\n"
-        "else:\n"
-        "    assert given['-device'] == 'cpu'\n"
-        "scan = nib.load(given['-i'])\n"
-        "mask = nib.Nifti1Image((scan.get_fdata() > 100).astype('uint8'), scan.affine)\n"
-        "nib.save(mask, given['-o'].replace('.nii.gz', '_bet.nii.gz'))\n"
-    )
-    home, found, notes = brain.find_brain(scans, grids, "t1", "")
-    assert home == "t1" and not notes
-    np.testing.assert_array_equal(from_sitk(found)[0] > 0, image > 100)
-    become("sys.exit('out of memory')")
-    with pytest.raises(ValueError, match=r"head.nii.gz: HD-BET fails \(out of memory\)"):
-        brain.find_brain(scans, grids, "t1", "")
 
 
 # Templates and grids

@@ -9,6 +9,7 @@ from helpers import save
 from scored import run
 
 from essim import calibration
+from essim.prepare import strip
 from essim.score import scan as score
 from essim.score.__main__ import main
 
@@ -79,7 +80,7 @@ def case_missing_mask(words, folder):
 
 def case_no_mask(words, folder):
     del words["--mask"]
-    return "has no brain mask and HD-BET is not installed"
+    return "has no brain mask and no skull stripper for t1 is installed"
 
 
 def case_missing_model(words, folder):
@@ -186,7 +187,7 @@ CASES = [value for name, value in sorted(globals().items()) if name.startswith("
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("case", CASES, ids=[case.__name__.removeprefix("case_") for case in CASES])
 def test_one_sentence(case, scan, copied, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("shutil.which", lambda *_, **__: None)  # no HD-BET
+    monkeypatch.setattr(strip, "STRIPPERS", {})
     monkeypatch.setattr(score, "ROOT", tmp_path)  # no models
     (tmp_path / "in").mkdir()
     words = {"scan": scan / "scan.nii.gz", "--mask": scan / "mask.nii.gz", "--model": copied, "--out": tmp_path / "out"}
