@@ -123,7 +123,7 @@ def say(table):
         )
         seen = [_overall(rows) for _, rows in part.groupby("patients", sort=False)]
         known = [verdict for verdict in seen if verdict != "too few patients"]
-        alike += [claim] if len({*known}) == 1 and len(known) > 1 else []
+        alike += [f"{claim} ({known[0]})"] if len({*known}) == 1 and len(known) > 1 else []
     count = table.claim.nunique()
     which = f": {', '.join(alike)}" if alike else ""
     return [f"Of {count} claims {len(alike)} come out alike wherever there are enough patients{which}.", *sentences]

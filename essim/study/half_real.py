@@ -12,9 +12,9 @@ import pandas as pd
 from essim.evaluation.stats import mean_with_interval, paired_tests
 from essim.runs.workers import work_off
 from essim.study.promise import find_anomalies, judge
+from essim.study.real_heads import LEVELS, SHOWN
 
 SCORES = ["auprc", "best_dice", "prevalence"]
-LEVELS = ("l1", "adaptive", "calibrated")  # methods without a window of their own
 ABOUT = ["patients", "dataset"]
 
 
@@ -49,7 +49,7 @@ def _measure(scans, folder, sigmas):
         about = {key: found.row.get(key, "") for key in ("dataset", "subject", "person", "lesion")}
         about["prevalence"] = found.scan.seg[found.scan.mask & ~found.scan.ignored].mean()
         rows += [about | row for row in judge(found)]
-    return pd.DataFrame(rows).drop(columns=["source", "head"])
+    return pd.DataFrame(rows).drop(columns=["source", "head"]).fillna({"person": "", "lesion": ""})
 
 
 def summarise_transplants(scores):
@@ -77,21 +77,24 @@ def beside_grown(scores, reference, sets):
     Args: scores: as from `measure_transplants`, with `patients`, what kind they are. reference: the folder of the
         tables main and ablation of a study on grown patients. sets: those of its sets that are comparable.
 
-    Returns: a DataFrame, one row a kind, set and method (LEVELS and `ssim best`): patients, dataset, method, sigma (NaN
-        but for the window), auprc and best_dice with `_low` and `_high`, prevalence (mean), subjects.
+    Returns: a DataFrame, one row a kind, set and method (SHOWN): patients, dataset, method, sigma (NaN but for the
+        window), auprc and best_dice with `_low` and `_high`, prevalence (mean), subjects.
     """
     grown = [pd.read_csv(Path(reference) / f"{name}.csv") for name in ("main", "ablation")]
     grown = [grown[0][grown[0].method.isin(LEVELS)], grown[1][grown[1].method.str.startswith("ssim ")]]
     grown = pd.concat(grown).query("dataset in @sets").assign(patients="grown")
-    own = [summarise_transplants(part).assign(patients=kind) for kind, part in scores.groupby("patients", sort=False)]
-    table = pd.concat([grown, *own], ignore_index=True)
+    own = {kind: summarise_transplants(part) for kind, part in scores.groupby("patients", sort=False)}
+    table = pd.concat([grown, *(part.assign(patients=kind) for kind, part in own.items())], ignore_index=True)
     windows = table[table.method.str.startswith("ssim ")]
     best = windows.loc[windows.groupby(ABOUT, sort=False).auprc.idxmax()]
     best = best.assign(sigma=best.method.str.removeprefix("ssim ").astype(float), method="ssim best")
     names = [f"{score}{end}" for score in ("auprc", "best_dice") for end in ("", "_low", "_high")]
     table = pd.concat([table[table.method.isin(LEVELS)].assign(sigma=float("nan")), best])
     table = table[[*ABOUT, "method", "sigma", *names, "prevalence", "subjects"]]
-    return table.sort_values(["dataset"], kind="stable", ignore_index=True)
+    ranks = {"patients": ["grown", *own], "method": SHOWN}
+    order = {column: table[column].map(names.index) for column, names in ranks.items()}
+    places = table.assign(**order).sort_values(["dataset", *order]).index
+    return table.loc[places].reset_index(drop=True)
 
 
 def by_training(scores):

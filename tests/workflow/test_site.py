@@ -43,7 +43,7 @@ def lesson(path, *cells):
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    """A finished study with the real walkthrough, a viewer, a slider, a solution, links, an ablation, and real heads."""
+    """A finished study with the real walkthrough, a viewer, a slider, a solution, links, an ablation, real heads."""
     folder = write_results(tmp_path_factory.mktemp("site") / "results/laptop")
     image = np.random.default_rng(0).random((12, 14, 10), np.float32)
     view = viewer.view_map(image, image, np.ones(image.shape, bool), np.diag([4.0, 4, 4, 1]), threshold=0.5)
