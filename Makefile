@@ -23,9 +23,9 @@ NOTEBOOKS = $(wildcard notebooks/*.ipynb notebooks/*/*.ipynb)
 
 help: ## Say what there is (this list)
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
-	@echo "  Settings: PROFILE=smoke|pretrained|laptop|networks|gpu|paper ($(PROFILE))  JOBS=cores ($(JOBS))  SEEDS=0,1,2 (one study each)"
+	@echo "  Settings: PROFILE=smoke|pretrained|laptop|networks|gpu|paper|real ($(PROFILE))  JOBS=cores ($(JOBS))  SEEDS=0,1,2 (one study each)"
 	@echo "            CLUSTER=slurm for one batch job a step (README, On a cluster)"
-	@echo "            DATA=path of your own scans (README, Your own data)  REAL=folder of the scans of make real"
+	@echo "            DATA=path of your own scans (docs/own-data.md)  REAL=folder of the scans of make real"
 	@echo "            make -n reproduce: the plan, nothing runs"
 
 env: .venv/stamp ## Build .venv from constraints.txt; TORCH_INDEX=<address> takes torch from an index of your choice
@@ -52,10 +52,9 @@ ablations: .venv/stamp ## What each choice of the study does, one figure each, n
 	+@$(SNAKEMAKE) ablations --config $(SETTINGS)
 
 # What is missing is fetched first, every time, by a script that knows what that is; where nothing is, nothing runs again.
-real: PROFILE := $(if $(filter file,$(origin PROFILE)),pretrained,$(PROFILE))
-real: .venv/stamp ## Public scans under the networks for real scans: 119 MB, or REAL=folder of them (results/real)
+real: .venv/stamp ## Public scans under networks from grown and real heads: 119 MB, or REAL=folder of them (results/real)
 	@$(BIN)/python workflow/real.py data/real $(if $(REAL),--real "$(REAL)")
-	+@$(SNAKEMAKE) real --config profile=$(PROFILE)
+	+@$(SNAKEMAKE) --config profile=real
 
 report: .venv/stamp ## Put the finished study on one page to read offline: results/<profile>/report.html
 	@$(BIN)/python workflow/report.py $(PROFILE) --data "$(DATA)"

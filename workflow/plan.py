@@ -13,6 +13,8 @@ from pathlib import Path
 import yaml
 from profiles import change, read_profile
 
+PUBLIC = "data/real/prepared"  # where `make real` brings its scans
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -29,6 +31,11 @@ class Plan:
     source: str = ""  # of scans of one's own; "": the built-in cohort
     scans: object = None  # the table of the source's scans
     raw: bool = False  # whether the source has to be prepared first
+
+    @property
+    def public(self):
+        """Whether it is about the scans of `make real`."""
+        return self.data == PUBLIC
 
     @property
     def contrasts(self):
@@ -74,11 +81,12 @@ class Plan:
     def summary(self):
         """What will be done with what, in a few lines."""
         state = "to be prepared first" if self.raw else "prepared already"
-        origin = f"{self.source}, {state}" if self.source else "the built-in cohort"
+        origin = f"{self.source}, {state}" if self.source else "public scans" if self.public else "the built-in cohort"
         training = self.profile["training"]
         work = f"training(s) of {training['epochs']} epochs in batches of {training['batch']}"
         work = f"network(s) that come trained: {self.networks}" if self.networks else work
         groups = [("healthy", contrast) for contrast in self.contrasts] + list(self.sets.items())
+        groups = [] if self.public else groups  # fetched by the graph itself: who is there is known later
         return "\n".join(
             [
                 f"{self.study}: profile {self.name} on {origin}",
@@ -117,7 +125,8 @@ def make_plan(config):
                 text = f"{plan.network(contrast)}: no such folder, no network for {contrast} comes trained"
                 raise ValueError(f"{text}; take a profile that trains one, or leave the set {name} out of the source.")
         return plan
-    places = {"data": profile["data"], "home": profile["results"], "stamp": [f"{profile['data']}/cohort.json"]}
+    stamp = f"{profile['data']}/{'prepare' if profile['data'] == PUBLIC else 'cohort'}.json"
+    places = {"data": profile["data"], "home": profile["results"], "stamp": [stamp]}
     return Plan(**fields, **places, sets=profile["sets"], folds=profile["folds"])
 
 

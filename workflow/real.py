@@ -2,8 +2,8 @@
 
     real.py OUT [--real FOLDER]      FOLDER has the same files and is asked before the network
 
-In: real.yaml. Out: OUT/<folder>/<file> of every group, OUT/LICENCES.md, and OUT/scans.csv, a table of one's own (see
-README, Your own data) with the scans that are there. What could not be had is said, and the study goes on without it.
+In: real.yaml. Out: OUT/<folder>/<file> of every group, OUT/LICENCES.md, and OUT/scans.csv, a table of one's own
+(docs/own-data.md) with the scans that are there. What could not be had is said, and the study goes on without it.
 """
 
 import argparse

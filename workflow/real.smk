@@ -1,10 +1,10 @@
 """Real heads (`make real`): public scans -> data/real/prepared -> results/real/{figures,tables,notebooks}.
 
-Make calls workflow/real.py first, which knows by itself what is missing; the first rule is for a plan before that. It
-is the same whatever the profile, but for the windows. Names are those of the Snakefile.
+Make calls workflow/real.py first, which knows by itself what is missing; the first rule is for a plan before that. Of
+the study only `train` and `healthy` run, on the real healthy heads. Names are those of the Snakefile.
 """
 
-SCANS = f"{REAL['data']}/prepare.json"
+GROWN = sorted(path.as_posix() for path in Path().glob(f"{REAL['models']}_*/*.safetensors"))
 
 
 rule fetch_real:
@@ -19,25 +19,41 @@ rule prepare_real:
         modules_behind("essim.prepare.folder"),
         scans=rules.fetch_real.output,
     output:
-        SCANS,
+        STAMP,
     threads: CORES
     shell:
-        f"{shlex.quote(sys.executable)} -m essim.prepare {{input.scans:q}} {shlex.quote(REAL['data'])} "
+        f"{shlex.quote(sys.executable)} -m essim.prepare {{input.scans:q}} {shlex.quote(PLAN.data)} "
         "--voxel 2 --jobs {threads} || [ -f {output:q} ]"
 
 
 use rule run_notebook as real_heads with:
     input:
         modules("11_real_heads"),
-        SCANS,
-        sorted(path.as_posix() for path in Path().glob(f"{REAL['models']}_*/*.safetensors")),
+        STAMP,
+        GROWN,
     output:
-        tables("real_heads", "placement", folder=REAL["results"]),
-        figure("placement", "patients", "score_over_sigma", "marked_in_healthy", folder=REAL["results"]),
-    log: executed("11_real_heads", folder=REAL["results"])
+        tables("real_heads", "placement", folder=HOME),
+        figure("placement", "patients", "score_over_sigma", "marked_in_healthy", folder=HOME),
+    log: executed("11_real_heads", folder=HOME)
     params: **step("11_real_heads")
 
 
-rule real:
+rule half_real:
     input:
-        rules.real_heads.output,
+        modules("12_half_real"),
+        STAMP,
+        GROWN,
+        tables("real_heads", folder=HOME),
+        [f"{HOME}/models/t1/{name}" for name in ("weights.safetensors", "calibration.safetensors", "scoring.json")],
+    output:
+        directory(f"{HOME}/half_real"),
+        tables("real_transplants", "real_conclusions", "real_trained", "real_trained_gains", folder=HOME),
+        figure("transplants", "grown_half_real", "real_trained", folder=HOME),
+    log: executed("12_half_real", folder=HOME)
+    params: **step("12_half_real")
+    threads: CORES
+    shell:
+        RUN + " --set workers={threads}"
+
+
+OF_REAL = [rules.real_heads.output, rules.half_real.output]

@@ -13,13 +13,22 @@ CHOICES = {
     "e_post_processing": (),
     "f_resolution": ("factors",),
 }
-# What `make real` is given, whatever the profile: public scans in study space, and the networks for real scans.
-REAL = {"data": "data/real/prepared", "results": "results/real", "models": "models/anatomies"}
+# The steps of the study that `make real` takes, and what its own are given beside the profile's values.
+TRAINING = ("02_train", "03_healthy")
+REAL = {"models": "models/anatomies"}
+HALF_REAL = {
+    "masks": "data/real/masks",
+    "grown_network": "models/anatomies_t1",
+    "reference": "results/reference/pretrained/tables",
+    "patients": 50,  # a set; with both sets `make real` stays below 20 minutes on two cores
+}
 
 
 def steps_of(plan):
     """{part of the plan: {step: values}}, with the steps that run once, whatever the parts, under None."""
-    steps = {None: {"11_real_heads": REAL | {"sigmas": plan.profile["ablation_sigmas"]}}}
+    if plan.public:
+        return real(plan)
+    steps = {None: {}}
     if not plan.source:
         steps[None]["01_cohort"] = {"data": plan.data, "results": plan.home} | plan.profile["cohort"]
     if len(plan.parts) > 1:
@@ -79,13 +88,24 @@ def ablations(plan, results, seed, fold):
     return steps
 
 
+def real(plan):
+    """Every step of `make real`: what is made of public scans, and a network that learns from them."""
+    given = {"data": plan.data, "results": plan.home, "sigmas": plan.profile["ablation_sigmas"]}
+    own = {"real_network": f"{plan.home}/models/t1", "seed": plan.first_seed}
+    steps = {None: {"11_real_heads": given | REAL, "12_half_real": given | HALF_REAL | own}}
+    for part, (seed, fold) in plan.parts.items():
+        whole = study(plan, plan.home + part, seed, fold)
+        steps[part] = {step: values for step, values in whole.items() if step.startswith(TRAINING)}
+    return steps
+
+
 def check(steps):
     """Raise ValueError, in a sentence, at the first step that its notebook would refuse."""
     from essim.runs.params import MODELS, check
 
     for step, values in (pair for part in steps.values() for pair in part.items()):
         notebook = next(name for name in MODELS if step.startswith(name))
-        check(notebook, values | ({"workers": 1} if notebook == "01_cohort" else {}))
+        check(notebook, values | ({"workers": 1} if notebook in ("01_cohort", "12_half_real") else {}))
 
 
 def _scans(plan):

@@ -2,7 +2,7 @@
 
     verify.py check RESULTS REFERENCE      print each number out of its tolerance; exit 1 if they are too many
     verify.py fit REFERENCE RESULTS...     write REFERENCE/tolerances.csv from results of several training seeds
-    verify.py keep RESULTS REFERENCE       copy the tables and pictures that are the reference
+    verify.py keep RESULTS REFERENCE       copy the tables and pictures that are the reference; of `make real` no scan's
     verify.py release RESULTS NETWORKS     copy the trained networks to NETWORKS_<contrast>, in half precision
 
 Another processor rounds otherwise, and so trains another network, as another seed does. A number's tolerance is FLOOR +
@@ -20,10 +20,14 @@ from pathlib import Path
 import pandas as pd
 
 TABLES = ("main", "regret", "ablation")
+REAL = ("real_heads", "real_transplants")  # those of `make real`
 # kept to be read, but not compared: tests, counts and fits, which a small change of the scores moves far
 READ = ("realism*", "tests", "transfer", "healthy", "best_sigma_fit", "grid_*", "calibrated", "calibrated_*", "*spread")
 ABLATIONS = ("ablations/tables/*", "ablations/figures/*.png")
 CARDS = ("site/images/card-walkthrough-*.png",)  # the README's pictures of the teaching path
+# of `make real`; what its own training makes is as far from another processor's as two seeds are. No picture of a scan
+REAL_READ = ("placement", "real_conclusions", "real_trained", "real_trained_gains")
+REAL_CURVES = ("score_over_sigma", "marked_in_healthy", "grown_half_real", "real_trained")
 PLACE = ["table", "row", "column"]
 WIDTH, FLOOR, CHANCE = 3 * 2**0.5, 0.01, 0.02
 
@@ -31,11 +35,13 @@ WIDTH, FLOOR, CHANCE = 3 * 2**0.5, 0.01, 0.02
 def read_numbers(folder):
     """All numbers of the summary tables as a Series over (table, row, column). Words and sigma name the row."""
     numbers = {}
-    for table in TABLES:
+    for table in _tables_of(folder):
         path = Path(folder) / "tables" / f"{table}.csv"
         if not path.is_file():
             sys.exit(f"{path}: no such file; run `make reproduce` first.")
         frame = pd.read_csv(path)
+        if "patients" in frame:  # real ones are as many as could be fetched; one by one they stand in real_heads
+            frame = frame[frame.patients == "half-real"]
         values = [name for name in frame.select_dtypes("number").columns if name != "sigma"]
         names = [name for name in frame.columns if name not in values]
         for _, record in frame.iterrows():
@@ -49,6 +55,10 @@ def read_numbers(folder):
     return series
 
 
+def _tables_of(folder):
+    return REAL if (Path(folder) / f"tables/{REAL[0]}.csv").is_file() else TABLES
+
+
 def check(results, reference):
     """Print what is out of tolerance, or missing; whether that is too much."""
     path, numbers = Path(reference) / "tolerances.csv", {"is": read_numbers(results), "was": read_numbers(reference)}
@@ -60,8 +70,8 @@ def check(results, reference):
     missing = wrong = 0
     for place, number in both.iterrows():
         where = " | ".join(place)
-        if number[["is", "was"]].isna().all():
-            continue
+        if number[["is", "was"]].isna().all() or (place[0] == REAL[0] and number.isna().any()):
+            continue  # nothing to compare: no score, or a public scan that only one of the two could have
         if number.isna().any():
             lack = [text for key, text in _LACK.items() if pd.isna(number[key])]
             print(f"{where}: missing in {', '.join(lack)}")
@@ -96,7 +106,10 @@ def fit(reference, results):
 def keep(results, reference):
     """Copy the summary tables with their provenance, and the pictures; of ablations and site too, if there are any."""
     read_numbers(results)  # nothing is copied unless all is there
-    for pattern in [*(f"tables/{name}.*" for name in TABLES + READ), "figures/*.png", *ABLATIONS, *CARDS]:
+    names, pictures = TABLES + READ, ["figures/*.png", *ABLATIONS, *CARDS]
+    if _tables_of(results) is REAL:
+        names, pictures = REAL + REAL_READ, [f"figures/{name}.png" for name in REAL_CURVES]
+    for pattern in [*(f"tables/{name}.*" for name in names), *pictures]:
         for path in sorted(Path(results).glob(pattern)):
             target = Path(reference) / path.relative_to(results)
             target.parent.mkdir(parents=True, exist_ok=True)

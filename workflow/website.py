@@ -26,7 +26,13 @@ from essim.runs.files import writing
 
 ROOT = Path(__file__).resolve().parents[1]
 OVERVIEW = "the_method_in_ten_cells"  # the whole method; opens the path
-PARTS = {"walkthrough": "Walkthrough", "study": "The study", "ablations": "Ablations", "results": "Results"}
+PARTS = {
+    "walkthrough": "Walkthrough",
+    "study": "The study",
+    "ablations": "Ablations",
+    "real": "Real heads",
+    "results": "Results",
+}
 CLAIM = re.compile(r"\*\*What you will see[.:]\*\*\s+(.+?[.?!])(?=\s+[A-Z*]|\s*$)", re.DOTALL)  # its first sentence
 CARD = 520, 300  # pixels of a card's picture, at most
 ROWS = 8  # of a table that are shown
@@ -91,6 +97,8 @@ def executed(results, study):
     yield from (("study", name, notebook) for name, notebook in study.items())
     for path in sorted((results / "ablations/notebooks").glob("[!.]*.ipynb")):
         yield "ablations", f"ablations-{path.stem}", read_executed(path)
+    for path in sorted((results.parent / "real/notebooks").glob("1[12]_*.ipynb")):  # where `make real` ran, too
+        yield "real", f"real-{path.stem}", read_executed(path)
 
 
 def notebook_page(part, name, notebook):

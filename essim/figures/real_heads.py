@@ -38,7 +38,7 @@ def plot_marked_in_healthy(table, regions, promised):
     """What each method marks in healthy people, over their age, and region by region.
 
     `table`: rows of healthy scans and methods with age, split, method, and shares: marked, and one for each of
-    `regions`; people whose anatomy the networks know (split `train`) are hollow. Dotted: the share that is promised.
+    `regions`; people whose anatomy the networks know (split not `test`) are hollow. Dotted: the share that is promised.
     """
     styles = method_styles(table.method.unique())
     figure, axes = new_figure(1, 2, 8.2, 3.1, sharey=True, width_ratios=(1.2, 1))
@@ -46,7 +46,7 @@ def plot_marked_in_healthy(table, regions, promised):
     rng = np.random.default_rng(0)
     for place, (method, style) in enumerate(styles.items()):
         for split, rows in table[table.method == method].groupby("split"):
-            look = style.points | ({"markerfacecolor": "none"} if split == "train" else {})
+            look = style.points | ({} if split == "test" else {"markerfacecolor": "none"})
             over_age.plot(pd.to_numeric(rows.age, errors="coerce"), 100 * rows.marked, **look)
             for column, region in enumerate(("marked", *regions)):
                 at = column + 0.26 * (place - (len(styles) - 1) / 2) + rng.uniform(-0.07, 0.07, len(rows))

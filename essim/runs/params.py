@@ -78,6 +78,10 @@ FIELDS = {
     "08_best_sigma": SETS | {"sigmas": _list_of(PositiveFloat)},
     "09_across_sets": ACROSS_SETS,
     "11_real_heads": {"data": Path, "results": Path, "models": str, "sigmas": _list_of(PositiveFloat)},
+    "12_half_real": {
+        **dict.fromkeys(("data", "results", "masks", "reference", "grown_network", "real_network"), Path),
+        **{"patients": PositiveInt, "seed": Count, "sigmas": _list_of(PositiveFloat), "workers": PositiveInt},
+    },
     "98_spread": {"results": Path, "runs": _list_of(Run, least=2), "datasets": _list_of(Dataset)},
     "99_figures": SETS,
     "ablations/a_noising_steps": ACROSS_SETS

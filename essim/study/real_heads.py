@@ -134,8 +134,8 @@ def _scores(rows, method):
 def say_marked(rows):
     """Sentences about the rows of `healthy`: what each method marks in them, and whether it is more with age."""
     sentences = []
-    for (split, method), part in rows.groupby(["split", "method"], sort=False):
-        who = "whose anatomy the networks know" if split == "train" else "unknown to the networks"
+    for (unknown, method), part in rows.groupby([rows.split == "test", "method"], sort=False):
+        who = "unknown to the networks" if unknown else "whose anatomy the networks know"
         text = f"{len(part)} healthy scans of people {who}: {method} marks {part.marked.median():.1%} in the median"
         sentences.append(f"{text}, {part.marked.min():.1%} to {part.marked.max():.1%}.")
     for method, part in rows.groupby("method", sort=False):

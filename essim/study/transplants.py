@@ -1,7 +1,7 @@
 """Transplants: lesions of real patients in the heads of real healthy people, a test set that is half real.
 
 In: healthy scans in study space, and a folder of lesion masks in MNI space. Out: a folder of scans with the truth about
-them and their table, which `essim.load_scans` reads as one's own; a row a patient and method. Not in the paper.
+them and their table, which `essim.load_scans` reads as one's own. Not in the paper.
 
 Where a lesion lies, its shape and the head around it are real; what it looks like follows from the relaxation times of
 the cohort's lesions and the signal equation of a scanner (`essim.cohort`), on the scale of the head's own white matter
@@ -21,9 +21,7 @@ from essim.cohort import mni, scanner
 from essim.cohort.fields import smooth_noise
 from essim.data.volumes import read_labels, read_scan, save_nifti
 from essim.evaluation.cases import widest_slice
-from essim.evaluation.stats import mean_with_interval
 from essim.runs.files import writing
-from essim.study.promise import find_anomalies, judge
 
 KINDS = ("ms", "stroke")
 # Where CSF stands among the voxels of the template's ventricles: a head with smaller ones has white matter there, too
@@ -215,36 +213,3 @@ def look_at(row, scans):
     place = widest_slice(truth)
     before, after = (((v - low) / (high - low) * brain)[..., place].clip(0, 1) for v in (healthy, image))
     return before, after, truth[..., place] > 0
-
-
-# What is found of it
-
-
-def measure_transplants(scans, folder, sigmas):
-    """How well the network of a model folder finds the lesions of `make_transplants`, or of any patients.
-
-    Args: scans: a scan table of patients, of the network's contrast, in study space. folder, sigmas: as in
-        `essim.study.promise.find_anomalies`, whose errors it raises.
-
-    Returns: a DataFrame, one row a patient and method (l1, ssim <sigma>, adaptive, calibrated): dataset, subject,
-        person and lesion ("" where the table has no such column), prevalence (lesion voxels / brain voxels, AUPRC's
-        chance level), and the columns of `essim.study.promise.judge`: auprc, best_dice, marked ...
-    """
-    rows, named = [], scans.assign(source=scans.dataset, head=scans.subject)
-    for found in find_anomalies(named, folder, sigmas):
-        about = {key: found.row.get(key, "") for key in ("dataset", "subject", "person", "lesion")}
-        about["prevalence"] = found.scan.seg[found.scan.mask & ~found.scan.ignored].mean()
-        rows += [about | row for row in judge(found)]
-    return pd.DataFrame(rows).drop(columns=["source", "head"])
-
-
-def summarise_transplants(scores):
-    """Means over lesions with their intervals (`mean_with_interval`): dataset, method, auprc, best_dice, prevalence.
-
-    Patients of `measure_transplants` who share a lesion are averaged first: they are no more evidence than it is.
-    `subjects` counts the lesions; where none is known, every patient counts.
-    """
-    whose = scores.lesion.where(scores.lesion != "", scores.subject)
-    keys, columns = ["dataset", "method"], ["auprc", "best_dice", "prevalence"]
-    each = scores.groupby([*keys, whose], sort=False)[columns].mean().reset_index()
-    return mean_with_interval(each, keys, columns)

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from plan import make_plan
 from profiles import read_profile
-from steps import REAL
+from steps import steps_of
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").rglob("*.ipynb"))
@@ -35,7 +36,7 @@ def test_the_defaults_are_a_profile(path):
     profile = read_profile("pretrained" if path in ABLATIONS else "laptop")
     known = {"data": profile["data"], "results": profile["results"], "datasets": list(profile["sets"])}
     known |= {name: profile[name] for name in ("preprocessing", "temperature")}
-    curve = path.stem in ("04_kernel_ablation", "08_best_sigma", "11_real_heads")
+    curve = path.stem in ("04_kernel_ablation", "08_best_sigma")
     known |= {"sigmas": profile["ablation_sigmas" if curve else "sigmas"]}
     (seed,) = profile["seeds"]
     known |= {"training": {"seed": seed} | profile["training"], "seed": seed}
@@ -46,7 +47,7 @@ def test_the_defaults_are_a_profile(path):
     known |= profile["calibrated"] if path.stem == "07_calibrated_ensemble" else {}
     known |= {"runs": [{"seed": 0, "fold": 0, "results": profile["results"]}]}
     known["runs"] += [{"seed": s, "fold": 0, "results": f"{profile['results']}-seed{s}"} for s in (1, 2)]  # SEEDS=0,1,2
-    known |= REAL if path.stem == "11_real_heads" else {}
+    known |= steps_of(make_plan({"profile": "real"}))[None].get(path.stem, {})
     values = literals(code_cells(nbformat.read(path, 4))[0])
     if path.stem == "03_baselines":
         known["datasets"] = [name for name, contrast in profile["sets"].items() if contrast == values["contrast"]]

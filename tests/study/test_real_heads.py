@@ -72,6 +72,9 @@ def test_sentences_follow_the_numbers():
     share, age = real_heads.say_marked(people)
     assert share == "4 healthy scans of people unknown to the networks: l1 marks 2.5% in the median, 1.0% to 50.0%."
     assert age.startswith("Age and the share that l1 marks: Spearman's \u03c1 +1.00")
+    known, new, _ = real_heads.say_marked(people.assign(split=["train", "val", "test", "test"]))
+    assert known.startswith("2 healthy scans of people whose anatomy the networks know: l1 marks 1.5% in the median")
+    assert new.startswith("2 healthy scans of people unknown to the networks")
 
 
 def test_a_network_of_an_older_kind_is_one_sentence(place, tmp_path, seen):  # noqa: F811

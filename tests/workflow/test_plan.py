@@ -18,7 +18,7 @@ from profiles import read_profile
 from steps import check, steps_of
 from study_folder import ROOT
 
-PROFILES = ("gpu", "laptop", "networks", "paper", "pretrained", "smoke")
+PROFILES = ("gpu", "laptop", "networks", "paper", "pretrained", "real", "smoke")
 
 
 def leaves(values, before=()):
@@ -189,12 +189,22 @@ def test_every_seed_and_fold_is_a_part(settings, parts, study):
     assert ("98_spread" in steps[None]) == (len(parts) > 1)
 
 
-@pytest.mark.parametrize("name", PROFILES)
+@pytest.mark.parametrize("name", sorted({*PROFILES} - {"real"}))
 def test_every_step_of_every_profile_is_accepted_by_its_notebook(name):
     steps = steps_of(make_plan({"profile": name, "seeds": [0, 1], "folds": [0]}))
     check(steps)
-    assert {"01_cohort", "11_real_heads", "98_spread"} == set(steps[None])
+    assert {"01_cohort", "98_spread"} == set(steps[None])
     assert "06_evaluate_stroke" in steps[""] and "ablations/z_choices" in steps["-seed1"]
+
+
+def test_public_scans_train_one_network_and_grow_nobody():
+    plan = make_plan({"profile": "real"})
+    assert plan.stamp == ["data/real/prepared/prepare.json"] and "profile real on public scans" in plan.summary()
+    steps = steps_of(plan)
+    check(steps)
+    assert list(steps[None]) == ["11_real_heads", "12_half_real"]
+    assert list(steps[""]) == ["02_train_t1", "03_healthy_t1"]
+    assert steps[None]["12_half_real"]["real_network"] == f"{steps['']['02_train_t1']['results']}/models/t1"
 
 
 def test_parameters_are_plain_and_in_the_order_that_they_always_had():
@@ -276,7 +286,7 @@ def test_scans_of_ones_own_decide_the_sets(table):
     assert results_of("smoke", str(table)) == Path(plan.home)
     assert f"{table}, to be prepared first" in plan.summary() and "  epilepsy t1: 1 val, 3 test" in plan.summary()
     steps = steps_of(plan)
-    assert list(steps[None]) == ["11_real_heads"] and "03_reconstruct_epilepsy" in steps[""]
+    assert not steps[None] and "03_reconstruct_epilepsy" in steps[""]
     check(steps)
 
 

@@ -140,7 +140,6 @@ def test_a_folder_that_is_not_there_is_one_sentence(place, capsys):
 def test_from_the_scans_to_the_notebook(tmp_path):
     for name in ("workflow", "essim", "notebooks"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    study = Study(tmp_path)
-    jobs = {"fetch_real": 1, "prepare_real": 1, "real_heads": 1}
-    assert study.plan("real") == jobs | {"real": 1}
-    assert not study.plan().keys() & jobs.keys(), "no part of the study itself"
+    jobs = ("fetch_real", "prepare_real", "real_heads", "train", "healthy", "half_real")
+    assert Study(tmp_path, "real").plan() == dict.fromkeys(jobs, 1), "a cohort is grown for nothing"
+    assert not {"fetch_real", "real_heads", "half_real"} & Study(tmp_path).plan().keys(), "no part of the study itself"

@@ -43,7 +43,7 @@ def lesson(path, *cells):
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    """A finished study with the real walkthrough, a viewer, a slider, a solution, links, and one ablation."""
+    """A finished study with the real walkthrough, a viewer, a slider, a solution, links, an ablation, real heads."""
     folder = write_results(tmp_path_factory.mktemp("site") / "results/laptop")
     image = np.random.default_rng(0).random((12, 14, 10), np.float32)
     view = viewer.view_map(image, image, np.ones(image.shape, bool), np.diag([4.0, 4, 4, 1]), threshold=0.5)
@@ -60,6 +60,11 @@ def results(tmp_path_factory):
     (folder / "ablations/notebooks").mkdir(parents=True)
     ablation = executed(v4.new_markdown_cell("# Ablation a"), stem="ablations/a_noising_steps")
     nbformat.write(ablation, folder / "ablations/notebooks/a_noising_steps.ipynb")
+    (folder.parent / "real/notebooks").mkdir(parents=True)
+    for name in ("02_train_t1", "11_real_heads"):
+        nbformat.write(
+            executed(v4.new_markdown_cell(f"# {name}"), stem=name), folder.parent / f"real/notebooks/{name}.ipynb"
+        )
     return folder
 
 
@@ -87,6 +92,7 @@ def pages(site):
 def test_every_notebook_has_its_page(pages):
     lessons = {f"walkthrough-{path.stem}.html" for path in LESSONS}
     others = {"01_cohort.html", "06_evaluate_ms.html", "06_evaluate_wmh.html", "ablations-a_noising_steps.html"}
+    others.add("real-11_real_heads.html")  # of what `make real` ran, its own notebooks
     assert pages.keys() == lessons | others | {"index.html", "report.html", "figures.html"}
 
 
@@ -127,7 +133,8 @@ def test_one_reads_from_page_to_page(site, pages):
     assert {*order} == pages.keys() - {"index.html"}
     first = len(LESSONS)
     assert order[first : first + 3] == ["01_cohort.html", "06_evaluate_ms.html", "06_evaluate_wmh.html"]
-    assert order[first + 3 :] == ["ablations-a_noising_steps.html", "report.html", "figures.html"]
+    beside = ["ablations-a_noising_steps.html", "real-11_real_heads.html"]
+    assert order[first + 3 :] == [*beside, "report.html", "figures.html"]
     for name, before in zip(order[1:], order, strict=False):
         assert f'rel="prev" href="{before}"' in (site / name).read_text(encoding="utf-8")
     assert {*order} <= {*pages["index.html"].links}

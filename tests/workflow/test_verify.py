@@ -116,6 +116,30 @@ def test_what_is_missing_is_named(reference, tmp_path, table, change, named):
     assert named in text
 
 
+def write_real(folder, shift=0.0, patients=("19",)):
+    """Results of `make real`: a healthy person and patients, half-real and real means, pictures."""
+    for name in ("tables", "figures"):
+        (folder / name).mkdir(parents=True)
+    heads = [{"subject": "sub-03", "age": 47.0, "method": "l1", "marked": 0.01 + shift}]
+    heads += [{"subject": name, "age": None, "method": "l1", "marked": 0.1} for name in patients]
+    pd.DataFrame(heads).to_csv(folder / "tables/real_heads.csv", index=False)
+    rows = [("half-real", 0.3, 27), ("real", 0.5 / len(patients), len(patients))]
+    means = pd.DataFrame(rows, columns=["patients", "auprc", "subjects"]).assign(dataset="ms", method="l1")
+    means.to_csv(folder / "tables/real_transplants.csv", index=False)
+    for name in ("score_over_sigma", "patients"):
+        (folder / f"figures/{name}.png").write_bytes(b"")
+    return folder
+
+
+def test_of_public_scans_those_are_compared_that_both_have(tmp_path):
+    assert verify("keep", write_real(tmp_path / "one"), tmp_path / "reference")[0] == 0
+    assert [path.name for path in (tmp_path / "reference/figures").iterdir()] == ["score_over_sigma.png"], "no scan's"
+    code, text = verify("check", write_real(tmp_path / "more", patients=("07", "19", "26")), tmp_path / "reference")
+    assert code == 0 and "missing" not in text
+    code, text = verify("check", write_real(tmp_path / "other", shift=0.02), tmp_path / "reference")
+    assert code != 0 and "real_heads | sub-03 l1 | marked: 0.0300, reference 0.0100" in text
+
+
 def test_release_halves_the_weights_and_takes_what_scoring_needs(tmp_path):
     networks = [f"{name}.safetensors" for name in ("weights", "ae", "vae")]
     beside = ["config.json", "log.csv", "scoring.json", "calibration.safetensors"]

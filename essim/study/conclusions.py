@@ -1,0 +1,153 @@
+"""Conclusions: which of those drawn from grown patients hold on half-real and on real ones.
+
+In: summary tables of the study on grown patients, scores of half-real and real ones. Out: a table, one row a claim, a
+kind of patients and a set, and sentences that follow from it. Not in the paper.
+
+Each claim is a number that has to be above 0. What a mean or a regret gives away is taken from the same patients where
+their scores are at hand; of grown ones only summaries are, so that two numbers may lie as far apart as their intervals.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+
+from essim.evaluation.stats import paired_tests
+from essim.evaluation.summaries import GAIN_IN_BRACKETS, regret, with_interval
+
+PAIRS = {
+    "the ensemble beats l1": ("adaptive", "l1"),
+    "the calibrated ensemble beats l1": ("calibrated", "l1"),
+    "the calibrated ensemble beats the paper's": ("calibrated", "adaptive"),
+    "the ensemble beats the window that suits the set best": ("adaptive", "ssim best"),
+}
+APART, LESS = "no window suits all sets", "the ensemble loses less than any fixed window"
+CLAIMS = (*PAIRS, APART, LESS)
+VERDICTS = ("holds", "open", "the opposite", "too few patients")
+ENDS = ("", "_low", "_high")
+COLUMNS = ["claim", "patients", "dataset", "gain", "gain_low", "gain_high", "subjects"]
+LEAST = 3  # patients for an interval
+
+
+def conclusions(grown, scores):
+    """Every claim on every kind of patients.
+
+    Args: grown: the folder of the tables main, regret and tests of a study on grown patients. scores: {kind of
+        patients: their scores}, one row a patient and method: dataset, method (l1, ssim <sigma>, adaptive, calibrated),
+        subject, auprc.
+
+    Returns: a DataFrame, one row a claim, kind and set (all sets together for the last two claims): claim, patients,
+        dataset, gain with gain_low and gain_high (AUPRC, or a share of that of each set's best window; 95 % interval,
+        NaN of fewer than LEAST patients), subjects, and verdict, one of VERDICTS.
+
+    Raises FileNotFoundError where a table of the study is missing.
+    """
+    rows = _of_grown(Path(grown))
+    for kind, table in scores.items():
+        rows += _of_scores(kind, table)
+    table = pd.DataFrame(rows)[COLUMNS]
+    table["claim"] = pd.Categorical(table.claim, CLAIMS)
+    table = table.sort_values("claim", kind="stable", ignore_index=True).astype({"claim": str})
+    return table.assign(verdict=[_verdict(row) for row in table.itertuples()])
+
+
+def _verdict(row):
+    if pd.isna(row.gain_low):
+        return "too few patients"
+    return "holds" if row.gain_low > 0 else "the opposite" if row.gain_high < 0 else "open"
+
+
+def _of_scores(kind, scores):
+    scores = scores.assign(split="test")
+    means = scores.groupby(["dataset", "method"], sort=False).auprc.mean().reset_index()
+    singles = [name for name in means.method.unique() if name.startswith("ssim ")]
+    best = means[means.method.isin(singles)].sort_values("auprc").groupby("dataset").method.last()
+    chosen = scores[scores.method == scores.dataset.map(best)].assign(method="ssim best")
+    scores, rows = pd.concat([scores, chosen]), []
+    for claim, (method, other) in PAIRS.items():
+        pairs = paired_tests(scores, method, [other])
+        rows += [row | {"claim": claim, "patients": kind} for row in pairs.to_dict("records")]
+    least = scores.groupby("dataset").subject.nunique().min()
+    lost = regret(scores[scores.method != "ssim best"], singles).set_index("method")
+    if least < LEAST:
+        lost[["regret_low", "regret_high"]] = float("nan")
+    return rows + _of_regret(kind, lost, singles, scores.subject.nunique())
+
+
+def _of_regret(kind, lost, singles, subjects):
+    """The rows of the two claims about all sets together, from a table of `regret` by method."""
+    window, ensemble = lost.loc[lost.loc[singles].regret.idxmin()], lost.loc["adaptive"]
+    about = {"patients": kind, "dataset": "all", "subjects": subjects}
+    apart = {"claim": APART} | {f"gain{end}": window[f"regret{end}"] for end in ENDS}
+    return [about | apart, about | {"claim": LESS} | _between(window, ensemble, "regret")]
+
+
+def _of_grown(folder):
+    main, lost, tests = (_read(folder / f"{name}.csv") for name in ("main", "regret", "tests"))
+    means, rows = main.set_index(["dataset", "method"]), []
+    tests = tests[(tests.score == "auprc") & (tests.method == "adaptive")]
+    for dataset, part in tests.groupby("dataset", sort=False):
+        gains = part.set_index("other")[["gain", "gain_low", "gain_high"]]
+        behind = -gains.loc["calibrated"].set_axis(["gain", "gain_high", "gain_low"])
+        singles = [name for name in gains.index if name.startswith("ssim ")]
+        pair = means.loc[(dataset, "calibrated")], means.loc[(dataset, "l1")]
+        found = (gains.loc["l1"], _between(*pair, "auprc"), behind, gains.loc[gains.loc[singles].gain.idxmin()])
+        about = {"patients": "grown", "dataset": dataset, "subjects": part.subjects.max()}
+        rows += [{"claim": claim} | about | dict(gain) for claim, gain in zip(PAIRS, found, strict=True)]
+    singles = [name for name in lost.method if name.startswith("ssim ")]
+    return rows + _of_regret(
+        "grown", lost.set_index("method"), singles, sum(row["subjects"] for row in rows) // len(PAIRS)
+    )
+
+
+def _between(one, two, score):
+    """How far one mean lies above another, at least and at most, when only their intervals are known."""
+    ends = {"": one[score] - two[score], "_low": one[f"{score}_low"] - two[f"{score}_high"]}
+    ends["_high"] = one[f"{score}_high"] - two[f"{score}_low"]
+    return {f"gain{end}": value for end, value in ends.items()}
+
+
+def _read(path):
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; give the tables of a finished study as `reference`.")
+    return pd.read_csv(path)
+
+
+def say(table):
+    """Sentences about the rows of `conclusions`: what is told from each kind of patients about each claim, and which
+    claims fare alike."""
+    sentences, alike = [], []
+    for claim, part in table.groupby("claim", sort=False):
+        told = {kind: _told(rows) for kind, rows in part.groupby("patients", sort=False)}
+        sentences.append(
+            f"{claim[0].upper()}{claim[1:]}: {'; '.join(f'{kind}: {text}' for kind, text in told.items())}."
+        )
+        seen = [_overall(rows) for _, rows in part.groupby("patients", sort=False)]
+        known = [verdict for verdict in seen if verdict != "too few patients"]
+        alike += [f"{claim} ({known[0]})"] if len({*known}) == 1 and len(known) > 1 else []
+    count = table.claim.nunique()
+    which = f": {', '.join(alike)}" if alike else ""
+    return [f"Of {count} claims {len(alike)} come out alike wherever there are enough patients{which}.", *sentences]
+
+
+def _told(rows):
+    """What one kind of patients says about one claim, in words."""
+    texts = []
+    for verdict in VERDICTS:
+        part = rows[rows.verdict == verdict]
+        if len(part):
+            gains = ", ".join(_gain(row) for row in part.to_dict("records"))
+            texts.append(f"{verdict} ({gains})")
+    return ", ".join(texts)
+
+
+def _gain(row):
+    name = "" if row["dataset"] == "all" else f"{row['dataset']} "
+    return name + (f"{row['gain']:+.2f}" if pd.isna(row["gain_low"]) else with_interval(row, "gain", GAIN_IN_BRACKETS))
+
+
+def _overall(rows):
+    """One verdict for several sets: theirs if they agree but for sets that leave it open."""
+    verdicts = {*rows.verdict} - {"open", "too few patients"}
+    if set(rows.verdict) == {"too few patients"}:
+        return "too few patients"
+    return verdicts.pop() if len(verdicts) == 1 else "mixed" if verdicts else "open"

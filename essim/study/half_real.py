@@ -1,0 +1,132 @@
+"""Half-real patients under a network: what is found of their lesions, beside grown and real patients.
+
+In: the tables of essim.study.transplants, or any scans in study space, and a model folder. Out: a row a patient and
+method, means with intervals, the same side by side for several kinds of patients or networks. Not in the paper.
+"""
+
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+
+from essim.evaluation.stats import mean_with_interval, paired_tests
+from essim.runs.workers import work_off
+from essim.study.promise import find_anomalies, judge
+from essim.study.real_heads import LEVELS, SHOWN
+
+SCORES = ["auprc", "best_dice", "prevalence"]
+ABOUT = ["patients", "dataset"]
+
+
+def measure_transplants(scans, folder, sigmas, workers=1):
+    """How well the network of a model folder finds the lesions of `make_transplants`, or of any patients.
+
+    Args: scans: a scan table of patients, of the network's contrast, in study space, whose subjects have names of
+        their own; healthy people may be among them. folder, sigmas: as in `essim.study.promise.find_anomalies`, whose
+        errors it raises. workers: processes, which change no number.
+
+    Returns: a DataFrame, one row a patient and method (l1, ssim <sigma>, adaptive, calibrated): dataset, subject,
+        person and lesion ("" where the table has no such column), prevalence (lesion voxels / brain voxels, AUPRC's
+        chance level), and the columns of `essim.study.promise.judge`: auprc, best_dice, marked ...
+
+    Raises RuntimeError where a process dies.
+    """
+    measure, workers = partial(_measure, folder=folder, sigmas=sigmas), max(1, min(workers, len(scans)))
+    jobs = [scans.iloc[start::workers] for start in range(workers)]
+    if workers > 1:
+        tables = [table for _, table in work_off(measure, jobs, workers, died=None)]
+    else:
+        tables = [measure(scans)]
+    if any(table is None for table in tables):
+        raise RuntimeError(f"{folder}: a process that used it died, often for want of memory; take fewer workers.")
+    table, order = pd.concat(tables, ignore_index=True), list(scans.subject)
+    return table.sort_values("subject", key=lambda names: names.map(order.index), kind="stable", ignore_index=True)
+
+
+def _measure(scans, folder, sigmas):
+    rows, named = [], scans.assign(source=scans.dataset, head=scans.subject)
+    for found in find_anomalies(named, folder, sigmas):
+        about = {key: found.row.get(key, "") for key in ("dataset", "subject", "person", "lesion")}
+        about["prevalence"] = found.scan.seg[found.scan.mask & ~found.scan.ignored].mean()
+        rows += [about | row for row in judge(found)]
+    return pd.DataFrame(rows).drop(columns=["source", "head"]).fillna({"person": "", "lesion": ""})
+
+
+def summarise_transplants(scores):
+    """Means over lesions with their intervals (`mean_with_interval`): dataset, method, auprc, best_dice, prevalence.
+
+    Patients of `measure_transplants` who share a lesion are averaged first: they are no more evidence than it is.
+    `subjects` counts the lesions; where none is known, every patient counts.
+    """
+    return mean_with_interval(each_lesion(scores), ["dataset", "method"], SCORES)
+
+
+def each_lesion(scores):
+    """The means of SCORES of `measure_transplants` over the patients who share a lesion: dataset, method, subject, the
+    lesion's name, or the patient's where none is known, and SCORES."""
+    whose = scores.lesion.where(scores.lesion != "", scores.subject).rename("subject")
+    return scores.groupby(["dataset", "method", whose], sort=False)[SCORES].mean().reset_index()
+
+
+# Side by side
+
+
+def beside_grown(scores, reference, sets):
+    """Several kinds of patients: l1, the window that suits each set best, the ensemble and the calibrated one.
+
+    Args: scores: as from `measure_transplants`, with `patients`, what kind they are. reference: the folder of the
+        tables main and ablation of a study on grown patients. sets: those of its sets that are comparable.
+
+    Returns: a DataFrame, one row a kind, set and method (SHOWN): patients, dataset, method, sigma (NaN but for the
+        window), auprc and best_dice with `_low` and `_high`, prevalence (mean), subjects.
+    """
+    grown = [pd.read_csv(Path(reference) / f"{name}.csv") for name in ("main", "ablation")]
+    grown = [grown[0][grown[0].method.isin(LEVELS)], grown[1][grown[1].method.str.startswith("ssim ")]]
+    grown = pd.concat(grown).query("dataset in @sets").assign(patients="grown")
+    own = {kind: summarise_transplants(part) for kind, part in scores.groupby("patients", sort=False)}
+    table = pd.concat([grown, *(part.assign(patients=kind) for kind, part in own.items())], ignore_index=True)
+    windows = table[table.method.str.startswith("ssim ")]
+    best = windows.loc[windows.groupby(ABOUT, sort=False).auprc.idxmax()]
+    best = best.assign(sigma=best.method.str.removeprefix("ssim ").astype(float), method="ssim best")
+    names = [f"{score}{end}" for score in ("auprc", "best_dice") for end in ("", "_low", "_high")]
+    table = pd.concat([table[table.method.isin(LEVELS)].assign(sigma=float("nan")), best])
+    table = table[[*ABOUT, "method", "sigma", *names, "prevalence", "subjects"]]
+    ranks = {"patients": ["grown", *own], "method": SHOWN}
+    order = {column: table[column].map(names.index) for column, names in ranks.items()}
+    places = table.assign(**order).sort_values(["dataset", *order]).index
+    return table.loc[places].reset_index(drop=True)
+
+
+def by_training(scores):
+    """What networks make of the same scans.
+
+    Args: scores: as from `measure_transplants`, of LEVELS, with `patients`, what kind they are, and `network`, of which
+        there are two.
+
+    Returns: means over lesions, one row a kind, set, network and method, with auprc, best_dice and marked, each with
+        `_low` and `_high`; and, of those with lesions, the second network's AUPRC less the first's, patient by patient,
+        with the columns of `paired_tests`.
+    """
+    scores = scores[scores.method.isin(LEVELS)]
+    scores = scores.assign(subject=scores.lesion.where(scores.lesion != "", scores.subject))
+    keys, columns = [*ABOUT, "network", "method"], ["auprc", "best_dice", "marked"]
+    each = scores.groupby([*keys, "subject"], sort=False)[columns].mean().reset_index()
+    gains, (first, second) = [], each.network.unique()
+    for (kind, method), part in each.dropna(subset="auprc").groupby(["patients", "method"], sort=False):
+        pairs = paired_tests(part.assign(method=part.network, split="test"), second, [first])
+        gains.append(pairs.drop(columns="method").assign(patients=kind, scored=method))
+    return mean_with_interval(each, keys, columns), pd.concat(gains, ignore_index=True)
+
+
+def say_training(gains):
+    """Sentences about the second table of `by_training`."""
+    sentences = []
+    for (kind, dataset), part in gains.groupby(ABOUT, sort=False):
+        texts = [f"{row.scored} {row.gain:+.2f}" + _ends(row) for row in part.itertuples()]
+        lesions = part.subjects.max()
+        sentences.append(f"{kind} {dataset} ({lesions}), AUPRC gained by learning from real heads: {'; '.join(texts)}.")
+    return sentences
+
+
+def _ends(row):
+    return "" if pd.isna(row.gain_low) else f" [{row.gain_low:+.2f}, {row.gain_high:+.2f}]"
