@@ -1,7 +1,7 @@
 """Your own scan: an anomaly map in its own grid, a picture, a page, and what speaks against believing them.
 
 In: a scan as it comes from the scanner, its brain mask, a model folder. Out: a folder of results.
-Imports: core, data, prepare, figures, runs; calibrate imports this room.
+Imports: core, data, prepare, figures, runs; calibrate imports this room, for the recipe of a model folder.
 
     scan      all of it in one call: check, place, compare, bring back, measure, write
     recipe    which network, placed and measured how, above which threshold
