@@ -9,7 +9,7 @@ from essim.calibrate.own import ENOUGH, calibrate
 ABOUT = f"""A few healthy scans of your own -> thresholds that hold for your scanner.
 
 2 healthy people do, 9 can promise 9 of 10; from {ENOUGH} on, the scans also replace the model's measure of what healthy
-brains show at every place. They must be people whom the network hasn't learned from."""
+brains show at every place, if they are more alike by it. They must be people whom the network hasn't learned from."""
 EXAMPLE = """example:
   essim calibrate healthy.csv --model anatomies_t1 --out my_scanner
   essim score sub-01_T1w.nii.gz --mask sub-01_brain.nii.gz --model my_scanner"""
@@ -38,7 +38,9 @@ def main(arguments=None):
     for _, subject, reason in result["left_out"]:
         sys.stderr.write(f"{subject} is left out: {reason}\n")
     levels = ", ".join(f"{share:.0%} above {level:.3g}" for share, level in result["thresholds"]["calibrated"].items())
-    whose = "of its own" if result["own_calibration"] else f"of the model ({ENOUGH} scans would give one of its own)"
+    few = f"{ENOUGH} scans may give one of their own"
+    why = few if result["scans"] < ENOUGH else "the scans differ more from each other by one of their own"
+    whose = "of their own" if result["own_calibration"] else f"of the model: {why}"
     sys.stdout.write(f"{result['promise']}\n{levels}; with a calibration {whose}.\n")
     sys.stdout.write(
         f"{out}: score with --model {out}. The scans lie in {out}_scans; look at prepared/qc.html there.\n"

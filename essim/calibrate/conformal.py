@@ -48,8 +48,8 @@ def bound_of(scans):
 
 
 def promise_of(scans, nearly=False):
-    """What the thresholds of so many scans promise, a sentence; `nearly`, if the scans gave the calibration as well."""
+    """What the thresholds of so many scans promise, a sentence; `nearly`, if they made or chose the calibration."""
     text = f"From {scans} healthy scans: a new healthy one like them has at most the promised share of its brain above"
     text += f" the threshold with a probability of {bound_of(scans):.0%} or more ({rank_of(scans)} of {scans + 1})"
-    text += ", nearly: each was held against a calibration from the others" if nearly else ""
+    text += ", nearly: the same scans made or chose the calibration" if nearly else ""
     return f"{text}; which share that is in a scan like none of them, nobody knows."

@@ -4,7 +4,7 @@ In: a folder or a table of healthy scans, as `essim.prepare` takes them, or a pr
 model folder with the same network, and
 
     scoring.json               the new thresholds, what they promise (essim.calibrate.conformal), provenance
-    calibration.safetensors    from these scans, if there are ENOUGH, else the model's
+    calibration.safetensors    from these scans, if there are ENOUGH and they are more alike by it, else the model's
 
 Beside it lies <out>_scans, with the scans in study space (prepared/qc.html: look at it) and their reconstructions. It
 can be deleted; nothing of the scans is in the model folder but numbers and paths.
@@ -59,18 +59,19 @@ def calibrate(healthy, model, out, *, jobs=1, template=None, seed=0):
     scans, left_out = healthy_scans(healthy, recipe, work / "prepared", jobs=jobs, template=template)
     folder, how = work / "reconstructions", {"t": recipe.t, "draws": recipe.draws, "seed": seed}
     reconstruct_set(load_model(model), scans.assign(split="val"), recipe.preprocessing, folder, **how)
+    levels, own = scan_thresholds(folder, recipe, load_calibration(model), {}), None
     enough = len(scans) >= ENOUGH
     if enough:
         calibration, without = fit_calibration(folder, recipe.sigmas)
-    else:
-        calibration, without = load_calibration(model), {}
-    shares = sorted({share for by_share in recipe.thresholds.values() for share in by_share})
-    thresholds = fit_thresholds(folder, recipe, calibration, without, shares)
+        others = scan_thresholds(folder, recipe, calibration, without)
+        if price_of(levels) > price_of(others):
+            own, levels = calibration, others
+    thresholds = {m: {s: conformal_threshold([scan[m][s] for scan in levels]) for s in levels[0][m]} for m in levels[0]}
     about = {"healthy": healthy, "model": model, "template": template or "MNI152", "seed": seed}
-    inputs = [model / "weights.safetensors", model / "config.json", model / "scoring.json"]
-    record = provenance(about, inputs + ([] if enough else [model / FILE]) + [*scans.image, *scans["mask"]])
+    inputs = [model / name for name in ("weights.safetensors", "config.json", "scoring.json", FILE)]
+    record = provenance(about, [*inputs, *scans.image, *scans["mask"]])
     result = {"bound": bound_of(len(scans)), "promise": promise_of(len(scans), nearly=enough)}
-    result |= {"own_calibration": enough}
+    result |= {"own_calibration": own is not None}
     scoring = json.loads((model / "scoring.json").read_text(encoding="utf-8"))
     scoring |= {"healthy_scans": len(scans), "residual": residual(folder)} | result
     scoring |= {"thresholds": {m: {f"{s:g}": t for s, t in own.items()} for m, own in thresholds.items()}}
@@ -79,7 +80,7 @@ def calibrate(healthy, model, out, *, jobs=1, template=None, seed=0):
         for name in NETWORK:
             if (model / name).is_file():
                 shutil.copyfile(model / name, temporary / name)
-        calibration.save(temporary / FILE, record) if enough else shutil.copyfile(model / FILE, temporary / FILE)
+        own.save(temporary / FILE, record) if own else shutil.copyfile(model / FILE, temporary / FILE)
         write_json(temporary / "scoring.json", scoring | {"provenance": record})
     return result | {"scans": len(scans), "left_out": left_out, "thresholds": thresholds}
 
@@ -108,11 +109,12 @@ def healthy_scans(healthy, recipe, prepared, *, jobs, template):
     return scans, left_out
 
 
-def fit_thresholds(folder, recipe, calibration, without, shares):
-    """{method: {share: threshold}}, from each reconstructed scan's own thresholds.
+def scan_thresholds(folder, recipe, calibration, without):
+    """The thresholds of each reconstructed scan by itself, for the model's shares: a list of {method: {share: float}}.
 
     without: {subject: the calibration that has not seen it}; who isn't there is held against `calibration`.
     """
+    shares = sorted({share for by_share in recipe.thresholds.values() for share in by_share})
 
     def scorer(case):
         x, y, mask = case.tensors()
@@ -124,8 +126,14 @@ def fit_thresholds(folder, recipe, calibration, without, shares):
         maps = clean_maps(case, scorer)
         return {m: {s: own_threshold(anomaly, case.mask, s) for s in shares} for m, anomaly in maps.items()}
 
-    own = for_each(folder, "val", judge, "thresholds")
-    return {m: {s: conformal_threshold([scan[m][s] for scan in own]) for s in shares} for m in own[0]}
+    return for_each(folder, "val", judge, "thresholds")
+
+
+def price_of(levels):
+    """What a promise costs in sensitivity: the calibrated map's threshold for all over that of the middle scan, for the
+    smallest share. The more alike healthy scans are, the nearer it is to 1."""
+    own = [min(scan["calibrated"].items())[1] for scan in levels]
+    return conformal_threshold(own) / max(float(np.median(own)), 1e-9)
 
 
 def residual(folder):

@@ -37,7 +37,7 @@ def test_a_few_scans_give_thresholds(tmp_path, model, in_study_space, capsys):
     for _ in range(2):  # the second replaces the first
         assert call(healthy, "--model", model, "--out", out) == 0
     said = capsys.readouterr().out
-    assert "75% or more (3 of 4)" in said and "of the model (8 scans would give one of its own)" in said
+    assert "75% or more (3 of 4)" in said and "of the model: 8 scans may give one of their own" in said
     for name in ("weights.safetensors", "config.json", FILE):
         assert (out / name).read_bytes() == (model / name).read_bytes()
     scoring = json.loads((out / "scoring.json").read_text("utf-8"))
@@ -51,8 +51,10 @@ def test_a_few_scans_give_thresholds(tmp_path, model, in_study_space, capsys):
     assert recipe.thresholds["calibrated"][0.05] < threshold and recipe.thresholds["adaptive"][0.01] < 1
 
 
-def test_enough_scans_give_a_calibration(tmp_path, model, in_study_space):
+def test_enough_scans_give_a_calibration(tmp_path, model, in_study_space, monkeypatch):
     """Each is held against one that has not seen it."""
+    prices = iter([1.5, 1.2])
+    monkeypatch.setattr(own, "price_of", lambda levels: next(prices))
     healthy, out = in_study_space(tmp_path / "healthy", NAMES), tmp_path / "mine"
     result = own.calibrate(healthy, model, out)
     assert result["own_calibration"] and result["scans"] == 9 and result["bound"] == 0.9
@@ -63,6 +65,20 @@ def test_enough_scans_give_a_calibration(tmp_path, model, in_study_space):
     threshold = result["thresholds"]["calibrated"][0.01]
     assert threshold == pytest.approx(max(calibrated(tmp_path / "mine_scans/reconstructions", without)))
     assert "nearly" in read_recipe(out).promise
+
+
+def test_a_calibration_by_which_scans_differ_more_is_not_taken(tmp_path, model, in_study_space, monkeypatch, capsys):
+    healthy, out = in_study_space(tmp_path / "healthy", NAMES), tmp_path / "mine"
+    prices = iter([1.2, 1.5])
+    monkeypatch.setattr(own, "price_of", lambda levels: next(prices))
+    assert call(healthy, "--model", model, "--out", out) == 0
+    assert (out / FILE).read_bytes() == (model / FILE).read_bytes()
+    assert "the scans differ more from each other by one of their own" in capsys.readouterr().out
+
+
+def test_the_price_of_a_promise():
+    levels = [{"calibrated": {0.05: 1.0, 0.01: level}, "l1": {0.01: 9.0}} for level in (2.0, 6.0, 3.0)]
+    assert own.price_of(levels) == 2
 
 
 def test_raw_scans_come_to_study_space_first(tmp_path, model, in_study_space, monkeypatch, capsys):
