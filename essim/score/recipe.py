@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-from essim.data.bids import AGENT, MODALITIES, contrast_of
+from essim.data.bids import AGENT, ALTERED, MODALITIES, contrast_of
 from essim.data.prepared import CONTRASTS
 from essim.models import pretrained
 from essim.runs.params import Contrast
@@ -41,7 +41,7 @@ def name_of(scan):
 
 
 def contrast_in(scan):
-    """The contrast that a scan's name says, None where it says none, several, or that of a contrast agent.
+    """The contrast that a scan's name says; None where it says none, several, or that the scan isn't as others are.
 
     In BIDS by its rules (..._T1w.nii.gz), else by a word of its own: T1.nii.gz, anna-t2w.mgz, b_t2_flair.nii.gz.
     """
@@ -50,7 +50,7 @@ def contrast_in(scan):
     words = re.split("[^a-z0-9]+", name_of(scan).casefold())
     told = {MODALITIES[word] for word in words if word in MODALITIES}
     told -= {"t2"} if "flair" in told else set()
-    if len(told) != 1 or "sub" in words or any(AGENT.search(word) for word in words):
+    if len(told) != 1 or any(AGENT.search(word) or ALTERED.search(word) for word in words):
         return None
     return next((contrast for contrast in told if contrast in CONTRASTS), None)
 
@@ -58,7 +58,7 @@ def contrast_in(scan):
 def model_for(contrast, scan):
     """The model folder that comes with essim for a contrast; ValueError or FileNotFoundError where there is none."""
     if contrast is None:
-        way_out = "say it with --contrast t1, t2 or flair, or name a --model"
+        way_out = "say it with --contrast t1, t2 or flair (in a table: a column), or name a --model"
         raise ValueError(f"{scan}: its name doesn't say its contrast; {way_out}.")
     models = pretrained()  # keep their promise on real heads (models/README.md)
     if contrast not in models:

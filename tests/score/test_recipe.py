@@ -1,5 +1,7 @@
 """What a scan's name says, and where its results go by themselves."""
 
+import json
+
 import pytest
 from scored import run
 
@@ -16,7 +18,12 @@ from essim.score.recipe import contrast_in, name_of
             ("ben_t2_FLAIR.nii", "flair"),
             ("IXI012-HH-1211-T1.nii.gz", "t1"),
         ),
-        *(("sub-01_T1w.nii.gz", "t1"), ("sub-01_desc-lesionfilled_T1w.nii.gz", None), ("t1_to_t2.nii.gz", None)),
+        *(
+            ("sub-01_T1w.nii.gz", "t1"),
+            ("sub-01_t1.nii.gz", "t1"),
+            ("sub-01_desc-lesionfilled_T1w.nii.gz", None),
+            ("t1_to_t2.nii.gz", None),
+        ),
         *(
             ("t1_gd.nii.gz", None),
             ("t1ce.nii.gz", None),
@@ -50,8 +57,6 @@ def test_results_go_to_the_working_folder(scan, model, tmp_path, monkeypatch, he
 
 
 def test_what_a_model_promises_is_said(scan, copied, tmp_path, healer, known_place, no_pictures):
-    import json
-
     scoring = json.loads((copied / "scoring.json").read_text())
     (copied / "scoring.json").write_text(json.dumps(scoring | {"promise": "From 9 scans."}))
     for name, options, promise in (("a", (), "From 9 scans."), ("b", ("--threshold", "1"), None)):

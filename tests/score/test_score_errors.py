@@ -148,7 +148,7 @@ def case_no_model_for_its_contrast(words, folder):
 
 def case_neither_model_nor_contrast(words, folder):
     del words["--model"]
-    return "scan.nii.gz: its name doesn't say its contrast; say it with --contrast t1, t2 or flair, or name a --model."
+    return "scan.nii.gz: its name doesn't say its contrast; say it with --contrast t1, t2 or flair"
 
 
 def case_unknown_share(words, folder):
