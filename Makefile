@@ -116,7 +116,7 @@ lock: ## Renew constraints.txt with the newest versions that fit together
 	$(PYTHON) -m venv .lock
 	.lock/bin/python -m pip install --quiet --upgrade pip
 	$(if $(TORCH_INDEX),.lock/bin/python -m pip install --quiet --index-url "$(TORCH_INDEX)" torch)
-	.lock/bin/python -m pip install --quiet --prefer-binary -e ".[dev,bench]"
+	.lock/bin/python -m pip install --quiet --prefer-binary -e ".[dev,bench,strip,strip-t2]"
 	@# No addresses, no build labels (torch's +cpu) and nothing of CUDA: the list must serve every machine.
 	( echo '# Every version of the environment, from `make lock`.  pip install -c constraints.txt -e ".[dev]"'; \
 	  .lock/bin/python -m pip freeze --exclude-editable | grep -E '^[A-Za-z0-9_.-]+==' | \

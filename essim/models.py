@@ -2,7 +2,8 @@
 
 In: the fields of a `TrainConfig`, or the folder that `essim.train` wrote: weights.safetensors (the best validation
 loss), weights_<share>.safetensors (those after a share of the steps, see EARLY; a pretrained network has none),
-config.json (what rebuilds the network) and log.csv (how it was trained). Out: the diffusion model, on its device.
+config.json (what rebuilds the network) and log.csv (how it was trained). Out: the diffusion model, on its device; and
+where the networks lie that come with essim.
 """
 
 import json
@@ -16,6 +17,11 @@ from essim.tone import TONES
 from essim.unet import UNet
 from essim.weights import load_network, pick_device
 
+PRETRAINED = Path(__file__).parent / "pretrained"  # in a clone a link to models/, in an installation a folder
+KINDS = {
+    "anatomies": "96 heads grown from the anatomies of 16 people; what score takes",
+    "laptop": "96 heads grown from the MNI152 template alone; of the study",
+}
 EARLY = {"sixteenth": 1 / 16, "quarter": 1 / 4}  # shares of the steps: what a shorter training would have learned
 
 
@@ -63,3 +69,18 @@ def load_lengths(folder, device=None):
     steps = json.loads((Path(folder) / "config.json").read_text())["steps"]
     early = [name for name in EARLY if (Path(folder) / f"weights_{name}.safetensors").is_file()]
     return {early_step(name, steps): load_model(folder, device, f"weights_{name}") for name in early} | {steps: best}
+
+
+def pretrained(kind="anatomies"):
+    """The model folders that come with essim, {contrast: path}: of one of KINDS, which say what they learned from.
+
+    Only `anatomies` is part of an installation; where a kind isn't there, the dict is empty.
+    """
+    folders = {contrast: PRETRAINED / f"{kind}_{contrast}" for contrast in ("t1", "t2", "flair")}
+    return {contrast: folder for contrast, folder in folders.items() if folder.is_dir()}
+
+
+def find_model(name):
+    """A model folder by its path, or by its name among those that come with essim (anatomies_t1)."""
+    own, ours = Path(name), PRETRAINED / name
+    return ours if ours.is_dir() and not own.exists() else own

@@ -37,6 +37,7 @@ ROOMS = {
     "study": {"core", "data", "cohort", "evaluation", "runs"},
     "prepare": {"data", "cohort.mni", "figures.pictures", "figures.style", "runs"},
     "score": {"core", "data", "prepare", "figures", "runs"},
+    "calibrate": {"core", "data", "evaluation", "prepare", "score", "runs"},
 }
 
 

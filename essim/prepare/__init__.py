@@ -1,7 +1,7 @@
 """Raw scans to study space: registered to a template, stripped, without bias field.
 
 In: a source that `essim.load_scans` knows. Out: a folder in the prepared layout, with a page to judge it by.
-Imports: data, cohort.mni, figures.pictures and .style, runs; score imports this room.
+Imports: data, cohort.mni, figures.pictures and .style, runs; score and calibrate import this room.
 
     folder          all subjects of a source, side by side, and only what is missing or has changed
     registration    one person to study space

@@ -1,4 +1,4 @@
-"""The command line of prepare: a source and a folder in, an exit code out (python -m essim.prepare)."""
+"""The command line of prepare: a source and a folder in, an exit code out (essim prepare; python -m essim.prepare)."""
 
 import argparse
 import os
@@ -11,7 +11,8 @@ from essim.prepare.folder import prepare
 def main(arguments=None):
     """Bring scans to study space; returns the exit code: 0, 1 if a subject failed, 2 if nothing could be done, 130 on
     Ctrl-C."""
-    parser = argparse.ArgumentParser(prog="python -m essim.prepare", description="Bring raw scans to study space.")
+    text, example = "Bring raw scans to study space.", "example: essim prepare scans.csv prepared --voxel 2 --jobs 4"
+    parser = argparse.ArgumentParser("essim prepare", description=text, epilog=example)
     parser.add_argument("source", metavar="SOURCE", help="a folder of data sets as downloaded, or a CSV of your scans")
     parser.add_argument("out", metavar="OUT", help="a new folder, or that of an earlier call, which goes on")
     parser.add_argument("--template", metavar="FILE", help="skull-stripped T1 template, such as SRI24's (MNI152)")

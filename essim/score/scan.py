@@ -14,55 +14,94 @@ The steps are those of the study (paper, section 3), then back. For research, no
 """
 
 import json
-import math
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ValidationError
 from tqdm import tqdm
 
 import essim
 from essim import calibration, postprocess
-from essim.data.bids import contrast_of
 from essim.data.grids import check_head
 from essim.data.headers import opened
-from essim.data.prepared import CONTRASTS
 from essim.data.volumes import preprocess, read_volume
-from essim.models import load_model
+from essim.models import find_model, load_model
 from essim.prepare import registration
 from essim.reconstruct import reconstruct_volume
 from essim.runs.files import write_json, writing
-from essim.runs.params import ROOT, Contrast
 from essim.runs.provenance import provenance
 from essim.score import viewer
 from essim.score.native import bring_back, describe, doubts, measure_finding, save_like
-from essim.settings import Preprocessing
+from essim.score.recipe import Recipe, contrast_in, model_for, name_of, pick_threshold, read_recipe
 
-MAP_KINDS = ("adaptive", "calibrated")  # the paper's, and ours (essim.calibration)
 MAPS = ("anomaly", "segmentation", "reconstruction")
 FILES = {*(f"{name}.nii.gz" for name in MAPS), "overview.png", "viewer.html", "finding.json"}
 CONVERTED = "scan.nii.gz"
 
 
-class Recipe(BaseModel, frozen=True):
-    """How a model's scans are placed, preprocessed, reconstructed and scored."""
+@dataclass(frozen=True)
+class Plan:
+    """What a scan is scored with, found to fit together: the arguments of `plan_scan`, and `recipe`; `about`, what
+    finding.json says of it; `settings` and `inputs`, what its provenance says."""
 
-    contrast: Contrast
-    voxel_mm: float
-    preprocessing: Preprocessing
-    t: list[int]
-    draws: int
-    sigmas: tuple[float, ...]
-    temperature: float
-    thresholds: dict[str, dict[float, float]]  # {kind of map: {share of healthy voxels above: threshold}}
+    scan: Path
+    model: Path
+    mask: str
+    template: str | None
+    seed: int
+    recipe: Recipe
+    about: dict
+    settings: dict
+    inputs: list
 
 
-def score_scan(
+def score_scan(scan, model, out, *, progress=True, **choices):
+    """Score one scan and write the folder `out`; an earlier result of this function there is replaced.
+
+    Args:
+        scan, model, and `choices` (mask, contrast, strategy, threshold, share, template, seed): as in `plan_scan`.
+        progress: False shows no progress bar.
+
+    Returns: what finding.json holds, a dict.
+
+    Raises:
+        FileNotFoundError, ValueError: a file is missing, damaged or doesn't fit the others, as in `registration.place`;
+            a setting contradicts the model. FileExistsError: `out` holds something else. Each is one sentence.
+    """
+    plan, out = plan_scan(scan, model, **choices), Path(out).resolve()
+    scan, recipe, threshold = plan.scan, plan.recipe, plan.about["threshold"]
+    source = open_scan(scan)
+    check_out(out, [scan, plan.mask])
+    diffusion = load_model(plan.model)
+    calibrated = plan.about["strategy"] == "calibrated"
+    healthy_levels = calibration.load_calibration(plan.model) if calibrated else None
+
+    bar_format = "{desc} ({n_fmt} of {total_fmt} steps done, {elapsed})"
+    bar = tqdm(total=3, desc="register", bar_format=bar_format, disable=not progress)
+    with writing(out) as folder, bar:
+        folder.mkdir()
+        placed, study = to_study_space(scan, plan.mask, recipe, plan.template)
+        bar.update()
+        bar.set_description_str("reconstruct and compare")
+        healthy, anomaly = compare(study, diffusion, recipe, healthy_levels, plan.seed)
+        bar.update()
+        bar.set_description_str("write")
+        volumes, affine = bring_back(scan, placed, study, healthy, anomaly, threshold)
+        finding = measure_finding(volumes, affine) | plan.about | {"template_overlap": round(placed.dice, 3)}
+        finding |= {"doubts": doubts(finding, placed.notes), "provenance": provenance(plan.settings, plan.inputs)}
+        write_results(folder, scan, source, volumes, affine, finding)
+        bar.update()
+    return finding
+
+
+# Check
+
+
+def plan_scan(
     scan,
-    model,
-    out,
+    model=None,
     *,
     mask="",
     contrast=None,
@@ -72,13 +111,14 @@ def score_scan(
     template=None,
     seed=0,
 ):
-    """Score one scan and write the folder `out`; an earlier result of this function there is replaced.
+    """The `Plan` of a scan; of the files it only looks at the model's settings.
 
     Args:
         scan: path of a 3-D NIfTI or MGZ file, or of a folder with one series of DICOM files.
-        model: the model folder; None for the one that comes with essim for the scan's contrast.
-        mask: path of the brain mask, "nonzero" for a scan that is stripped already, "" to strip it with HD-BET.
-        contrast: of the scan, "t1", "t2" or "flair"; None for what its BIDS name says (..._FLAIR.nii.gz), else the
+        model: the model folder, or its name if it comes with essim (anatomies_t1); None: by the scan's contrast.
+        mask: path of the brain mask, "nonzero" for a scan that is stripped already, "" to have it stripped
+            (`essim.prepare.strip`).
+        contrast: of the scan, "t1", "t2" or "flair"; None for what its name says (..._FLAIR.nii.gz), else the
             model's. A model for another contrast is refused.
         strategy: "calibrated" (`essim.calibrated_map`, ours: it finds more in real patients and keeps what its
             threshold promises) or "adaptive" (`essim.ensemble_map`, the paper's).
@@ -86,109 +126,35 @@ def score_scan(
         template: path of the template that the model's scans were placed on; None for MNI152.
         seed: of the noise.
 
-    Returns: what finding.json holds, a dict.
-
-    Raises:
-        FileNotFoundError, ValueError: a file is missing, damaged or doesn't fit the others, as in `registration.place`;
-            a setting contradicts the model. FileExistsError: `out` holds something else. Each is one sentence.
+    Raises FileNotFoundError, ValueError: there is no model, it is incomplete, or a setting contradicts it.
     """
-    scan, out = Path(scan), Path(out).resolve()
-    contrast = contrast or contrast_of(scan)
-    model = Path(model) if model else model_for(contrast, scan)
+    scan, told_by = Path(scan), "the user" if contrast else "its name"
+    contrast = contrast or contrast_in(scan)
+    model = find_model(model) if model else model_for(contrast, scan)
     recipe = read_recipe(model)
     if contrast not in (None, recipe.contrast):
         text = f"{model}: was trained on {recipe.contrast} scans and can't score {contrast}"
         raise ValueError(f"{text}; take another, or correct the contrast of {scan}.")
     threshold, share = pick_threshold(recipe, model, strategy, threshold, share)
-    source = open_scan(scan)
-    check_out(out, [scan, mask])
-    diffusion = load_model(model)
-    inputs = [scan, *(model / name for name in ("weights.safetensors", "config.json", "scoring.json"))]
-    healthy_levels = None
-    if strategy == "calibrated":
-        healthy_levels = calibration.load_calibration(model)
-        inputs.append(model / calibration.FILE)
-    inputs += [path for path in (mask, template) if path and path != "nonzero"]
     kind = {"contrast": recipe.contrast, "strategy": strategy, "threshold": threshold}
+    about = kind | {"contrast_told_by": told_by if contrast else "the model", "share": share}
+    about |= {"promise": recipe.promise} if recipe.promise and share else {}
     settings = {"scan": scan, "model": model, "mask": mask, **kind, "template": template or "MNI152", "seed": seed}
-
-    bar_format = "{desc} ({n_fmt} of {total_fmt} steps done, {elapsed})"
-    with writing(out) as folder, tqdm(total=3, desc="register", bar_format=bar_format) as bar:
-        folder.mkdir()
-        placed, study = to_study_space(scan, mask, recipe, template)
-        bar.update()
-        bar.set_description_str("reconstruct and compare")
-        healthy, anomaly = compare(study, diffusion, recipe, healthy_levels, seed)
-        bar.update()
-        bar.set_description_str("write")
-        volumes, affine = bring_back(scan, placed, study, healthy, anomaly, threshold)
-        finding = measure_finding(volumes, affine) | kind | {"share": share, "template_overlap": round(placed.dice, 3)}
-        finding |= {"doubts": doubts(finding, placed.notes), "provenance": provenance(settings, inputs)}
-        write_results(folder, scan, source, volumes, affine, finding)
-        bar.update()
-    return finding
+    names = ["weights.safetensors", "config.json", "scoring.json"]
+    names += [calibration.FILE] if strategy == "calibrated" else []
+    inputs = [scan, *(model / name for name in names)]
+    inputs += [path for path in (mask, template) if path and path != "nonzero"]
+    return Plan(scan, model, mask, template, seed, recipe, about, settings, inputs)
 
 
-# Check
-
-
-def model_for(contrast, scan):
-    """The model folder that comes with essim for a contrast; ValueError or FileNotFoundError where there is none."""
-    if contrast is None:
-        raise ValueError(f"{scan}: its name doesn't say its contrast; give it ({', '.join(CONTRASTS)}), or a model.")
-    model = ROOT / f"models/anatomies_{contrast}"  # keep their promise on real heads (models/README.md)
-    if not model.is_dir():
-        text = f"{model}: no such folder, no model for {contrast} comes with essim"
-        raise FileNotFoundError(f"{text}; give one, trained on healthy {contrast} scans (notebook 02_train).")
-    return model
-
-
-def read_recipe(model):
-    """The `Recipe` of a model folder; FileNotFoundError or ValueError says what is missing and how to get it."""
-    description, scoring = model / "config.json", model / "scoring.json"
-    way_out = "train the model first (notebook 02_train)"
-    settings = _read_json(description, way_out, "contrast", "voxel_mm", "preprocessing")
-    way_out = "it holds the thresholds; notebook 03_healthy writes it"
-    settings |= _read_json(scoring, way_out, "t", "draws", "sigmas", "temperature", "thresholds")
-    if not (isinstance(settings["thresholds"], dict) and set(MAP_KINDS) <= set(settings["thresholds"])):
-        raise ValueError(f"{scoring}: lacks thresholds of {', '.join(MAP_KINDS)}; run notebook 03_healthy.")
-    try:
-        return Recipe(**settings)
-    except ValidationError as error:
-        problem = error.errors(include_url=False)[0]
-        name = ".".join(map(str, problem["loc"]))
-        text = f"{model}: `{name}` in config.json or scoring.json is wrong ({problem['msg']})"
-        raise ValueError(f"{text}; fetch or make it again.") from error
-
-
-def _read_json(path, way_out, *keys):
-    """The settings of a JSON file that has these keys."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; {way_out}.")
-    try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: cannot be read as JSON ({error}); fetch or make it again.") from error
-    if not isinstance(settings, dict):
-        raise ValueError(f"{path}: holds no settings; fetch or make it again.")
-    if lacking := [key for key in keys if key not in settings]:
-        raise ValueError(f"{path}: lacks {', '.join(lacking)}; train the model again with this version.")
-    return settings
-
-
-def pick_threshold(recipe, model, strategy, threshold, share):
-    """(threshold, None) if one is given, else (the model's for this kind of map and share of healthy voxels, share)."""
-    if strategy not in MAP_KINDS:
-        raise ValueError(f"strategy must be {' or '.join(MAP_KINDS)}, got {strategy!r}.")
-    if threshold is not None:
-        if not (math.isfinite(threshold) and threshold > 0):
-            raise ValueError(f"threshold must be a number above 0, got {threshold}.")
-        return float(threshold), None
-    thresholds = recipe.thresholds[strategy]
-    if share not in thresholds:
-        shares = ", ".join(f"{key:g}" for key in thresholds) or "none"
-        raise ValueError(f"{model}: has no threshold for share {share:g}, only for {shares}; or give a threshold.")
-    return thresholds[share], share
+def default_out(scan):
+    """The folder `essim_<name>` in the working folder; FileExistsError where another scan has its result there."""
+    out = Path(f"essim_{name_of(scan)}")
+    if (out / "finding.json").is_file():
+        other = json.loads((out / "finding.json").read_text(encoding="utf-8"))["provenance"]["parameters"]["scan"]
+        if Path(other).resolve() != Path(scan).resolve():
+            raise FileExistsError(f"{out}: holds the result of {other}; name another folder with --out.")
+    return out
 
 
 def open_scan(scan):

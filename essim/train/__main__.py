@@ -1,4 +1,4 @@
-"""python -m essim.train SETTINGS OUT; on several GPUs: accelerate launch -m essim.train SETTINGS OUT.
+"""essim train SETTINGS OUT, or python -m essim.train; on several GPUs: accelerate launch -m essim.train SETTINGS OUT.
 
 In: a JSON file with data, fold, contrast, preprocessing and training, as in notebook 02_train. Out: the model folder.
 """
@@ -16,7 +16,8 @@ from essim.train.loop import train
 def main(arguments=None):
     """The command line; returns the exit code."""
     text = "Train the diffusion model, or go on; on several GPUs: accelerate launch -m essim.train SETTINGS OUT"
-    parser = argparse.ArgumentParser("python -m essim.train", description=text)
+    example = "example: essim train settings.json my_network --cache cache"
+    parser = argparse.ArgumentParser("essim train", description=text, epilog=example)
     parser.add_argument("settings", help="JSON file: data, fold, contrast, preprocessing and training as in 02_train")
     parser.add_argument("out", help="the model folder")
     parser.add_argument("--cache", help="a folder that keeps the preprocessed scans")

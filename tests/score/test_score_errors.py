@@ -10,6 +10,7 @@ from scored import run
 
 from essim import calibration
 from essim.prepare import strip
+from essim.score import recipe
 from essim.score import scan as score
 from essim.score.__main__ import main
 
@@ -143,12 +144,12 @@ def case_named_as_another_contrast(words, folder):
 def case_no_model_for_its_contrast(words, folder):
     del words["--model"]
     words["--contrast"] = "flair"
-    return "anatomies_flair: no such folder, no model for flair comes with essim; give one, trained on healthy flair"
+    return "no model for flair comes with essim (none at all); name a --model, trained on healthy flair scans."
 
 
 def case_neither_model_nor_contrast(words, folder):
     del words["--model"]
-    return "scan.nii.gz: its name doesn't say its contrast; give it (t1, t2, flair), or a model."
+    return "scan.nii.gz: its name doesn't say its contrast; say it with --contrast t1, t2 or flair"
 
 
 def case_unknown_share(words, folder):
@@ -188,7 +189,7 @@ CASES = [value for name, value in sorted(globals().items()) if name.startswith("
 @pytest.mark.parametrize("case", CASES, ids=[case.__name__.removeprefix("case_") for case in CASES])
 def test_one_sentence(case, scan, copied, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(strip, "STRIPPERS", {})
-    monkeypatch.setattr(score, "ROOT", tmp_path)  # no models
+    monkeypatch.setattr(recipe, "pretrained", dict)  # no models
     (tmp_path / "in").mkdir()
     words = {"scan": scan / "scan.nii.gz", "--mask": scan / "mask.nii.gz", "--model": copied, "--out": tmp_path / "out"}
     expected = case(words, tmp_path / "in")
