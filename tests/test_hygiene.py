@@ -247,3 +247,8 @@ def test_the_readme_quotes_the_reference():
     quoted = re.search(r"0\.(\d+), where l1 has 0\.(\d+) and the paper's ensemble 0\.(\d+)\.", readme)
     means = [table[method] for method in ("calibrated", "l1", "adaptive")]
     assert [f"0.{digits}" for digits in quoted.groups()] == [f"{mean:.3f}" for mean in means]
+    table = pd.read_csv(ROOT / "results/reference/real/tables/real_transplants.csv").query("dataset == 'stroke'")
+    means = table.set_index(["method", "patients"]).auprc
+    names = {"calibrated": "calibrated", "l1": "l1", "the paper's ensemble": "adaptive"}
+    for words, method in names.items():
+        assert f"{words} {means[method, 'grown']:.3f} and {means[method, 'half-real']:.3f}" in " ".join(readme.split())

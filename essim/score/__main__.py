@@ -29,7 +29,7 @@ def main(arguments=None):
     parser.add_argument("--jobs", type=int, default=1, help="scans of a table at once, each on one core (1)")
     parser.add_argument("--out", help="folder to write; an earlier result there is replaced (./essim_<scan's name>)")
     parser.add_argument("--model", help="model folder; default: the one for the contrast that `essim models` lists")
-    parser.add_argument("--mask", default="", help='brain mask, or "nonzero" if stripped already; default: stripped here')
+    parser.add_argument("--mask", default="", help='brain mask, or "nonzero" if stripped; default: it is drawn')
     parser.add_argument("--contrast", choices=CONTRASTS, help="of the scan; default: what its name says, or the model")
     kinds = "ours, calibrated on healthy scans (default), or the paper's adaptive ensemble"
     parser.add_argument("--strategy", choices=MAP_KINDS, default="calibrated", help=kinds)
