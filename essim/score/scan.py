@@ -89,7 +89,8 @@ def score_scan(scan, model, out, *, progress=True, **choices):
         bar.update()
         bar.set_description_str("write")
         volumes, affine = bring_back(scan, placed, study, healthy, anomaly, threshold)
-        finding = measure_finding(volumes, affine) | plan.about | {"template_overlap": round(placed.dice, 3)}
+        place = {"template_overlap": round(placed.dice, 3), "brain_mask": placed.drawn_by}
+        finding = measure_finding(volumes, affine) | plan.about | place
         finding |= {"doubts": doubts(finding, placed.notes), "provenance": provenance(plan.settings, plan.inputs)}
         write_results(folder, scan, source, volumes, affine, finding)
         bar.update()

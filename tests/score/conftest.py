@@ -112,7 +112,9 @@ def known_place(monkeypatch):
 
         inside = bring(mask, sitk.sitkNearestNeighbor) > 0
         image = bring(path, sitk.sitkLinear) * inside
-        return registration.Placed({contrast: image}, inside, None, template.affine, {contrast: to_scan}, 0.93)
+        return registration.Placed(
+            {contrast: image}, inside, None, template.affine, {contrast: to_scan}, 0.93, str(mask)
+        )
 
     monkeypatch.setattr(registration, "place", place)
 

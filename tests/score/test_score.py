@@ -57,7 +57,7 @@ def test_the_map_lies_where_the_lesion_is(scan, model, tmp_path, healer, capsys)
     anomaly, brain = read(out, "anomaly"), read(scan, "mask") > 0
     assert anomaly[lesion].mean() > 10 * anomaly[brain & ~lesion].mean()
     result = json.loads((out / "finding.json").read_text("utf-8"))
-    assert result["template_overlap"] > 0.9
+    assert result["template_overlap"] > 0.9 and result["brain_mask"] == str(scan / "mask.nii.gz")
     assert result["brain_ml"] == pytest.approx(brain.sum() * 0.045, rel=0.03)
     assert 0.5 * result["brain_ml"] < result["scored_ml"] < result["brain_ml"]
     said = capsys.readouterr().out
