@@ -129,9 +129,7 @@ def calibrated_map(x, y, calibration, *, mask=None, data_range=None, backend="au
         raise ValueError(f"the calibration is for volumes of {shape}, x has {list(x.shape[2:])}; bring x to that grid.")
     dtype = x.dtype if x.is_floating_point() else torch.float32
     x, y = as_float(x), as_float(y)
-    level = level_of(x, y, data_range)
-    to_healthy = torch.where(level > 0, calibration.level / level, 1).reshape(-1, *(1,) * (x.ndim - 1))
-    y = x - to_healthy * (x - y)  # every difference is one of x - y, and shrinks or grows with it
+    y = at_level(x, y, calibration.level, data_range)
     kernel = pick_kernel(backend, x, y, calibration.sigmas)
     if kernel:
         return kernel.calibrated_maps(x, y, mask=mask, data_range=data_range, calibration=calibration).to(dtype)
@@ -149,6 +147,13 @@ def level_of(x, y, data_range):
         values = error[own]
         levels.append(values.kthvalue(-(-3 * len(values) // 4)).values if len(values) else error.new_zeros(()))
     return torch.stack(levels)
+
+
+def at_level(x, y, level, data_range):
+    """The reconstruction y with x - y brought to another `level_of`: every difference shrinks or grows with it."""
+    own = level_of(x, y, data_range)
+    factor = torch.where(own > 0, level / own, 1).reshape(-1, *(1,) * (x.ndim - 1))
+    return x - factor * (x - y)
 
 
 def differences(x, y, sigmas, data_range):

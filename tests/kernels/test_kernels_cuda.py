@@ -13,7 +13,7 @@ from helpers import pair
 from test_calibration import calibration
 from test_kernels import CLOSE, reference, smooth_pair
 
-from essim.calibration import calibrated_map
+from essim.calibration import at_level, calibrated_map
 from essim.ensemble import STRATEGIES
 from essim.ssim import SIGMAS, check_pair
 
@@ -109,5 +109,6 @@ def test_calibrated(shape):
     made = calibration(shape[2:], FEW)
     expected = calibrated_map(x.double(), y.double(), made, mask=mask, backend="torch")
     options = {"mask": mask.to(DEVICE), "data_range": check_pair(x, y, FEW, None).to(DEVICE), "calibration": made}
+    y = at_level(x, y, made.level, check_pair(x, y, FEW, None))
     found = cuda.calibrated_maps(x.to(DEVICE), y.to(DEVICE), **options).cpu()
     np.testing.assert_allclose(found.double().numpy(), expected.numpy(), atol=1e-3, rtol=1e-4)

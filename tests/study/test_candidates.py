@@ -9,7 +9,9 @@ from scipy import ndimage
 from test_calibration import SIGMAS, healthy
 
 from essim import calibrated_map, ssim_maps
-from essim.evaluation.healthy import fit_calibration, healthy_thresholds, marked_shares
+from essim.calibration import Calibration, level_of
+from essim.evaluation.healthy import healthy_thresholds, marked_shares
+from essim.ssim import check_pair
 from essim.study import candidates
 from essim.study.candidates import (
     CHANNELS,
@@ -55,11 +57,13 @@ def test_every_map_is_what_it_is_called(folders):
 
 
 def test_the_chosen_candidate_is_the_strategy(folders, seen):
-    """l1 + structure by mean z, voxel by voxel; the strategy ends at 0, where less differs than in healthy brains."""
+    """l1 + structure by mean z, voxel by voxel, for a scan at the healthy scans' level; the strategy ends at 0, where
+    less differs than in healthy brains."""
     case, place = next(read_cases(folders[0])), parts(SIGMAS)
     x, y, _ = case.tensors()
-    calibration, _ = fit_calibration(folders[1], SIGMAS)
-    found = calibrated_map(x, y, calibration)[0, 0].numpy()
+    mean, sd = (torch.cat([maps[place["l1"]], maps[place["structure"]]]) for maps in (seen.mean, seen.sd))
+    level = level_of(x, y, check_pair(x, y, SIGMAS, None)).item()
+    found = calibrated_map(x, y, Calibration(SIGMAS, case.image.shape, mean, sd, level, 4))[0, 0].numpy()
     whole = np.ones(found.shape, bool)
     z = seen.z(all_maps(case, SIGMAS)[:, whole], whole)
     expected = z[place["l1"]].mean(0) / 2 + z[place["structure"]].mean(0) / 2
