@@ -52,8 +52,6 @@ rule half_real:
     log: executed("12_half_real", folder=HOME)
     params: **step("12_half_real")
     threads: CORES
-    shell:
-        RUN + " --set workers={threads}"
 
 
 OF_REAL = [rules.real_heads.output, rules.half_real.output]

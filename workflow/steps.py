@@ -105,7 +105,7 @@ def check(steps):
 
     for step, values in (pair for part in steps.values() for pair in part.items()):
         notebook = next(name for name in MODELS if step.startswith(name))
-        check(notebook, values | ({"workers": 1} if notebook in ("01_cohort", "12_half_real") else {}))
+        check(notebook, values | ({"workers": 1} if notebook == "01_cohort" else {}))
 
 
 def _scans(plan):

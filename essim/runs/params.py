@@ -80,7 +80,7 @@ FIELDS = {
     "11_real_heads": {"data": Path, "results": Path, "models": str, "sigmas": _list_of(PositiveFloat)},
     "12_half_real": {
         **dict.fromkeys(("data", "results", "masks", "reference", "grown_network", "real_network"), Path),
-        **{"patients": PositiveInt, "seed": Count, "sigmas": _list_of(PositiveFloat), "workers": PositiveInt},
+        **{"patients": PositiveInt, "seed": Count, "sigmas": _list_of(PositiveFloat)},
     },
     "98_spread": {"results": Path, "runs": _list_of(Run, least=2), "datasets": _list_of(Dataset)},
     "99_figures": SETS,

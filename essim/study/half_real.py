@@ -4,13 +4,11 @@ In: the tables of essim.study.transplants, or any scans in study space, and a mo
 method, means with intervals, the same side by side for several kinds of patients or networks. Not in the paper.
 """
 
-from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
 from essim.evaluation.stats import mean_with_interval, paired_tests
-from essim.runs.workers import work_off
 from essim.study.promise import find_anomalies, judge
 from essim.study.real_heads import LEVELS, SHOWN
 
@@ -18,32 +16,17 @@ SCORES = ["auprc", "best_dice", "prevalence"]
 ABOUT = ["patients", "dataset"]
 
 
-def measure_transplants(scans, folder, sigmas, workers=1):
+def measure_transplants(scans, folder, sigmas):
     """How well the network of a model folder finds the lesions of `make_transplants`, or of any patients.
 
     Args: scans: a scan table of patients, of the network's contrast, in study space, whose subjects have names of
         their own; healthy people may be among them. folder, sigmas: as in `essim.study.promise.find_anomalies`, whose
-        errors it raises. workers: processes, which change no number.
+        errors it raises.
 
     Returns: a DataFrame, one row a patient and method (l1, ssim <sigma>, adaptive, calibrated): dataset, subject,
         person and lesion ("" where the table has no such column), prevalence (lesion voxels / brain voxels, AUPRC's
         chance level), and the columns of `essim.study.promise.judge`: auprc, best_dice, marked ...
-
-    Raises RuntimeError where a process dies.
     """
-    measure, workers = partial(_measure, folder=folder, sigmas=sigmas), max(1, min(workers, len(scans)))
-    jobs = [scans.iloc[start::workers] for start in range(workers)]
-    if workers > 1:
-        tables = [table for _, table in work_off(measure, jobs, workers, died=None)]
-    else:
-        tables = [measure(scans)]
-    if any(table is None for table in tables):
-        raise RuntimeError(f"{folder}: a process that used it died, often for want of memory; take fewer workers.")
-    table, order = pd.concat(tables, ignore_index=True), list(scans.subject)
-    return table.sort_values("subject", key=lambda names: names.map(order.index), kind="stable", ignore_index=True)
-
-
-def _measure(scans, folder, sigmas):
     rows, named = [], scans.assign(source=scans.dataset, head=scans.subject)
     for found in find_anomalies(named, folder, sigmas):
         about = {key: found.row.get(key, "") for key in ("dataset", "subject", "person", "lesion")}
