@@ -24,7 +24,7 @@ from essim.data.prepared import is_prepared
 from essim.data.splits import people_of
 from essim.ensemble import ensemble_map
 from essim.evaluation.cases import for_each, reconstruct_set
-from essim.evaluation.healthy import fit_calibration
+from essim.evaluation.healthy import fit_calibration, healthy_looks
 from essim.evaluation.scoring import clean_maps
 from essim.models import find_model, load_model
 from essim.prepare.folder import prepare
@@ -73,7 +73,7 @@ def calibrate(healthy, model, out, *, jobs=1, template=None, seed=0):
     result = {"bound": bound_of(len(scans)), "promise": promise_of(len(scans), nearly=enough)}
     result |= {"own_calibration": own is not None}
     scoring = json.loads((model / "scoring.json").read_text(encoding="utf-8"))
-    scoring |= {"healthy_scans": len(scans), "residual": residual(folder)} | result
+    scoring |= {"healthy_scans": len(scans)} | healthy_looks(folder) | result
     scoring |= {"thresholds": {m: {f"{s:g}": t for s, t in own.items()} for m, own in thresholds.items()}}
     with writing(out) as temporary:
         temporary.mkdir()
@@ -134,15 +134,6 @@ def price_of(levels):
     smallest share. The more alike healthy scans are, the nearer it is to 1."""
     own = [min(scan["calibrated"].items())[1] for scan in levels]
     return conformal_threshold(own) / max(float(np.median(own)), 1e-9)
-
-
-def residual(folder):
-    """Mean |x - y| in the brains of reconstructed scans, in [0, 1]."""
-
-    def error(case):
-        return np.abs(case.image - case.reconstruction)[case.tissue].mean(dtype=float)
-
-    return float(np.mean(for_each(folder, "val", error, "residual")))
 
 
 def _check_out(out, model):

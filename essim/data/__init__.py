@@ -17,6 +17,7 @@ Imports: runs, settings.
     headers     what a file's header says, and where it lies
     grids       whether a mask belongs to a scan
     intensities what the values of a scan mean: background, brain
+    looks       how a brain looks to a network, beside the healthy ones
     checks      what is wrong with a scan table
     datasets    any source -> the scan table (`load_scans`)
     volumes     a row of it -> preprocessed arrays (`load_scan`)

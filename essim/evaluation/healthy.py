@@ -5,10 +5,12 @@ In: folders of reconstructed healthy scans of one contrast that the network has 
 promise is kept. Not in the paper.
 """
 
+import numpy as np
 import pandas as pd
 from scipy import ndimage
 
 from essim.calibration import differences, from_moments, level_of, moments
+from essim.data.looks import look_of, range_of
 from essim.evaluation.cases import case_rows, for_each, rows_of
 from essim.evaluation.metrics import healthy_threshold
 from essim.evaluation.scoring import clean_maps
@@ -67,6 +69,20 @@ def healthy_thresholds(folder, scorer, shares):
         method: {share: healthy_threshold([scan[method] for scan in maps], masks, share) for share in shares}
         for method in maps[0]
     }
+
+
+def healthy_looks(folder):
+    """What the healthy validation scans of a folder look like, and how far they are from their reconstructions.
+
+    Returns: {"residual": mean |x - y| of their tissue, in [0, 1]; "tone", "texture": ranges, as `looks.range_of`}.
+    """
+
+    def look(case):
+        residual = np.abs(case.image - case.reconstruction)[case.tissue].mean(dtype=float)
+        return residual, look_of(case.image, case.mask)
+
+    residuals, looks = zip(*for_each(folder, "val", look, "looks"), strict=True)
+    return {"residual": float(np.mean(residuals))} | range_of(looks)
 
 
 def marked_shares(folder, scorer, thresholds, margin_mm=0):

@@ -35,6 +35,8 @@ def main(arguments=None):
     parser.add_argument("--strategy", choices=MAP_KINDS, default="calibrated", help=kinds)
     parser.add_argument("--share", type=float, default=0.01, help="of healthy voxels above the threshold (0.01)")
     parser.add_argument("--threshold", type=float, help="a threshold of your own, instead")
+    text = "write a segmentation even where the scan is too unlike what the model knows"
+    parser.add_argument("--force", action="store_true", help=text)
     parser.add_argument("--template", help="template that the model's scans lie on, if it isn't MNI152")
     parser.add_argument("--seed", type=int, default=0, help="of the noise (0)")
     options = vars(parser.parse_args(arguments))
@@ -54,7 +56,7 @@ def main(arguments=None):
 def _score_one(scan, out, options):
     finding = score_scan(scan, options.pop("model"), out, **options)
     told = f"{scan}: taken for {finding['contrast']}, as {finding['contrast_told_by']} says.\n"
-    doubts = "".join(f"Beware: {doubt}\n" for doubt in finding["doubts"])
+    doubts = "".join(f"Beware: {doubt['means']} {doubt['do']}\n" for doubt in finding["doubts"])
     sys.stdout.write(f"{told}{scan}: {describe(finding)}\n{doubts}")
     sys.stdout.write(f"{out}: open viewer.html; all files are there. Not for diagnosis.\n")
     return 0

@@ -23,7 +23,7 @@ from essim.runs.provenance import provenance, write_table
 from essim.runs.workers import work_off
 from essim.score.index import write_index
 from essim.score.recipe import name_of
-from essim.score.scan import FILES, plan_scan, score_scan
+from essim.score.scan import FILES, SEGMENTATION, plan_scan, score_scan
 
 COLUMNS = ("scan", "mask", "contrast", "model")
 TABLE = "findings.csv"
@@ -106,14 +106,15 @@ def _is_scored(out, row):
     """Whether the folder of a scan holds its whole result: same settings, same files, same version of essim."""
     folder = out / row["name"]
     try:
-        was = json.loads((folder / "finding.json").read_text(encoding="utf-8"))["provenance"]
+        finding = json.loads((folder / "finding.json").read_text(encoding="utf-8"))
+        was, files = finding["provenance"], FILES | ({SEGMENTATION} if finding["segmentation_written"] else set())
         plan = plan_scan(row["scan"], **row["choices"])
         now = json.loads(json.dumps(provenance(plan.settings, plan.inputs), default=str))
     except (OSError, ValueError, KeyError):  # nothing there, or damaged, or what the worker will say
         return False
     same = all(was.get(key) == now[key] for key in ("parameters", "inputs"))
     same = same and was.get("versions", {}).get("essim") == now["versions"]["essim"]
-    return same and all((folder / name).is_file() for name in FILES)
+    return same and all((folder / name).is_file() for name in files)
 
 
 def _score_row(out, row):
@@ -148,4 +149,5 @@ def _record(out, row, error):
         return record
     finding = json.loads((out / row["name"] / "finding.json").read_text(encoding="utf-8"))
     numbers = {key: value for key, value in finding.items() if not isinstance(value, list | dict)}
-    return record | numbers | {"doubts": " ".join(finding["doubts"])}
+    numbers |= {f"check_{name}": number for name, number in finding["checks"].items()}
+    return record | numbers | {"doubts": " ".join(doubt["means"] for doubt in finding["doubts"])}

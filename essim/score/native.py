@@ -10,13 +10,15 @@ import math
 import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
+from scipy import ndimage
 
 from essim import postprocess
 from essim.data.volumes import read_nifti
-from essim.prepare import align, registration
+from essim.prepare import align
+from essim.score.regions import PARTS, parts_of
 
 OTHER_UNITS = (1, 3)  # NIfTI's codes for metres and microns: the affine of a map is in its scan's unit
-EXTENT = 0.25  # of the scored brain; larger findings are rather a scan of another kind
+LISTED = 30  # findings, the strongest ones
 
 
 class Back:
@@ -27,7 +29,7 @@ class Back:
 
     def bring(self, volume, affine):
         """A volume [h, w, d] with its affine, on the scan's grid [H, W, D]: floats linearly, labels the nearest."""
-        labels = volume.dtype == bool
+        labels = volume.dtype in (bool, np.uint8)
         volume = align.to_sitk(volume.astype(np.uint8 if labels else np.float32), affine)
         interpolation = sitk.sitkNearestNeighbor if labels else sitk.sitkLinear
         return align.from_sitk(sitk.Resample(volume, self.grid, self.inverse, interpolation, 0.0))[0]
@@ -42,7 +44,7 @@ def bring_back(scan, placed, study, healthy, anomaly, threshold):
 
     Returns: ({name: [H, W, D]}, affine [4, 4]): float32 `image`; `reconstruction`, stretched between the 1st and 99th
         percentile of the scan in the brain, but without bias field and no finer than the model's voxels; `anomaly`;
-        bool `segmentation`; `brain`; `scored`, the part of the brain that has a score.
+        bool `segmentation`; `brain`; `scored`, the part of the brain that has a score; uint8 `part`, as in `parts_of`.
 
     Raises ValueError if no voxel of the brain has a score.
     """
@@ -55,6 +57,7 @@ def bring_back(scan, placed, study, healthy, anomaly, threshold):
         raise ValueError(f"{scan}: no brain is left to score once placed, cut and eroded; look at the scan's mask.")
     volumes = {"image": image, "brain": brain, "scored": scored, "anomaly": back.bring(anomaly, study.affine)}
     volumes["segmentation"] = without_specks(volumes["anomaly"] > threshold, affine, study.affine)
+    volumes["part"] = back.bring(parts_of(placed.mask.shape, placed.affine), placed.affine)
     in_view, (low, high) = back.bring(study.mask, study.affine) > 0, np.percentile(image[brain], (1, 99))
     healthy = np.where(in_view, low + (high - low) * back.bring(healthy, study.affine), 0)
     return volumes | {"reconstruction": healthy.astype(np.float32)}, affine
@@ -66,15 +69,30 @@ def without_specks(binary, affine, study_affine):
     return postprocess.remove_small(binary, max(1, math.ceil(voxels - 1e-6)))
 
 
-def measure_finding(volumes, affine):
-    """Components, volumes in ml from the scan's own voxels, and scores (their mean is over what was scored)."""
-    segmentation, anomaly = volumes["segmentation"], volumes["anomaly"]
+def measure_finding(volumes, affine, to_study):
+    """What was found: components, volumes in ml from the scan's own voxels, scores (their mean is over what was
+    scored), and `findings`, the LISTED strongest components by summed score, each a dict: volume_ml, place (a part of
+    the brain), mni_mm [3] and voxel [3] (RAS+) of its highest score, peak.
+
+    to_study: a sitk.Transform from points of the scan to points of study space.
+    """
+    segmentation, anomaly, part = volumes["segmentation"], volumes["anomaly"], volumes["part"]
     labels, components = postprocess.connected_components(segmentation)
-    voxels = {"volume_ml": segmentation.sum(), "largest_ml": np.bincount(labels.ravel())[1:].max(initial=0)}
+    counts, sums = (np.bincount(labels.ravel(), weights)[1:] for weights in (None, anomaly.ravel()))
+    voxels = {"volume_ml": segmentation.sum(), "largest_ml": counts.max(initial=0)}
     voxels |= {"brain_ml": volumes["brain"].sum(), "scored_ml": volumes["scored"].sum()}
     ml = {name: round(float(count * align.voxel_ml(affine)), 3) for name, count in voxels.items()}
     scores = {"mean_score": float(anomaly[volumes["scored"]].mean()), "max_score": float(anomaly.max())}
-    return {"components": components} | ml | scores
+    findings, boxes = [], ndimage.find_objects(labels)
+    for i in np.argsort(-sums, kind="stable")[:LISTED].tolist():
+        inside = labels[boxes[i]] == i + 1
+        peak = np.argwhere(inside)[anomaly[boxes[i]][inside].argmax()] + [side.start for side in boxes[i]]
+        mni_mm = to_study.TransformPoint((align.LPS @ affine @ [*peak, 1])[:3].tolist()) * np.array([-1, -1, 1])
+        place = PARTS[np.bincount(part[boxes[i]][inside], minlength=len(PARTS) + 1)[1:].argmax()]
+        finding = {"volume_ml": round(float(counts[i] * align.voxel_ml(affine)), 3), "place": place}
+        finding |= {"mni_mm": mni_mm.round(1).tolist(), "voxel": peak.tolist()}
+        findings.append(finding | {"peak": float(anomaly[tuple(peak)])})
+    return {"components": components} | ml | scores | {"findings": findings}
 
 
 def save_like(path, array, source):
@@ -96,24 +114,10 @@ def save_like(path, array, source):
 def describe(finding):
     """What was found, in a sentence."""
     count, threshold = finding["components"], f"above the threshold of {finding['threshold']:.3g}"
+    if not finding["segmentation_written"]:
+        return "no segmentation, the scan is too unlike what the model knows (the doubts say how; --force writes one)."
     if not count:
         return f"nothing {threshold}."
     places = "one place" if count == 1 else f"{count} places"
     largest = "" if count == 1 else f", the largest {finding['largest_ml']:.1f} ml"
     return f"{places} {threshold}, {finding['volume_ml']:.1f} ml in all{largest}."
-
-
-def doubts(finding, notes=()):
-    """Why the map may mean nothing, a list of sentences; empty where placement and extent are as usual.
-
-    notes: as in `registration.Placed`.
-    """
-    dice, share = finding["template_overlap"], finding["volume_ml"] / finding["scored_ml"]
-    sentences = [f"{note[0].upper()}{note[1:]}." for note, _ in notes]
-    if dice < registration.DOUBTFUL:
-        reason = "the scan may be misplaced or show a part of the head"
-        sentences.append(f"Brain and template overlap by {dice:.2f} only (Dice): {reason}.")
-    if share > EXTENT:
-        reason = "contrast, scanner or mask may differ from what the model knows, rather than the brain"
-        sentences.append(f"{share:.0%} of the brain is above the threshold: {reason}.")
-    return sentences

@@ -32,6 +32,9 @@ class Recipe(BaseModel, frozen=True):
     sigmas: tuple[float, ...]
     temperature: float
     thresholds: dict[str, dict[float, float]]  # {kind of map: {share of healthy voxels above: threshold}}
+    residual: float  # mean |x - y| of healthy tissue, in [0, 1]
+    tone: list[list[float]]  # the range of healthy scans' looks (essim.data.looks)
+    texture: list[list[float]]
     promise: str = ""  # what the thresholds hold, in a sentence, where essim.calibrate made them
 
 
@@ -72,8 +75,9 @@ def read_recipe(model):
     description, scoring = model / "config.json", model / "scoring.json"
     way_out = "train the model first (notebook 02_train)"
     settings = _read_json(description, way_out, "contrast", "voxel_mm", "preprocessing")
-    way_out = "it holds the thresholds; notebook 03_healthy writes it"
-    settings |= _read_json(scoring, way_out, "t", "draws", "sigmas", "temperature", "thresholds")
+    way_out = "it says where healthy ends, and notebook 03_healthy writes it"
+    needed = [name for name, field in Recipe.model_fields.items() if field.is_required() and name not in settings]
+    settings |= _read_json(scoring, way_out, *needed)
     if not (isinstance(settings["thresholds"], dict) and set(MAP_KINDS) <= set(settings["thresholds"])):
         raise ValueError(f"{scoring}: lacks thresholds of {', '.join(MAP_KINDS)}; run notebook 03_healthy.")
     try:
@@ -96,7 +100,7 @@ def _read_json(path, way_out, *keys):
     if not isinstance(settings, dict):
         raise ValueError(f"{path}: holds no settings; fetch or make it again.")
     if lacking := [key for key in keys if key not in settings]:
-        raise ValueError(f"{path}: lacks {', '.join(lacking)}; train the model again with this version.")
+        raise ValueError(f"{path}: lacks {', '.join(lacking)}, it is of another version; {way_out}.")
     return settings
 
 

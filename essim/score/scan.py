@@ -5,7 +5,8 @@ In: one scan (NIfTI, MGZ, a folder of DICOM files), any orientation and voxel si
 or not at all, with
 
     anomaly.nii.gz         float32, the post-processed anomaly map, 0 where nothing was scored
-    segmentation.nii.gz    uint8, 1 where it exceeds the threshold, without specks
+    segmentation.nii.gz    uint8, 1 where it exceeds the threshold, without specks; missing where the scan is too unlike
+                           what the model knows (essim.score.doubts)
     reconstruction.nii.gz  float32, the scan as if healthy, in the scan's intensities, 0 outside the brain
     scan.nii.gz            float32, only if the scan came as DICOM files: what the maps lie over
     overview.png, viewer.html, finding.json (volumes in ml, threshold, provenance)
@@ -33,12 +34,12 @@ from essim.reconstruct import reconstruct_volume
 from essim.runs.files import write_json, writing
 from essim.runs.provenance import provenance
 from essim.score import viewer
-from essim.score.native import bring_back, describe, doubts, measure_finding, save_like
+from essim.score.doubts import RULES, doubts, measure
+from essim.score.native import bring_back, describe, measure_finding, save_like
 from essim.score.recipe import Recipe, contrast_in, model_for, name_of, pick_threshold, read_recipe
 
-MAPS = ("anomaly", "segmentation", "reconstruction")
-FILES = {*(f"{name}.nii.gz" for name in MAPS), "overview.png", "viewer.html", "finding.json"}
-CONVERTED = "scan.nii.gz"
+SEGMENTATION, CONVERTED = "segmentation.nii.gz", "scan.nii.gz"  # not in every folder
+FILES = {"anomaly.nii.gz", "reconstruction.nii.gz", "overview.png", "viewer.html", "finding.json"}  # in every one
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class Plan:
     mask: str
     template: str | None
     seed: int
+    force: bool
     recipe: Recipe
     about: dict
     settings: dict
@@ -61,7 +63,7 @@ def score_scan(scan, model, out, *, progress=True, **choices):
     """Score one scan and write the folder `out`; an earlier result of this function there is replaced.
 
     Args:
-        scan, model, and `choices` (mask, contrast, strategy, threshold, share, template, seed): as in `plan_scan`.
+        scan, model, and `choices` (mask, contrast, strategy, ...): as in `plan_scan`.
         progress: False shows no progress bar.
 
     Returns: what finding.json holds, a dict.
@@ -82,16 +84,20 @@ def score_scan(scan, model, out, *, progress=True, **choices):
     bar = tqdm(total=3, desc="register", bar_format=bar_format, disable=not progress)
     with writing(out) as folder, bar:
         folder.mkdir()
-        placed, study = to_study_space(scan, plan.mask, recipe, plan.template)
+        template = registration.load_template(plan.template, round(recipe.voxel_mm, 3))
+        placed, study = to_study_space(scan, plan.mask, recipe, template)
         bar.update()
         bar.set_description_str("reconstruct and compare")
         healthy, anomaly = compare(study, diffusion, recipe, healthy_levels, plan.seed)
         bar.update()
         bar.set_description_str("write")
         volumes, affine = bring_back(scan, placed, study, healthy, anomaly, threshold)
-        place = {"template_overlap": round(placed.dice, 3), "brain_mask": placed.drawn_by}
-        finding = measure_finding(volumes, affine) | plan.about | place
-        finding |= {"doubts": doubts(finding, placed.notes), "provenance": provenance(plan.settings, plan.inputs)}
+        numbers = measure(volumes, affine, placed, template, study, healthy, anomaly, recipe, plan.about)
+        finding = measure_finding(volumes, affine, next(iter(placed.transforms.values())).GetInverse()) | plan.about
+        finding |= {"brain_mask": placed.drawn_by, "doubts": doubts(numbers, placed.notes)}
+        finding["segmentation_written"] = plan.force or not any(doubt["stops"] for doubt in finding["doubts"])
+        finding |= {"checks": {name: numbers[name] for name in RULES}, "marked_by_part": numbers["by_part"]}
+        finding["provenance"] = provenance(plan.settings, plan.inputs)
         write_results(folder, scan, source, volumes, affine, finding)
         bar.update()
     return finding
@@ -111,6 +117,7 @@ def plan_scan(
     share=0.01,
     template=None,
     seed=0,
+    force=False,
 ):
     """The `Plan` of a scan; of the files it only looks at the model's settings.
 
@@ -126,6 +133,7 @@ def plan_scan(
         threshold: of the segmentation; None for the model's, above which `share` of the voxels of healthy brains lie.
         template: path of the template that the model's scans were placed on; None for MNI152.
         seed: of the noise.
+        force: write a segmentation whatever speaks against it (`essim.score.doubts`).
 
     Raises FileNotFoundError, ValueError: there is no model, it is incomplete, or a setting contradicts it.
     """
@@ -141,11 +149,12 @@ def plan_scan(
     about = kind | {"contrast_told_by": told_by if contrast else "the model", "share": share}
     about |= {"promise": recipe.promise} if recipe.promise and share else {}
     settings = {"scan": scan, "model": model, "mask": mask, **kind, "template": template or "MNI152", "seed": seed}
+    settings |= {"force": True} if force else {}
     names = ["weights.safetensors", "config.json", "scoring.json"]
     names += [calibration.FILE] if strategy == "calibrated" else []
     inputs = [scan, *(model / name for name in names)]
     inputs += [path for path in (mask, template) if path and path != "nonzero"]
-    return Plan(scan, model, mask, template, seed, recipe, about, settings, inputs)
+    return Plan(scan, model, mask, template, seed, force, recipe, about, settings, inputs)
 
 
 def default_out(scan):
@@ -176,7 +185,7 @@ def check_out(out, inputs):
         if path.is_dir() and out.is_relative_to(path.resolve()):
             raise ValueError(f"{out}: lies in the folder of the scan, which is only read; give another folder.")
     names = {path.name for path in out.iterdir()} if out.is_dir() else set()
-    if names and not ("finding.json" in names and names <= {*FILES, CONVERTED}):
+    if names and not ("finding.json" in names and names <= {*FILES, SEGMENTATION, CONVERTED}):
         raise FileExistsError(f"{out}: holds files that are no earlier result of score; give another folder.")
     nearest = next(path for path in (out, *out.parents) if path.exists())
     if not nearest.is_dir():
@@ -189,8 +198,7 @@ def check_out(out, inputs):
 
 
 def to_study_space(scan, mask, recipe, template):
-    """A scan registered to the template, a `registration.Placed`, and preprocessed, a `volumes.Scan`."""
-    template = registration.load_template(template, round(recipe.voxel_mm, 3))
+    """A scan registered to a `registration.Template`, a `registration.Placed`, and preprocessed, a `volumes.Scan`."""
     placed = registration.place({recipe.contrast: scan}, template, mask=mask)
     no_lesion = np.zeros(placed.mask.shape, np.uint8)  # none is known
     arrays = placed.images[recipe.contrast], placed.mask, no_lesion, placed.affine
@@ -214,7 +222,7 @@ def compare(study, diffusion, recipe, healthy_levels, seed):
 
 def write_results(folder, scan, source, volumes, affine, finding):
     """Write FILES; the maps get the geometry of `source`, the scan as nibabel opened it."""
-    for name in MAPS:
+    for name in ("anomaly", "reconstruction", "segmentation")[: 3 if finding["segmentation_written"] else 2]:
         save_like(folder / f"{name}.nii.gz", volumes[name], source)
     if scan.is_dir():
         save_like(folder / CONVERTED, volumes["image"], source)

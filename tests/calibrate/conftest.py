@@ -30,7 +30,8 @@ def model(tmp_path):
     (folder / "weights.safetensors").write_bytes(b"weights")
     description = {"contrast": "t1", "voxel_mm": float(np.linalg.norm(AFFINE[:3, 0]))}
     description["preprocessing"] = {"smooth": False, "shape": SHAPE, "factor": 1}
-    scoring = {"t": [50], "draws": 1, "sigmas": [0.3, 0.5], "temperature": 1.0, "healthy_scans": 2, "residual": 0.1}
+    scoring = {"t": [50], "draws": 1, "sigmas": [0.3, 0.5], "temperature": 1.0, "healthy_scans": 2}
+    scoring |= {"residual": 0.1, "tone": [[0.0] * 19, [1.0] * 19], "texture": [[-9.0] * 3, [0.0] * 3]}
     scoring["thresholds"] = {name: {"0.01": 9.0, "0.05": 8.0} for name in ("l1", "adaptive", "calibrated")}
     for name, content in (("config", description), ("scoring", scoring)):
         (folder / f"{name}.json").write_text(json.dumps(content))

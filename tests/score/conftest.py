@@ -63,6 +63,7 @@ def model(tmp_path_factory):
     preprocessing = {"smooth": False, "shape": [40, 48, 40], "factor": 1}
     description = {"contrast": "t1", "voxel_mm": 4, "training": config.model_dump(), "preprocessing": preprocessing}
     scoring = {"t": [50], "draws": 1, "sigmas": [0.3, 0.5], "temperature": 1.0, "healthy_scans": 2}
+    scoring |= {"residual": 0.1, "tone": [[0.0] * 19, [1.0] * 19], "texture": [[-9.0] * 3, [0.0] * 3]}
     scoring["thresholds"] = {"adaptive": {"0.01": THRESHOLD, "0.05": 0.1}, "calibrated": {"0.01": 2}}
     maps = torch.full((3, 20, 24, 20), 0.05)
     Calibration((0.3, 0.5), (40, 48, 40), maps, maps, 0.05, 2).save(folder / calibration.FILE)

@@ -16,13 +16,13 @@ from scored import THRESHOLD, TILT, read, run
 from essim import calibration
 from essim.cohort import mni
 from essim.data import volumes
-from essim.prepare import align, registration
+from essim.prepare import align
 from essim.score import native, viewer
 from essim.score import scan as score
 from essim.score.__main__ import main
 
 ROOT = Path(__file__).resolve().parents[2]
-NAMES = sorted(score.FILES)
+NAMES = sorted({*score.FILES, score.SEGMENTATION})
 
 
 def centre_mm(folder, name):
@@ -57,12 +57,13 @@ def test_the_map_lies_where_the_lesion_is(scan, model, tmp_path, healer, capsys)
     anomaly, brain = read(out, "anomaly"), read(scan, "mask") > 0
     assert anomaly[lesion].mean() > 10 * anomaly[brain & ~lesion].mean()
     result = json.loads((out / "finding.json").read_text("utf-8"))
-    assert result["template_overlap"] > 0.9 and result["brain_mask"] == str(scan / "mask.nii.gz")
+    assert result["checks"]["overlap"] > 0.9 and result["brain_mask"] == str(scan / "mask.nii.gz")
     assert result["brain_ml"] == pytest.approx(brain.sum() * 0.045, rel=0.03)
     assert 0.5 * result["brain_ml"] < result["scored_ml"] < result["brain_ml"]
     said = capsys.readouterr().out
     check_pictures(out)
-    assert f"{result['volume_ml']:.1f} ml" in said and "Not for diagnosis." in said and "Beware" not in said
+    assert f"{result['volume_ml']:.1f} ml" in said and "Not for diagnosis." in said
+    assert said.count("Beware") == 1 and "Voxels are 5.0 mm long" in said
 
 
 def test_the_files(scan, model, tmp_path, healer, known_place, no_pictures):
@@ -200,27 +201,6 @@ def test_the_same_scan_gives_the_same_map(scan, model, tmp_path, known_place, no
     a, b, c = (read(tmp_path / name, "anomaly") for name in "abc")
     np.testing.assert_array_equal(a, b)
     assert not np.array_equal(a, c)
-
-
-def test_a_doubtful_placement_is_said(scan, model, tmp_path, healer, known_place, no_pictures, monkeypatch, capsys):
-    place = registration.place
-
-    def doubtful(*arguments, **options):
-        placed = place(*arguments, **options)
-        placed.dice = 0.41
-        return placed
-
-    monkeypatch.setattr(registration, "place", doubtful)
-    assert run(scan, model, tmp_path / "out") == 0
-    assert "Beware: Brain and template overlap by 0.41 only" in capsys.readouterr().out
-
-
-def test_doubts_are_said_where_there_are_any():
-    usual = {"template_overlap": 0.9, "volume_ml": 180.0, "scored_ml": 1300.0}
-    assert native.doubts(usual) == []
-    (extent,) = native.doubts(usual | {"volume_ml": 650.0})
-    assert extent.startswith("50% of the brain is above the threshold")
-    assert len(native.doubts(usual | {"volume_ml": 650.0, "template_overlap": 0.3})) == 2
 
 
 def test_cut_through_the_strongest_finding():

@@ -91,7 +91,7 @@ def case_missing_model(words, folder):
 
 def case_no_scoring(words, folder):
     (words["--model"] / "scoring.json").unlink()
-    return "it holds the thresholds; notebook 03_healthy"
+    return "it says where healthy ends, and notebook 03_healthy"
 
 
 def case_damaged_scoring(words, folder):
@@ -122,7 +122,7 @@ def case_no_calibration(words, folder):
 
 def case_old_model(words, folder):
     spoil(words["--model"] / "config.json", "voxel_mm")
-    return "lacks voxel_mm; train the model again"
+    return "lacks voxel_mm, it is of another version; train the model first"
 
 
 def case_damaged_weights(words, folder):

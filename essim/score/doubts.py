@@ -1,0 +1,224 @@
+"""What speaks against believing a scored scan: numbers, each with what is usual, what it means otherwise, what to do.
+
+In: a scan on its own grid and in study space, its reconstruction and map, the `Recipe` of its model. Out: {name:
+number}, and those out of the usual as doubts.
+
+A check is a `Rule`, and a line of `measure`. Healthy grown heads and public real ones, healthy and ill, lie within
+`usual`. Outside of `bearable`, what lies above the threshold says more about the scan than about the brain: no
+segmentation is written, unless the user wants it.
+"""
+
+from dataclasses import dataclass
+from math import inf
+
+import numpy as np
+import SimpleITK as sitk
+from nibabel.affines import voxel_sizes
+from scipy import ndimage
+
+from essim.cohort import mni
+from essim.data.looks import look_of, strangeness
+from essim.prepare import align
+from essim.score.regions import PARTS, parts_of
+
+AIR = -500  # Hounsfield units; no value of a magnetic resonance scan that shows a brain above 0
+AROUND_MM = 8  # of the template's brain: what people differ by
+SURE, SURE_GREY = 0.95, 0.8  # shares of white and grey matter in the template's voxels, above which there is no other
+INSIDE_MM = 2  # of the ventricles
+T1_STEP = 0.1  # by which white matter is brighter than grey in T1, of the brain's range; in FLAIR it isn't
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a number is usually, and bearably (from, to); `means`, a sentence about it, and `do`, the way out. Both are
+    formatted with `number` and what else `measure` says."""
+
+    usual: tuple
+    bearable: tuple
+    means: str
+    do: str
+    form: str = ".2f"
+
+
+CALIBRATE = "Calibrate the model with a few healthy scans of this scanner (essim calibrate), or look at the map only."
+RULES = {
+    "air": Rule(
+        (0, 0.01),
+        (0, 0.01),
+        "{number:.0%} of the voxels lie below -500, as air does in Hounsfield units: this looks like CT.",
+        "Give a magnetic resonance scan.",
+        ".0%",
+    ),
+    "contrast": Rule(
+        (0, inf),
+        (-0.03, inf),
+        "White matter, grey matter and ventricles look like {looks_like}, not like {said}.",
+        "Look at how the scan lies in the overview; if it lies well, its --contrast is another one.",
+    ),
+    "brain_ml": Rule(
+        (900, 2200),
+        (700, 2600),
+        "The brain mask holds {number:.0f} ml: the network knows adult people's brains, of 900 to 2,200 ml.",
+        "Give the mask of this brain; neither children nor animals can be scored.",
+        ".0f",
+    ),
+    "overlap": Rule(
+        (0.85, 1),
+        (0.75, 1),
+        "Brain and template overlap by {number:.2f} only (Dice): the scan may be misplaced, turned, or cut.",
+        "Look at the overview; correct the scan's header or its brain mask.",
+    ),
+    "mask_beyond": Rule(
+        (0, 0.02),
+        (0, 0.1),
+        "{number:.0%} of the brain mask lie where no brain is: it may hold skull, eyes or neck.",
+        "Draw the mask tighter.",
+        ".0%",
+    ),
+    "mask_missing": Rule(
+        (0, 0.02),
+        (0, 0.15),
+        "{number:.0%} of the inner brain lie outside of the mask: what is missing is not looked at.",
+        "Draw the mask wider.",
+        ".0%",
+    ),
+    "cut": Rule(
+        (0, 0.02),
+        (0, 0.25),
+        "{number:.0%} of the brain lie outside of the scan's field of view: they are not looked at.",
+        "Take a scan of the whole brain, or remember what is missing.",
+        ".0%",
+    ),
+    "voxel_mm": Rule(
+        (0, 3.1),
+        (0, 7),
+        "Voxels are {number:.1f} mm long: what is smaller is blurred, and slices between them are made up.",
+        "Take a scan with slices of 3 mm or less.",
+        ".1f",
+    ),
+    "residual": Rule(
+        (0, 1.5),
+        (0, 2.5),
+        "Where nothing is marked, scan and reconstruction differ by {number:.1f} times what they do in healthy scans.",
+        CALIBRATE,
+        ".1f",
+    ),
+    "tone": Rule(
+        (0, 0.08),
+        (0, 0.2),
+        "Tissues are {number:.2f} brighter or darker (of a range of 1) than in any healthy scan that the model knows.",
+        CALIBRATE,
+    ),
+    "texture": Rule(
+        (0, 0.5),
+        (0, 2),
+        "Detail is finer or coarser by {number:.1f} octaves than in healthy scans: noise, blur, or a resampled scan.",
+        CALIBRATE,
+        ".1f",
+    ),
+    "marked": Rule(
+        (0, 0.12),
+        (0, 0.25),
+        "{number:.0%} of the brain are marked: rather another scanner, contrast or mask than a lesion.",
+        CALIBRATE,
+        ".0%",
+    ),
+    "marked_part": Rule(
+        (0, 0.1),
+        (0, 0.5),
+        "{number:.0%} of the {part} are marked{aside}; {promised}.",
+        "A lesion is seldom alike on both sides: look whether it is one.",
+        ".0%",
+    ),
+}
+
+
+def measure(volumes, affine, placed, template, study, healthy, anomaly, recipe, about):
+    """{name of a check: its number}, and what else the sentences need.
+
+    Args:
+        volumes, affine: the scored scan on its own grid, as `native.bring_back` gives it.
+        placed, template: as in `registration`. study: the preprocessed `Scan`. healthy, anomaly: on its grid, the
+            reconstruction in [0, 1] and the post-processed map. recipe: the model's `Recipe`.
+        about: a mapping with `threshold`, of the segmentation, and `share`, of healthy voxels above it, or None.
+    """
+    marked = anomaly > about["threshold"]
+    rest = study.mask & ~marked if (study.mask & ~marked).any() else study.mask
+    difference = np.abs(study.image - healthy)[rest].mean(dtype=float)
+    numbers = {"air": float((volumes["image"] < AIR).mean()), "overlap": placed.dice}
+    numbers |= {"brain_ml": float(volumes["brain"].sum() * align.voxel_ml(affine))}
+    numbers |= {"voxel_mm": float(voxel_sizes(affine).max()), "residual": float(difference / recipe.residual)}
+    numbers |= strangeness(look_of(study.image, study.mask), {"tone": recipe.tone, "texture": recipe.texture})
+    numbers |= _mask_and_view(volumes["image"].shape, affine, placed, template) | _contrast(study, recipe.contrast)
+    return numbers | _marked(marked, study, about["share"])
+
+
+def doubts(numbers, notes=()):
+    """The doubts that follow from `measure`, the gravest ones first among equals in the order of RULES: dicts of
+
+        name, number; usual, what the number usually is, means and do: texts; stops: whether no segmentation is written
+
+    notes: as in `registration.Placed`, what the files leave open.
+    """
+    files = {"name": "files", "usual": "nothing open", "do": "Look at the overview.", "stops": False}
+    found = [files | {"number": trust, "means": f"{note[0].upper()}{note[1:]}."} for note, trust in notes]
+    for name, rule in RULES.items():
+        number, (low, high) = numbers[name], rule.usual
+        if not low <= number <= high:
+            ends = [format(end, rule.form) if abs(end) < inf else "" for end in rule.usual]
+            usual = " to ".join(ends) if all(ends) else f"{ends[0]} or more"
+            texts = {key: getattr(rule, key).format(number=number, **numbers) for key in ("means", "do")}
+            stops = not rule.bearable[0] <= number <= rule.bearable[1]
+            found.append({"name": name, "number": number, "usual": usual} | texts | {"stops": stops})
+    return sorted(found, key=lambda doubt: not doubt["stops"])
+
+
+def _marked(marked, study, share):
+    """How much is marked in all, and in the part where that is most."""
+    parts = parts_of(study.mask.shape, study.affine)
+    shares = {name: marked[study.mask & (parts == i)] for i, name in enumerate(PARTS, 1)}
+    shares = {name: float(voxels.mean()) for name, voxels in shares.items() if voxels.size}
+    part = max(shares, key=shares.get)
+    other = part.replace("left", "right") if "left" in part else part.replace("right", "left")
+    aside = "" if other not in shares or other == part else f", {shares[other]:.0%} on the other side"
+    promised = f"the threshold promises {share:.0%} in healthy brains" if share else "the threshold promises nothing"
+    numbers = {"marked": float(marked[study.mask].mean()), "marked_part": shares[part], "by_part": shares}
+    return numbers | {"part": part, "aside": aside, "promised": promised}
+
+
+def _mask_and_view(shape, affine, placed, template):
+    """How brain mask and field of view lie over the template's brain."""
+    voxels = max(1, round(AROUND_MM / voxel_sizes(placed.affine)[0]))
+    wide, deep = (
+        change(template.brain, iterations=voxels) for change in (ndimage.binary_dilation, ndimage.binary_erosion)
+    )
+    seen = align.to_sitk(np.ones(shape, np.uint8), affine)
+    grid, to_scan = align.to_sitk(placed.mask.astype(np.uint8), placed.affine), next(iter(placed.transforms.values()))
+    seen = align.from_sitk(sitk.Resample(seen, grid, to_scan, sitk.sitkNearestNeighbor, 0))[0] > 0
+    beyond, missing = placed.mask & ~wide, deep & seen & ~placed.mask
+    return {
+        "mask_beyond": float(beyond.sum() / placed.mask.sum()),
+        "mask_missing": float(missing.sum() / max((deep & seen).sum(), 1)),
+        "cut": float(1 - seen[template.brain].mean()),
+    }
+
+
+def _contrast(study, contrast):
+    """By how much the tissues look like the contrast (below 0: they don't), and what they look like instead."""
+    tissue, guide, _ = mni.load_maps(2)
+    world = (study.affine[:3, :3] @ np.indices(study.mask.shape).reshape(3, -1) + study.affine[:3, 3:]).astype(
+        np.float32
+    )
+    grey, white, _ = mni.sample(tissue, world, mni.MAP_CORNER, 1).reshape(3, *study.mask.shape)
+    ventricle = mni.sample(guide, world, mni.MAP_CORNER + 0.5, 2)[1].reshape(study.mask.shape)
+    where = (study.mask & (white > SURE), study.mask & (grey > 0.8), study.mask & (ventricle < -2))
+    if not all(voxels.any() for voxels in where):
+        return {"contrast": -1.0, "said": contrast.upper(), "looks_like": "no brain at all"}
+    white, grey, csf = (float(np.median(study.image[voxels])) for voxels in where)
+    margins = {"t1": min(white - grey - T1_STEP, white - csf), "t2": min(csf - white, csf - grey)}
+    margins["flair"] = min(white - csf, T1_STEP - (white - grey))
+    return {
+        "contrast": margins[contrast],
+        "said": contrast.upper(),
+        "looks_like": max(margins, key=margins.get).upper(),
+    }
