@@ -44,7 +44,7 @@ class GaussianDiffusion(nn.Module):
         timesteps: T.
         schedule: "cosine" or "linear".
         objective: what the network predicts, "pred_x0" or "pred_noise".
-        noise: "simplex" or "gaussian".
+        noise: "simplex", "simplex_shared" (one field for a whole batch, as in the paper's released code) or "gaussian".
 
     >>> import essim, torch
     >>> network = essim.UNet(channels=32, multipliers=(1, 2), blocks=1, head_channels=32, patch=4)
@@ -66,7 +66,7 @@ class GaussianDiffusion(nn.Module):
         self.register_buffer("alphas_cumprod", torch.cumprod(1 - betas, 0).float(), persistent=False)
 
     def sample_noise(self, shape, seed=None):
-        """Noise of the process's kind: float32 [N, 1, H, W], one field per image."""
+        """Noise of the process's kind: float32 [N, 1, H, W], one field per image, or (`simplex_shared`) one for all."""
         return NOISES[self.noise](shape, seed=seed, device=self.betas.device)
 
     def _abar(self, t):
@@ -109,7 +109,7 @@ class GaussianDiffusion(nn.Module):
         Args:
             x: float32 [N, 1, H, W] in [0, 1].
             t: noising steps, an int in 1..T or a list of them to average over.
-            draws: independent noise fields to average over, for each t.
+            draws: independent draws of the noise to average over, for each t.
             seed: an int or a list of ints gives the same noise again; None gives new noise.
             tone: for a network with `tones`, float32 [N, tones] in [0, 1], or [1, tones] of slices of one volume.
 

@@ -1,6 +1,7 @@
 """Noise for the diffusion model: Gaussian, and the simplex noise of the paper.
 
-In: a shape [N, C, H, W] and a seed. Out: a float32 tensor of that shape, an independent field for each image.
+In: a shape [N, C, H, W] and a seed. Out: a float32 tensor of that shape, an independent field for each image (but for
+`simplex_shared`: one field for the whole batch).
 Paper: section 2 (simplex noise, after AnoDDPM, Wyatt et al., CVPRW 2022).
 
 Simplex noise (here K. Spencer's OpenSimplex of 2014, which AnoDDPM uses) puts a random gradient g_l on
@@ -117,4 +118,8 @@ def gaussian_noise(shape, *, seed=None, device="cpu"):
     return torch.randn(shape, generator=generator).to(device)
 
 
-NOISES = {"simplex": simplex_noise, "gaussian": gaussian_noise}
+NOISES = {
+    "simplex": simplex_noise,
+    "simplex_shared": functools.partial(simplex_noise, shared=True),
+    "gaussian": gaussian_noise,
+}

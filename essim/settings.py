@@ -39,7 +39,9 @@ class TrainConfig(BaseModel):
     t_range: tuple[int, int] | None = Field(None, description="first and last noising step seen in training; all")
     schedule: Literal["cosine", "linear"] = "cosine"
     objective: Literal["pred_x0", "pred_noise"] = "pred_x0"
-    noise: Literal["simplex", "gaussian"] = "simplex"
+    noise: Literal["simplex", "simplex_shared", "gaussian"] = Field(
+        "simplex", description="simplex_shared: one field for a whole batch, as in the paper's released code"
+    )
     augment: bool = Field(True, description="gamma, bias field, blur and ghosting")
     randomise: bool = Field(False, description="tone, bias field, sharpness and noise as of any scanner")
     tone: bool = Field(False, description="the network is told the quantiles of the scan's intensities")

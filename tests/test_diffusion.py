@@ -190,6 +190,16 @@ def test_each_image_gets_its_own_noise(noise):
     assert (found[0] - found[1]).abs().max() > 1e-2
 
 
+def test_one_field_for_all_images_of_a_batch():
+    """As the paper's released code has it: a slice's noise doesn't depend on its place in the batch."""
+    diffusion = GaussianDiffusion(Shrink(), noise="simplex_shared")
+    found = diffusion.reconstruct(slices(1).expand(3, -1, -1, -1), seed=0)
+    assert torch.equal(found[0], found[1]) and torch.equal(found[0], found[2])
+    alone = GaussianDiffusion(Shrink()).reconstruct(slices(1), seed=0)  # the field is that of a batch of one
+    assert torch.equal(found[:1], alone)
+    assert not torch.equal(found, diffusion.reconstruct(slices(1).expand(3, -1, -1, -1), seed=1))
+
+
 def test_more_noise_hides_more():
     """What is left of a bright square falls with t."""
     diffusion = GaussianDiffusion(nn.Identity())
@@ -229,5 +239,7 @@ def test_errors():
         GaussianDiffusion(None, schedule="sigmoid")
     with pytest.raises(ValueError, match="objective must be 'pred_x0' or 'pred_noise', got 'pred_v'"):
         GaussianDiffusion(None, objective="pred_v")
-    with pytest.raises(ValueError, match=r"noise must be one of \['gaussian', 'simplex'\], got 'perlin'"):
+    with pytest.raises(
+        ValueError, match=r"noise must be one of \['gaussian', 'simplex', 'simplex_shared'\], got 'perlin'"
+    ):
         GaussianDiffusion(None, noise="perlin")

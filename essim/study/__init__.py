@@ -13,6 +13,7 @@ Imports: the core, data, cohort, evaluation, runs.
     burden       how many lesions grown and real patients have, and how large (01)
     ablations    one choice of the study changed, everything else as it is (ablations/)
     selection    which value of a choice the validation parts take, and what that gives (ablations/)
+    anchors      the plainest scores here, as others report them, and on real patients (09)
     candidates   what a calibrated ensemble could be made of (07)
     calibrating  what the calibration's settings add, and whether its thresholds keep their promise (07)
     best_sigma   every lesion's best sigma, and models of what decides it (08)

@@ -220,6 +220,15 @@ def test_times_cover_1_to_T():
     assert not torch.equal(noise, drawn[4][1])
 
 
+def test_a_batch_shares_its_noise_only_where_it_is_asked_to():
+    for kind, fields in {"simplex": 8, "simplex_shared": 1}.items():
+        diffusion = build_model(tiny(noise=kind).model_dump())
+        steps = [draw_times_and_noise(diffusion, (8, 1, 8, 8), (0, step), (1, 100)) for step in range(3)]
+        assert {len(torch.unique(noise, dim=0)) for _, noise in steps} == {fields}
+        assert not torch.equal(steps[0][1], steps[1][1])  # each step has a field of its own
+        assert len(torch.unique(steps[0][0])) > 1  # and each slice a noising step of its own
+
+
 def test_training_and_validation_see_the_range_of_steps(scans, tmp_path, monkeypatch):
     seen, real = [], GaussianDiffusion.p_losses
 

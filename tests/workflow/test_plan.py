@@ -41,6 +41,11 @@ def folder(tmp_path, monkeypatch):
     return tmp_path / "profiles"
 
 
+def test_only_the_published_protocol_shares_its_noise():
+    shared = {name for name in PROFILES if read_profile(name)["training"]["noise"] == "simplex_shared"}
+    assert shared == {"paper"}
+
+
 def test_a_profile_has_what_it_does_not_change_from_the_one_it_extends():
     laptop, pretrained = (dict(leaves(read_profile(name))) for name in ("laptop", "pretrained"))
     assert list(laptop) == list(pretrained) and len(laptop) == 66 + 3  # `sets` are four leaves
