@@ -38,7 +38,7 @@ use rule run_notebook as real_heads with:
     params: **step("11_real_heads")
 
 
-rule half_real:
+use rule run_notebook as half_real with:
     input:
         modules("12_half_real"),
         STAMP,
