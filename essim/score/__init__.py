@@ -7,6 +7,7 @@ Imports: core, data, prepare, figures, runs; calibrate imports this room, for th
     recipe    which network, placed and measured how, above which threshold
     batch     a table of scans, side by side, and only what is missing or has changed
     native    native space, the grid of the scan's own file: volumes brought back, measured, saved
-    viewer    the overview and the page of a scan
+    viewer    the overview of a scan, a figure
+    page      the page of a scan, which any browser opens from disk
     index     the page over many scans
 """

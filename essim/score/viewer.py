@@ -1,6 +1,6 @@
-"""Pictures of one scored scan: an overview as a figure, and a page to leaf through it in any browser, offline.
+"""The overview of one scored scan: a figure with all that was made of it, cut through the strongest finding.
 
-In: volumes [H, W, D], RAS+, all on the scan's own grid, and its affine [4, 4] in mm. Out: a matplotlib Figure; HTML.
+In: volumes [H, W, D], RAS+, all on the scan's own grid, and its affine [4, 4] in mm. Out: a matplotlib Figure.
 Left is left in every picture (seen from above and from behind), as in the study's figures.
 """
 
@@ -16,7 +16,6 @@ from essim.postprocess import connected_components
 PANELS = ("scan", "reconstruction", "anomaly map", "finding")
 MARGIN_MM, BAR_MM = 8, 50  # around the brain; the scale bar
 PANEL_INCH = 2.3  # the width of a panel
-VIEWER_MM = 1.5  # voxels of the page, at least: finer ones would make it large and slow
 
 
 def show_overview(volumes, affine, *, threshold, title=""):
@@ -74,36 +73,6 @@ def strongest(anomaly, segmentation):
     sums = np.bincount(labels.ravel(), weights=anomaly.ravel())
     component = labels == sums[1:].argmax() + 1
     return np.array([component.sum(other_axes).argmax() for other_axes in ((1, 2), (0, 2), (0, 1))])
-
-
-def view_map(image, anomaly, brain, affine, *, threshold, title=""):
-    """The anomaly map, where it exceeds the threshold, over the scan: nilearn's `StatMapView`.
-
-    `.save_as_html(path)` writes it as one file that loads nothing from a network; in a notebook it shows itself.
-    Arguments as the volumes of `show_overview`, but there is room for a title of some twenty letters only.
-    Cut to the brain, in isotropic voxels of 1.5 mm or more along the scanner's axes.
-    """
-    from nilearn import plotting  # takes a second
-    from nilearn.image import resample_img
-
-    spacing_mm = nib.affines.voxel_sizes(affine)
-    box = _box(brain, 2 * MARGIN_MM / spacing_mm)
-    corner = affine @ nib.affines.from_matvec(np.eye(3), [part.start for part in box])
-    low, high = np.percentile(image[brain], (0.5, 99.5))
-    scan = np.clip((image[box] - low) / (high - low), 1e-3, 1)  # the page takes 0 for "no scan here"
-
-    def along_axes(volume):
-        volume, voxel = nib.Nifti1Image(volume.astype(np.float32), corner), max(VIEWER_MM, spacing_mm.min())
-        options = {"interpolation": "linear", "force_resample": True, "copy_header": False}
-        return resample_img(volume, np.eye(3) * voxel, **options)
-
-    scan, anomaly = along_axes(scan), along_axes(anomaly[box])
-    scores = anomaly.get_fdata()
-    peak, voxel = float(scores.max()), np.unravel_index(scores.argmax(), scores.shape)
-    options = {"threshold": min(threshold, peak), "vmin": 0, "vmax": max(1.5 * threshold, peak)}
-    options |= {"cut_coords": tuple(nib.affines.apply_affine(anomaly.affine, voxel).tolist()), "title": title}
-    options |= {"cmap": "inferno", "symmetric_cmap": False, "black_bg": True, "dim": 0, "opacity": 0.7}
-    return plotting.view_img(anomaly, bg_img=scan, width_view=900, resampling_interpolation="nearest", **options)
 
 
 def _box(mask, margin):
