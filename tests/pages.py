@@ -2,11 +2,16 @@
 
 import base64
 import json
+import os
+import shutil
+import subprocess
 from html.parser import HTMLParser
 
 import nbformat
+import pytest
 from nbformat import v4
 
+NAMES = ("chromium", "chromium-browser", "chromium-headless-shell", "google-chrome", "google-chrome-stable", "chrome")
 PIXEL = (
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="  # a PNG of one
 )
@@ -89,3 +94,21 @@ def write_results(folder):
     record = {"revision": "0123abcd", "dirty": True, "versions": {"torch": "2.9", "old": None}, "device": "cpu: Test"}
     (folder / "tables/main.csv.json").write_text(json.dumps(record | {"time": "2026-01-02T03:04:05+00:00"}))
     return folder
+
+
+def browse(page, folder):
+    """Open a page in a headless Chromium: (what the console says, addresses asked of a network, its DOM)."""
+    browser = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+    if not browser:
+        pytest.skip("no Chromium on this machine: install one, or set CHROMIUM to where it is.")
+    options = ["--headless", "--disable-gpu", "--no-first-run", "--allow-file-access-from-files", "--dump-dom"]
+    options += ["--no-sandbox"] if os.geteuid() == 0 else []
+    options += [f"--user-data-dir={folder / 'user'}", f"--log-net-log={folder / 'net.json'}"]
+    options += ["--enable-logging=stderr", "--virtual-time-budget=10000", page.as_uri()]
+    done = subprocess.run([browser, *options], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    events = [event.get("params", {}) for event in json.loads((folder / "net.json").read_text())["events"]]
+    # what the browser asks for on its own account has "not an origin"
+    asked = [e["url"] for e in events if e.get("initiator", "not an origin") != "not an origin" and "url" in e]
+    said = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+    return said, [url for url in asked if not url.startswith(("file:", "data:"))], done.stdout

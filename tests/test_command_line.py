@@ -66,7 +66,7 @@ def installed(tmp_path_factory):
 
 def test_the_wheel_holds_all_it_needs(installed):
     wanted = [path for path in (ROOT / "essim").rglob("*.py*") if path.suffix in (".py", ".pyi")]
-    wanted += (ROOT / "essim/study").glob("*.csv")
+    wanted += [*(ROOT / "essim/study").glob("*.csv"), ROOT / "essim/score/page.html"]
     assert not [path for path in wanted if not (installed / path.relative_to(ROOT)).is_file()]
     for contrast in ("t1", "t2", "flair"):
         kept, came = ROOT / f"models/anatomies_{contrast}", installed / f"essim/pretrained/anatomies_{contrast}"

@@ -9,6 +9,7 @@ Imports: core, cohort.mni, data, prepare, figures, runs; calibrate imports this 
     native    native space, the grid of the scan's own file: volumes brought back, measured, saved
     regions   which part of the brain a voxel lies in
     doubts    what speaks against believing it, in numbers and sentences
-    viewer    the overview and the page of a scan
+    viewer    the overview of a scan, a figure
+    page      the page of a scan, which any browser opens from disk
     index     the page over many scans
 """

@@ -33,7 +33,7 @@ from essim.prepare import registration
 from essim.reconstruct import reconstruct_volume
 from essim.runs.files import write_json, writing
 from essim.runs.provenance import provenance
-from essim.score import viewer
+from essim.score import page, viewer
 from essim.score.doubts import RULES, doubts, measure
 from essim.score.native import bring_back, describe, measure_finding, save_like
 from essim.score.recipe import Recipe, contrast_in, model_for, name_of, pick_threshold, read_recipe
@@ -228,8 +228,8 @@ def write_results(folder, scan, source, volumes, affine, finding):
         save_like(folder / CONVERTED, volumes["image"], source)
     threshold, warning = finding["threshold"], "Not for diagnosis."
     title = f"{scan.name}: {describe(finding)} {warning}"
-    figure = viewer.show_overview(volumes, affine, threshold=threshold, title=title)
+    beware = [doubt["means"] for doubt in finding["doubts"]]
+    figure = viewer.show_overview(volumes, affine, threshold=threshold, title=title, beware=beware)
     figure.savefig(folder / "overview.png", dpi=160, metadata={"Software": None})
-    shown = (volumes[name] for name in ("image", "anomaly", "brain"))
-    viewer.view_map(*shown, affine, threshold=threshold, title=warning).save_as_html(folder / "viewer.html")
+    page.write_page(folder / "viewer.html", volumes, affine, finding, scan.name)
     write_json(folder / "finding.json", finding)

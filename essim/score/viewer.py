@@ -1,8 +1,10 @@
-"""Pictures of one scored scan: an overview as a figure, and a page to leaf through it in any browser, offline.
+"""The overview of one scored scan: a figure with all that was made of it, cut through the strongest finding.
 
-In: volumes [H, W, D], RAS+, all on the scan's own grid, and its affine [4, 4] in mm. Out: a matplotlib Figure; HTML.
+In: volumes [H, W, D], RAS+, all on the scan's own grid, and its affine [4, 4] in mm. Out: a matplotlib Figure.
 Left is left in every picture (seen from above and from behind), as in the study's figures.
 """
+
+import textwrap
 
 import nibabel as nib
 import numpy as np
@@ -10,22 +12,23 @@ from matplotlib import patheffects
 from scipy import ndimage
 
 from essim.figures.pictures import PLANES, Panel
-from essim.figures.style import new_figure
+from essim.figures.style import RED, new_figure
 from essim.postprocess import connected_components
 
 PANELS = ("scan", "reconstruction", "anomaly map", "finding")
 MARGIN_MM, BAR_MM = 8, 50  # around the brain; the scale bar
 PANEL_INCH = 2.3  # the width of a panel
-VIEWER_MM = 1.5  # voxels of the page, at least: finer ones would make it large and slow
+LETTERS = 135  # of a line on the margin
 
 
-def show_overview(volumes, affine, *, threshold, title=""):
+def show_overview(volumes, affine, *, threshold, title="", beware=()):
     """Scan, reconstruction, anomaly map and finding (outlined) in three planes through the strongest finding.
 
     Args:
         volumes: {name: [H, W, D]}: floats `image` and `reconstruction` in the scan's intensities, `anomaly` 0 or more;
             bool `segmentation` and `brain`. affine: RAS+, mm.
         threshold: of the segmentation, marked on the colour bar. title: one line above it all.
+        beware: sentences, on the margin below.
 
     Returns: a Figure; all panels have one scale (mm), cut to the brain.
     """
@@ -60,6 +63,10 @@ def show_overview(volumes, affine, *, threshold, title=""):
     for colour, line_width in (("black", 2.4), ("white", 1.2)):
         bar.ax.axvline(threshold, color=colour, linewidth=line_width)
     figure.suptitle(title, fontsize=9)
+    if beware:
+        lines = [textwrap.fill(f"Beware: {sentence}", LETTERS) for sentence in beware]
+        figure.set_figheight(height_inch + 0.14 * sum(text.count("\n") + 1 for text in lines))
+        figure.supxlabel("\n".join(lines), x=0.02, ha="left", fontsize=7.5, color=RED)
     return figure
 
 
@@ -74,36 +81,6 @@ def strongest(anomaly, segmentation):
     sums = np.bincount(labels.ravel(), weights=anomaly.ravel())
     component = labels == sums[1:].argmax() + 1
     return np.array([component.sum(other_axes).argmax() for other_axes in ((1, 2), (0, 2), (0, 1))])
-
-
-def view_map(image, anomaly, brain, affine, *, threshold, title=""):
-    """The anomaly map, where it exceeds the threshold, over the scan: nilearn's `StatMapView`.
-
-    `.save_as_html(path)` writes it as one file that loads nothing from a network; in a notebook it shows itself.
-    Arguments as the volumes of `show_overview`, but there is room for a title of some twenty letters only.
-    Cut to the brain, in isotropic voxels of 1.5 mm or more along the scanner's axes.
-    """
-    from nilearn import plotting  # takes a second
-    from nilearn.image import resample_img
-
-    spacing_mm = nib.affines.voxel_sizes(affine)
-    box = _box(brain, 2 * MARGIN_MM / spacing_mm)
-    corner = affine @ nib.affines.from_matvec(np.eye(3), [part.start for part in box])
-    low, high = np.percentile(image[brain], (0.5, 99.5))
-    scan = np.clip((image[box] - low) / (high - low), 1e-3, 1)  # the page takes 0 for "no scan here"
-
-    def along_axes(volume):
-        volume, voxel = nib.Nifti1Image(volume.astype(np.float32), corner), max(VIEWER_MM, spacing_mm.min())
-        options = {"interpolation": "linear", "force_resample": True, "copy_header": False}
-        return resample_img(volume, np.eye(3) * voxel, **options)
-
-    scan, anomaly = along_axes(scan), along_axes(anomaly[box])
-    scores = anomaly.get_fdata()
-    peak, voxel = float(scores.max()), np.unravel_index(scores.argmax(), scores.shape)
-    options = {"threshold": min(threshold, peak), "vmin": 0, "vmax": max(1.5 * threshold, peak)}
-    options |= {"cut_coords": tuple(nib.affines.apply_affine(anomaly.affine, voxel).tolist()), "title": title}
-    options |= {"cmap": "inferno", "symmetric_cmap": False, "black_bg": True, "dim": 0, "opacity": 0.7}
-    return plotting.view_img(anomaly, bg_img=scan, width_view=900, resampling_interpolation="nearest", **options)
 
 
 def _box(mask, margin):

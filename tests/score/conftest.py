@@ -1,7 +1,6 @@
 """A head with a lesion, a model that scores it, and what the tests of score replace because it takes long."""
 
 import json
-from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
@@ -21,8 +20,8 @@ from essim.data import volumes
 from essim.figures.style import new_figure
 from essim.models import build_model
 from essim.prepare import align, registration
+from essim.score import page, viewer
 from essim.score import scan as score
-from essim.score import viewer
 from essim.train.checkpoints import snapshot
 
 
@@ -123,6 +122,5 @@ def known_place(monkeypatch):
 @pytest.fixture
 def no_pictures(monkeypatch):
     """Empty ones: they take longer than all the rest."""
-    page = SimpleNamespace(save_as_html=lambda path: path.write_text("page"))
     monkeypatch.setattr(viewer, "show_overview", lambda *_, **__: new_figure(1, 1, 1, 1)[0])
-    monkeypatch.setattr(viewer, "view_map", lambda *_, **__: page)
+    monkeypatch.setattr(page, "write_page", lambda path, *_: path.write_text("page"))

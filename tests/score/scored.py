@@ -1,5 +1,10 @@
 """The command line of score on a head whose tilt is known, and what came out."""
 
+import base64
+import gzip
+import json
+import re
+
 import nibabel as nib
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -29,3 +34,10 @@ def run(scan, model, out, *options):
 
 def read(out, name):
     return np.asarray(nib.load(out / f"{name}.nii.gz").dataobj)
+
+
+def unpacked(page):
+    """What a page carries: (its facts, a dict; its volumes, uint8 [names, X, Y, Z])."""
+    facts, voxels = (re.search(rf'id="{name}">(.*?)</script>', page, re.DOTALL)[1] for name in ("facts", "voxels"))
+    facts, voxels = json.loads(facts), np.frombuffer(gzip.decompress(base64.b64decode(voxels)), np.uint8)
+    return facts, voxels.reshape(len(facts["names"]), *facts["shape"][::-1]).transpose(0, 3, 2, 1)

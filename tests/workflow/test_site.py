@@ -1,10 +1,8 @@
 """`make site`: every page has what its notebook has, leads where it says, and loads nothing from elsewhere."""
 
 import json
-import os
 import re
 import shutil
-import subprocess
 import sys
 from html import escape
 from pathlib import Path
@@ -15,15 +13,14 @@ import numpy as np
 import pytest
 from fragments import fragment
 from nbformat import v4
-from pages import PIXEL, Page, executed, ran, shown, write_results
+from pages import PIXEL, Page, browse, executed, ran, shown, write_results
 from website import main
 
-from essim.score import viewer
+from essim.score.page import frame, page_of
 
 ROOT = Path(__file__).resolve().parents[2]
 LESSONS = sorted((ROOT / "notebooks/walkthrough").glob("*.ipynb"))
 LESSONS.sort(key=lambda path: path.stem != "the_method_in_ten_cells")  # the whole first, then its parts
-NAMES = ("chromium", "chromium-browser", "chromium-headless-shell", "google-chrome", "google-chrome-stable", "chrome")
 FRAMES = """<!DOCTYPE html><meta charset="utf-8"><body>{frames}<pre id="seen"></pre><script>
 onload = () => {{ document.getElementById("seen").textContent = JSON.stringify([...document.querySelectorAll("iframe")]
   .map(({{ contentDocument: page }}) => [page.title, [...page.images].filter(image => !image.naturalWidth).length,
@@ -46,9 +43,10 @@ def results(tmp_path_factory):
     """A finished study with the real walkthrough, a viewer, a slider, a solution, links, an ablation, real heads."""
     folder = write_results(tmp_path_factory.mktemp("site") / "results/laptop")
     image = np.random.default_rng(0).random((12, 14, 10), np.float32)
-    view = viewer.view_map(image, image, np.ones(image.shape, bool), np.diag([4.0, 4, 4, 1]), threshold=0.5)
+    volumes = {"image": image, "anomaly": image} | dict.fromkeys(("brain", "scored"), np.ones(image.shape, bool))
+    view = frame(page_of(volumes, np.diag([4.0, 4, 4, 1]), {"threshold": 0.5}, "a head"))
     more = [
-        ran("view", shown(html=f'<div><iframe srcdoc="{escape(view.html)}" width="920" height="420"></iframe></div>')),
+        ran("view", shown(html=view)),
         ran("slider", shown(widget={"model_id": "1"}, plain="interactive(slider)")),
         ran("print(42)", v4.new_output("stream", name="stdout", text="the answer"), tags=["solution"]),
         v4.new_markdown_cell("[evaluate](../06_evaluate.ipynb), [code](../../essim/ssim.py), [top](#nowhere)"),
@@ -177,24 +175,6 @@ def test_a_walkthrough_that_has_not_run_is_named(results, tmp_path, monkeypatch)
     shutil.rmtree(tmp_path / "copy/site", ignore_errors=True)
     assert re.search(f"{LESSONS[0].name}: no such file; `make site` runs it", build(tmp_path / "copy", monkeypatch))
     assert not (tmp_path / "copy/site").exists() and not list((tmp_path / "copy").glob(".*"))
-
-
-def browse(page, folder):
-    """Open a page in a headless Chromium: (what the console says, addresses asked of a network, its DOM)."""
-    browser = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
-    if not browser:
-        pytest.skip("no Chromium on this machine: install one, or set CHROMIUM to where it is.")
-    options = ["--headless", "--disable-gpu", "--no-first-run", "--allow-file-access-from-files", "--dump-dom"]
-    options += ["--no-sandbox"] if os.geteuid() == 0 else []
-    options += [f"--user-data-dir={folder / 'user'}", f"--log-net-log={folder / 'net.json'}"]
-    options += ["--enable-logging=stderr", "--virtual-time-budget=10000", page.as_uri()]
-    done = subprocess.run([browser, *options], capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
-    events = [event.get("params", {}) for event in json.loads((folder / "net.json").read_text())["events"]]
-    # what the browser asks for on its own account has "not an origin"
-    asked = [e["url"] for e in events if e.get("initiator", "not an origin") != "not an origin" and "url" in e]
-    said = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
-    return said, [url for url in asked if not url.startswith(("file:", "data:"))], done.stdout
 
 
 def test_the_browser_sees_what_a_page_asks_for(tmp_path):
