@@ -36,7 +36,7 @@ ROOMS = {
     "figures": {"evaluation"},
     "study": {"core", "data", "cohort", "evaluation", "runs"},
     "prepare": {"data", "cohort.mni", "figures.pictures", "figures.style", "runs"},
-    "score": {"core", "data", "prepare", "figures", "runs"},
+    "score": {"core", "data", "prepare", "figures", "runs", "cohort.planting"},
     "calibrate": {"core", "data", "evaluation", "prepare", "score", "runs"},
 }
 
