@@ -21,8 +21,8 @@ from essim.data.volumes import preprocess
 
 SIZES_ML = {"ms": (0.05, 0.2, 1.0, 5.0), "stroke": (1.0, 5.0, 20.0)}
 PLANTED = 8  # of each look and size
-ROUND_ML = 16.0  # planted at once, about 1 % of a brain: more would move the scan's own level and tone
-APART_MM = 8  # between a planted lesion, another one, and what is marked already: five voxels of the median and a bit
+ROUND_ML = 20.0  # planted at once, 1 to 2 % of a brain: more would move the scan's own level and tone
+APART_MM = 8  # from a planted lesion to the next, and to what is marked already: farther than a window sees
 FOUND = 0.1  # a lesion counts as found where so much of it is marked
 SEEN = 0.75  # of the lesions of a size, found: a size that would have shown
 NAMES = {"ms": "MS-like lesions", "stroke": "stroke-like lesions"}
@@ -48,8 +48,10 @@ def self_test(placed, study, anomaly, compare, recipe, threshold, seed, progress
         it is marked already: one sentence.
     """
     image, brain = placed.images[recipe.contrast], placed.mask
-    marked = ndimage.binary_dilation(anomaly > threshold, iterations=round(APART_MM / recipe.voxel_mm))
-    free = _on_grid_of(placed, postprocess.erode_slices(study.mask) & ~marked, study.affine)
+    scored, marked = (
+        _on_grid_of(placed, v, study.affine) for v in (postprocess.erode_slices(study.mask), anomaly > threshold)
+    )
+    free = scored & ~ndimage.binary_dilation(marked, iterations=APART_MM // planting.voxel_of(image))
     rounds = [(look, ml, numbers) for look, sizes in SIZES_ML.items() for ml in sizes for numbers in _dealt(ml)]
     places = {look: free & planting.places_for(image, brain, look, recipe.contrast) for look in SIZES_ML}
     shares = {}
@@ -70,10 +72,12 @@ def self_test(placed, study, anomaly, compare, recipe, threshold, seed, progress
 
 
 def draw_lesions(places, look, ml, numbers, seed):
-    """Lesions of `ml` in `places` (bool [H, W, D]), well apart from each other, as many as `numbers` or as fit: their
-    shares of each voxel, float32 [H, W, D], one after the other."""
+    """Lesions of `ml` in `places` (bool [H, W, D]), well apart from each other, none across the middle of the head, as
+    many as `numbers` or as fit: their shares of each voxel, float32 [H, W, D], one after the other."""
     voxel_mm, radius = planting.voxel_of(places), planting.radius_of(ml)
     rng = np.random.default_rng([seed, planting.KINDS.index(look), SIZES_ML[look].index(ml), numbers[0]])
+    middle, places = len(places) // 2, places.copy()
+    places[middle - 1 : middle + 1] = False
     # Half a radius from where it can't be: there it would be flat
     centres = places & (ndimage.distance_transform_edt(places) * voxel_mm > radius / 2)
     if look == "ms":
@@ -83,7 +87,10 @@ def draw_lesions(places, look, ml, numbers, seed):
             return
         index = np.argwhere(centres)
         centre = index[rng.integers(len(index))]
-        yield planting.draw_ovoid(centre, ml, places, rng)
+        side = slice(middle) if centre[0] < middle else slice(middle, None)
+        own = np.zeros_like(places)
+        own[side] = places[side]
+        yield planting.draw_ovoid(centre, ml, own, rng)
         away = voxel_mm * np.linalg.norm(index - centre, axis=1)
         centres[tuple(index[away < 2 * planting.STRETCH * radius + APART_MM].T)] = False
 
