@@ -36,7 +36,7 @@ ROOMS = {
     "figures": {"evaluation"},
     "study": {"core", "data", "cohort", "evaluation", "runs"},
     "prepare": {"data", "cohort.mni", "figures.pictures", "figures.style", "runs"},
-    "score": {"core", "cohort.mni", "data", "prepare", "figures", "runs"},
+    "score": {"core", "data", "cohort", "prepare", "figures", "runs"},
     "calibrate": {"core", "data", "evaluation", "prepare", "score", "runs"},
 }
 

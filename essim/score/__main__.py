@@ -9,6 +9,7 @@ from essim.score.batch import score_table
 from essim.score.native import describe
 from essim.score.recipe import MAP_KINDS
 from essim.score.scan import default_out, score_scan
+from essim.score.self_test import describe_test
 
 ABOUT = "Your own scan -> where it departs from a healthy brain, in the scan's own grid. Not for diagnosis."
 EXAMPLES = """examples:
@@ -35,6 +36,8 @@ def main(arguments=None):
     parser.add_argument("--strategy", choices=MAP_KINDS, default="calibrated", help=kinds)
     parser.add_argument("--share", type=float, default=0.01, help="of healthy voxels above the threshold (0.01)")
     parser.add_argument("--threshold", type=float, help="a threshold of your own, instead")
+    text = "plant lesions in the scan, and see how large they have to be to be found (a minute)"
+    parser.add_argument("--self-test", action="store_true", help=text)
     text = "write a segmentation even where the scan is too unlike what the model knows"
     parser.add_argument("--force", action="store_true", help=text)
     parser.add_argument("--template", help="template that the model's scans lie on, if it isn't MNI152")
@@ -57,7 +60,8 @@ def _score_one(scan, out, options):
     finding = score_scan(scan, options.pop("model"), out, **options)
     told = f"{scan}: taken for {finding['contrast']}, as {finding['contrast_told_by']} says.\n"
     doubts = "".join(f"Beware: {doubt['means']} {doubt['do']}\n" for doubt in finding["doubts"])
-    sys.stdout.write(f"{told}{scan}: {describe(finding)}\n{doubts}")
+    tests = f"{describe_test(finding['self_test'])}\n" if "self_test" in finding else ""
+    sys.stdout.write(f"{told}{scan}: {describe(finding)}\n{doubts}{tests}")
     sys.stdout.write(f"{out}: open viewer.html; all files are there. Not for diagnosis.\n")
     return 0
 

@@ -17,6 +17,8 @@ import numpy as np
 from matplotlib import colormaps
 from scipy import ndimage
 
+from essim.score.self_test import describe_test
+
 TEMPLATE = Path(__file__).with_suffix(".html")
 VOXEL_MM = 1.5  # of the page, at least: finer ones would make it large and slow
 MARGIN_MM = 10  # around the brain
@@ -123,7 +125,8 @@ def _self_test(tests):
         f"<td>{test['found']} of {test['planted']}</td><td>{test['recovered']:.0%}</td></tr>"
         for test in tests
     )
-    return f"<section><h2>Self-test in this scan</h2><table><tr>{head}</tr>{rows}</table></section>"
+    table = f"<table><tr>{head}</tr>{rows}</table>"
+    return f"<section><h2>Self-test in this scan</h2><p>{escape(describe_test(tests))}</p>{table}</section>"
 
 
 def _findings(places, at):

@@ -17,6 +17,7 @@ The steps are those of the study (paper, section 3), then back. For research, no
 import json
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,7 @@ from essim.score import page, viewer
 from essim.score.doubts import RULES, doubts, measure
 from essim.score.native import bring_back, describe, measure_finding, save_like
 from essim.score.recipe import Recipe, contrast_in, model_for, name_of, pick_threshold, read_recipe
+from essim.score.self_test import self_test
 
 SEGMENTATION, CONVERTED = "segmentation.nii.gz", "scan.nii.gz"  # not in every folder
 FILES = {"anomaly.nii.gz", "reconstruction.nii.gz", "overview.png", "viewer.html", "finding.json"}  # in every one
@@ -53,6 +55,7 @@ class Plan:
     template: str | None
     seed: int
     force: bool
+    self_test: bool
     recipe: Recipe
     about: dict
     settings: dict
@@ -88,13 +91,17 @@ def score_scan(scan, model, out, *, progress=True, **choices):
         placed, study = to_study_space(scan, plan.mask, recipe, template)
         bar.update()
         bar.set_description_str("reconstruct and compare")
-        healthy, anomaly = compare(study, diffusion, recipe, healthy_levels, plan.seed)
+        scored = partial(compare, diffusion=diffusion, recipe=recipe, healthy_levels=healthy_levels, seed=plan.seed)
+        healthy, anomaly = scored(study)
+        if plan.self_test:
+            bar.set_description_str("self-test")
+        tests, untested = _tested(plan, placed, study, anomaly, scored, progress)
         bar.update()
         bar.set_description_str("write")
         volumes, affine = bring_back(scan, placed, study, healthy, anomaly, threshold)
         numbers = measure(volumes, affine, placed, template, study, healthy, anomaly, recipe, plan.about)
         finding = measure_finding(volumes, affine, next(iter(placed.transforms.values())).GetInverse()) | plan.about
-        finding |= {"brain_mask": placed.drawn_by, "doubts": doubts(numbers, placed.notes)}
+        finding |= tests | {"brain_mask": placed.drawn_by, "doubts": doubts(numbers, placed.notes) + untested}
         finding["segmentation_written"] = plan.force or not any(doubt["stops"] for doubt in finding["doubts"])
         finding |= {"checks": {name: numbers[name] for name in RULES}, "marked_by_part": numbers["by_part"]}
         finding["provenance"] = provenance(plan.settings, plan.inputs)
@@ -118,6 +125,7 @@ def plan_scan(
     template=None,
     seed=0,
     force=False,
+    self_test=False,
 ):
     """The `Plan` of a scan; of the files it only looks at the model's settings.
 
@@ -134,6 +142,7 @@ def plan_scan(
         template: path of the template that the model's scans were placed on; None for MNI152.
         seed: of the noise.
         force: write a segmentation whatever speaks against it (`essim.score.doubts`).
+        self_test: plant lesions in the scan and see how many are found (`essim.score.self_test`), a minute.
 
     Raises FileNotFoundError, ValueError: there is no model, it is incomplete, or a setting contradicts it.
     """
@@ -149,12 +158,12 @@ def plan_scan(
     about = kind | {"contrast_told_by": told_by if contrast else "the model", "share": share}
     about |= {"promise": recipe.promise} if recipe.promise and share else {}
     settings = {"scan": scan, "model": model, "mask": mask, **kind, "template": template or "MNI152", "seed": seed}
-    settings |= {"force": True} if force else {}
+    settings |= {name: True for name, wanted in (("force", force), ("self_test", self_test)) if wanted}
     names = ["weights.safetensors", "config.json", "scoring.json"]
     names += [calibration.FILE] if strategy == "calibrated" else []
     inputs = [scan, *(model / name for name in names)]
     inputs += [path for path in (mask, template) if path and path != "nonzero"]
-    return Plan(scan, model, mask, template, seed, force, recipe, about, settings, inputs)
+    return Plan(scan, model, mask, template, seed, force, self_test, recipe, about, settings, inputs)
 
 
 def default_out(scan):
@@ -218,6 +227,18 @@ def compare(study, diffusion, recipe, healthy_levels, seed):
     else:
         anomaly = essim.ensemble_map(x, y, sigmas=recipe.sigmas, temperature=recipe.temperature, mask=brain)
     return healthy, postprocess.postprocess(anomaly[0, 0].numpy(), study.mask)
+
+
+def _tested(plan, placed, study, anomaly, scored, progress):
+    """({"self_test": its rows}, doubts): where it was wanted and could be done, else where it couldn't."""
+    if not plan.self_test:
+        return {}, []
+    try:
+        how = plan.recipe, plan.about["threshold"], plan.seed, progress
+        return {"self_test": self_test(placed, study, anomaly, scored, *how)}, []
+    except ValueError as error:
+        doubt = {"name": "self-test", "number": 0, "usual": "done", "do": "Look at the overview.", "stops": False}
+        return {}, [doubt | {"means": f"The self-test could not be done: {error}"}]
 
 
 def write_results(folder, scan, source, volumes, affine, finding):

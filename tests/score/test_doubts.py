@@ -15,6 +15,7 @@ from essim.cohort.generate import CohortConfig, grow_subject
 from essim.data.looks import look_of, range_of, strangeness
 from essim.data.volumes import Scan
 from essim.prepare import registration
+from essim.score import scan as score
 from essim.score.doubts import RULES, doubts, measure
 from essim.score.regions import PARTS, parts_of
 
@@ -186,3 +187,27 @@ def test_no_segmentation_of_a_scan_too_unlike(
     finding = json.loads((out / "finding.json").read_text("utf-8"))
     assert finding["segmentation_written"] is False and finding["doubts"][0]["stops"]
     assert finding["checks"]["overlap"] == 0.41
+
+
+@pytest.mark.parametrize("reason", ["", "white matter and CSF don't look like t1"])
+def test_a_self_test_stands_in_the_finding_or_why_it_could_not_be_done(
+    scan, model, tmp_path, healer, known_place, no_pictures, monkeypatch, capsys, reason
+):
+    rows = [{"look": "ms", "volume_ml": 1.0, "planted": 8, "found": 7, "recovered": 0.5}]
+
+    def tested(placed, study, anomaly, compare, *_):
+        np.testing.assert_array_equal(compare(study)[1], anomaly)
+        if reason:
+            raise ValueError(f"image: {reason}.")
+        return rows
+
+    monkeypatch.setattr(score, "self_test", tested)
+    assert run(scan, model, tmp_path / "out", "--self-test") == 0
+    finding, said = json.loads((tmp_path / "out/finding.json").read_text("utf-8")), capsys.readouterr().out
+    if reason:
+        assert "self_test" not in finding and f"could not be done: image: {reason}." in said
+    else:
+        assert (
+            finding["self_test"] == rows and "Self-test: of planted MS-like lesions 7 of 8 of 1 ml were marked" in said
+        )
+    assert finding["provenance"]["parameters"]["self_test"] is True

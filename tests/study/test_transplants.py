@@ -12,7 +12,7 @@ from scipy import ndimage
 
 import essim
 from essim.calibration import FILE, Calibration
-from essim.cohort import mni
+from essim.cohort import mni, planting
 from essim.cohort.generate import CohortConfig, grow_subject
 from essim.data.volumes import read_volume, save_nifti
 from essim.models import build_model
@@ -105,7 +105,7 @@ def test_a_seed_is_one_patient(head):
     assert (one[0] != other[0]).any()
 
 
-@pytest.mark.parametrize("kind", transplants.KINDS)
+@pytest.mark.parametrize("kind", planting.KINDS)
 def test_only_the_lesion_changes(head, kind):
     image, truth = put(head, ball(SPOT, 11), kind)
     brain = head["mask"] > 0
@@ -131,7 +131,7 @@ def test_the_truth_is_the_mask_on_one_side_or_the_other(head):
 @pytest.mark.parametrize(("contrast", "sign"), [("t1", -1), ("t2", 1), ("flair", 1)])
 def test_ms_is_dark_in_t1_and_bright_in_t2_and_flair(head, contrast, sign):
     brain = head["mask"] > 0
-    white, csf = transplants.levels_of(head[contrast], brain, contrast)
+    white, csf = planting.levels_of(head[contrast], brain, contrast)
     for seed in range(3):
         image, truth = put(head, ball(SPOT, 11), contrast=contrast, seed=seed)
         level = np.median(image[ndimage.binary_erosion(truth)])
@@ -141,7 +141,7 @@ def test_ms_is_dark_in_t1_and_bright_in_t2_and_flair(head, contrast, sign):
 
 
 def test_an_old_stroke_is_a_cavity_with_a_rim(head):
-    white, csf = transplants.levels_of(head["t1"], head["mask"] > 0, "t1")
+    white, csf = planting.levels_of(head["t1"], head["mask"] > 0, "t1")
     image, truth = put(head, ball(SPOT, 16), "stroke")
     depth = ndimage.distance_transform_edt(truth) * 4
     deep, rim = np.median(image[depth > 9]), np.median(image[truth & (depth <= 4)])
@@ -151,9 +151,9 @@ def test_an_old_stroke_is_a_cavity_with_a_rim(head):
 def test_ms_stays_near_white_matter_and_csf_stays_csf(head):
     """Of a mask of everything, the cortex of a stroke is left, and of neither the ventricles."""
     everything = np.ones(SHAPE, np.float32)
-    (ms, ms_truth), (_, stroke_truth) = (put(head, everything, kind) for kind in transplants.KINDS)
+    (ms, ms_truth), (_, stroke_truth) = (put(head, everything, kind) for kind in planting.KINDS)
     assert 0.1 < ms_truth.sum() / stroke_truth.sum() < 0.9 and stroke_truth.sum() < (head["mask"] > 0).sum()
-    white, csf = transplants.levels_of(head["t1"], head["mask"] > 0, "t1")
+    white, csf = planting.levels_of(head["t1"], head["mask"] > 0, "t1")
     fluid = (head["mask"] > 0) & (head["t1"] < csf)
     assert fluid.any() and not ms_truth[fluid].any()
     np.testing.assert_allclose(ms[fluid], head["t1"][fluid], atol=1e-3)
