@@ -17,7 +17,7 @@ import numpy as np
 from matplotlib import colormaps
 from scipy import ndimage
 
-from essim.score.self_test import describe_test
+from essim.score.self_test import meaning_of
 
 TEMPLATE = Path(__file__).with_suffix(".html")
 VOXEL_MM = 1.5  # of the page, at least: finer ones would make it large and slow
@@ -55,11 +55,14 @@ def page_of(volumes, affine, finding, title):
     at_mm = [nib.affines.apply_affine(affine, place["voxel"]) for place in places]
     at = [np.rint((mm - facts["low_mm"]) / facts["voxel_mm"]).astype(int).tolist() for mm in at_mm]
     facts["start"] = [*at, [int(index) for index in start]][0]
-    about = " · ".join(say(finding[name]) for name, say in ABOUT.items() if finding.get(name) is not None)
+    about = [say(finding[name]) for name, say in ABOUT.items() if finding.get(name) is not None]
+    about += (
+        ["{scored_ml:.0f} of {brain_ml:.0f} ml of brain scored".format(**finding)] if "scored_ml" in finding else []
+    )
     packed = gzip.compress(b"".join(volume.tobytes(order="F") for volume in voxels), mtime=0)
     parts = {
         "title": escape(title),
-        "about": escape(about),
+        "about": escape(" · ".join(about)),
         "doubts": _doubts(finding),
         "self_test": _self_test(finding.get("self_test", [])),
         "findings": _findings(places, at) if "findings" in finding else "",
@@ -126,7 +129,7 @@ def _self_test(tests):
         for test in tests
     )
     table = f"<table><tr>{head}</tr>{rows}</table>"
-    return f"<section><h2>Self-test in this scan</h2><p>{escape(describe_test(tests))}</p>{table}</section>"
+    return f"<section><h2>Self-test in this scan</h2>{table}<p>{escape(meaning_of(tests))}</p></section>"
 
 
 def _findings(places, at):

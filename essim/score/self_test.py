@@ -97,16 +97,24 @@ def draw_lesions(places, look, ml, numbers, seed):
 
 def describe_test(rows):
     """What the rows of `self_test` say, and what it means where nothing is marked: two sentences."""
-    told, shown = [], []
+    told = []
+    for look, name in NAMES.items():
+        counts = ", ".join(
+            f"{r['found']} of {r['planted']} of {r['volume_ml']:g} ml" for r in rows if r["look"] == look
+        )
+        told += [f"of planted {name} {counts}"] if counts else []
+    return f"Self-test: {'; '.join(told)} were marked. {meaning_of(rows)}"
+
+
+def meaning_of(rows):
+    """What the rows of `self_test` mean where nothing is marked: a sentence."""
+    shown = []
     for look, name in NAMES.items():
         own = [row for row in rows if row["look"] == look]  # from small to large
-        counts = ", ".join(f"{row['found']} of {row['planted']} of {row['volume_ml']:g} ml" for row in own)
-        told += [f"of planted {name} {counts}"] if own else []
         seen = list(takewhile(lambda row: row["found"] >= SEEN * row["planted"], reversed(own)))
         shown += [f"{name} of {seen[-1]['volume_ml']:g} ml or more"] if seen else []
     would = f"{' and '.join(shown)} would probably be; smaller or fainter ones may be there"
-    missed = "lesions of all these sizes may still be there"
-    return f"Self-test: {'; '.join(told)} were marked. Where nothing is, {would if shown else missed}."
+    return f"Where nothing is marked, {would if shown else 'lesions of all these sizes may still be there'}."
 
 
 def _row(look, ml, shares):
