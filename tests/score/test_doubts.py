@@ -1,6 +1,8 @@
 """What speaks against a scored scan: silent on a healthy head, and a sentence with a number for each odd one."""
 
 import json
+import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import nibabel as nib
@@ -211,3 +213,13 @@ def test_a_self_test_stands_in_the_finding_or_why_it_could_not_be_done(
             finding["self_test"] == rows and "Self-test: of planted MS-like lesions 7 of 8 of 1 ml were marked" in said
         )
     assert finding["provenance"]["parameters"]["self_test"] is True
+
+
+def test_the_table_of_the_documentation():
+    text = (Path(__file__).parents[2] / "docs/own-scan.md").read_text("utf-8")
+    rows = dict(re.findall(r"^\| `(\w+)` \|.*\| ([^|]* \| [^|]*) \|$", text, re.MULTILINE))
+
+    def ends(low, high):
+        return f"{low:g} or more" if high == np.inf else f"{low:g} to {high:g}"
+
+    assert rows == {name: f"{ends(*rule.usual)} | {ends(*rule.bearable)}" for name, rule in RULES.items()}
