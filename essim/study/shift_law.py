@@ -7,6 +7,7 @@ A scanner is a point: its x says how far the network's reconstruction of healthy
 score gains on l1 (mean AUPRC over patients), both cleaned alike. Intervals: 95 % of a bootstrap over patients.
 """
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -201,7 +202,9 @@ def say_limits(axes, network, post, method=BEST):
 def say_remains(points, post):
     """Sentences: what is left of each gain on l1 with the network asked in one way or another, means over scanners."""
     sentences = []
-    for (name, method), part in points[points.post == post].groupby(["dataset", "method"], sort=False):
+    kinds = points[points.post == post].groupby(["dataset", "method"])
+    for name, method in itertools.product(points.dataset.unique(), GAINERS):
+        part = kinds.get_group((name, method))
         own = part[part.axis == ""].set_index("network").gain
         moved = part[part.axis != ""].groupby("network", sort=False).gain.mean()
         texts = [f"{network} {own[network]:+.2f} and {moved[network]:+.2f}" for network in moved.index]

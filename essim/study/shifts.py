@@ -54,7 +54,7 @@ AXES = {  # what an amount of 1 is, in few words
     "noise": "1: 6 times",
     "slices": "1: 8 mm",
 }
-FAR = {"t1": {"tr": 2500, "ti": 1400, "flip": 20}, "t2": {"tr": 2500, "te": 40}, "flair": {"te": 60, "ti": 1800}}
+FAR = {"t1": {"tr": 4000, "ti": 2500, "flip": 9}, "t2": {"tr": 2500, "te": 40}, "flair": {"te": 60, "ti": 1800}}
 GAMMA = {"brighter": 1 / 2, "darker": 2}
 TOLD, UNTOLD, MATCHED = NETWORKS = ("told", "untold", "matched")
 SMOOTH = 1.0  # voxels, of the Gaussian that takes the place of the median
