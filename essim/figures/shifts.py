@@ -58,11 +58,11 @@ def plot_shifts(table, ends, places):
     return figure
 
 
-def plot_law(points, real, ahead):
+def plot_law(points, real, crossings):
     """What the best window gains on l1 over the residual in healthy tissue: a row a set, a column a network.
 
     Args: points: `shift_law.points` of one method and post. real: {set: rows of `shift_law.real_places`}, drawn beside
-        the first network; a star is a patient. ahead: {(set, network): residual from which it is ahead of l1}.
+        the first network; a star is a patient. crossings: {(set, network): residual at which a line has no gain}.
     """
     datasets, networks = list(points.dataset.unique()), list(points.network.unique())
     names = [name for name in points.axis.unique() if name]
@@ -70,22 +70,22 @@ def plot_law(points, real, ahead):
     looks = {name: looks[name] | {"marker": mark} for name, mark in zip(names, KINDS[1:], strict=False)}
     looks = {"": {"color": "black", "marker": KINDS[0], "linestyle": "", "markersize": 7}} | looks
     size = 3.1 * len(networks) + 0.4, 2.5 * len(datasets) + 0.6
-    figure, axes = new_figure(len(datasets), len(networks), *size, sharey="row", sharex=True)
+    figure, axes = new_figure(len(datasets), len(networks), *size, sharey="row", sharex="col")
     for row, name in zip(axes, datasets, strict=True):
         for axis, network in zip(row, networks, strict=True):
             own = points[(points.dataset == name) & (points.network == network)]
             for moved, part in own.groupby("axis", sort=False):
                 axis.plot(part.residual, part.gain, **looks[moved])
             axis.axhline(0, color="black", linewidth=0.8)
-            if (name, network) in ahead:
-                axis.axvline(ahead[name, network], color=BLUE, linewidth=0.9, linestyle=":")
+            if (name, network) in crossings:
+                axis.axvline(crossings[name, network], color=BLUE, linewidth=0.9, linestyle=":")
             for scan in real[name].itertuples() if network == networks[0] and name in real else ():
                 axis.axvline(scan.residual, **REAL)
                 axis.plot(scan.residual, scan.gain, "*", color=BROWN, markersize=11)
-            axis.set(title=f"{SET_NAMES[name]}, network {network}", xlabel="residual in healthy tissue, of healthy = 1")
+            axis.set(title=f"{SET_NAMES[name]}, network {network}", xlabel="residual (healthy people: 1)")
         row[0].set_ylabel("best window \N{MINUS SIGN} l1, AUPRC")
     handles = [Line2D([], [], label=moved or "the training's scanner", **look) for moved, look in looks.items()]
-    handles.append(Line2D([], [], label="ahead from here", color=BLUE, linewidth=0.9, linestyle=":"))
+    handles.append(Line2D([], [], label="where a line crosses", color=BLUE, linewidth=0.9, linestyle=":"))
     handles.append(Line2D([], [], label="a real scan", color=BROWN, marker="*", markersize=9, **_line(REAL)))
     figure.legend(handles=handles, loc="outside lower center", ncols=5)
     return figure

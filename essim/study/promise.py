@@ -88,6 +88,7 @@ def judge(found):
     residual    mean |x - y| of the brain outside lesions, as a multiple of that of healthy grown heads
     divergence  of the histograms of x and y there (`divergence`)
     drift       the smooth part of the residual (`drift`), as a multiple of the same
+    level       mean x there
     auprc       average precision; NaN without lesions
     best_dice   Dice at the threshold that suits the scan best, an upper bound and no result; NaN without lesions
     """
@@ -96,6 +97,7 @@ def judge(found):
     x, y = scan.image, found.reconstruction
     off = {"residual": np.abs(x - y)[tissue].mean(dtype=float) / scoring["residual"]}
     off |= {"divergence": divergence(x, y, tissue), "drift": drift(x, y, tissue) / scoring["residual"]}
+    off["level"] = x[tissue].mean(dtype=float)
     for method, anomaly in found.maps.items():
         row = {key: found.row[key] for key in KEYS} | {"method": method}
         row |= dict.fromkeys(("marked", *REGIONS), np.nan)

@@ -3,8 +3,9 @@
 In: the table of `shifts.measure`, of all sets. Out: means a scanner, what a score gains on l1 over how far the
 reconstruction is off, the places of real scans, and the law in words with its limits.
 
-A scanner is a point: its x says how far the network's reconstruction of healthy tissue is off (MEASURES), its y what a
-score gains on l1 (mean AUPRC over patients), both cleaned alike. Intervals: 95 % of a bootstrap over patients.
+A scanner is a point: its x says how far the network's reconstruction of healthy tissue is off, or how bright that is
+(MEASURES), its y what a score gains on l1 (mean AUPRC over patients), both cleaned alike. Intervals: 95 % of a
+bootstrap over patients.
 """
 
 import itertools
@@ -18,7 +19,7 @@ from essim.evaluation.stats import mean_with_interval
 from essim.study import real_heads
 
 KEYS = ["dataset", "network", "post", "axis", "amount"]
-MEASURES = ("residual", "divergence", "drift")
+MEASURES = ("residual", "divergence", "drift", "level")
 BEST, AGAINST = "ssim best", "l1"
 GAINERS = (BEST, "adaptive", "calibrated")
 NAMES = {BEST: "the best window", "adaptive": "the ensemble", "calibrated": "the calibrated ensemble"}
@@ -63,10 +64,9 @@ def law(table, seed=0):
         dataset, network, post, method, measure, scanners, subjects
         rho            Spearman's rank correlation of gain and measure over the scanners
         least, most    the measure's range
-        from           where a line through the points (least squares) crosses from behind l1 to ahead of it; NaN where
-                       it does so nowhere in that range
+        crossing       where a line through the points (least squares) has no gain; NaN where that lies beyond the range
         ahead          the share of the scanners under which the score is ahead of l1
-    rho and from with `_low` and `_high`: NaN of fewer than LEAST patients.
+    rho and crossing with `_low` and `_high`: NaN of fewer than LEAST patients.
     """
     rows = []
     for (dataset, network, post), part in table.groupby(KEYS[:3], sort=False):
@@ -89,16 +89,16 @@ def _wide(rows, column):
 
 
 def _fit(x, gains, draws):
-    """`rho`, `from`, their intervals, and the range of x, from arrays [patients, scanners] and resampled patients."""
+    """rho, crossing, their intervals, and the range of x, from arrays [patients, scanners] and resampled patients."""
     both = [np.concatenate([values.mean(0)[None], values[draws].mean(1)]) for values in (x, gains)]
     rho = _correlation(*(rankdata(values, axis=1) for values in both))
     deviation = both[0] - both[0].mean(1, keepdims=True)
     slope = (deviation * both[1]).mean(1) / np.maximum((deviation**2).mean(1), 1e-12)
-    crossing = np.where(slope > 0, both[0].mean(1) - both[1].mean(1) / np.where(slope > 0, slope, 1), np.nan)
+    crossing = both[0].mean(1) - both[1].mean(1) / np.where(slope != 0, slope, np.nan)
     found = {"least": both[0][0].min(), "most": both[0][0].max(), "ahead": (both[1][0] > 0).mean()}
-    for name, values in (("rho", rho), ("from", crossing)):
+    for name, values in (("rho", rho), ("crossing", crossing)):
         inside = name == "rho" or found["least"] <= values[0] <= found["most"]
-        known = inside and len(x) >= LEAST and not np.isnan(values[1:]).all()
+        known = inside and len(x) >= LEAST
         low, high = np.nanpercentile(values[1:], (2.5, 97.5)) if known else (np.nan, np.nan)
         found |= {name: values[0] if inside else np.nan, f"{name}_low": low, f"{name}_high": high}
     return found
@@ -112,8 +112,8 @@ def _correlation(x, y):
 
 
 def along_axes(table, seed=0):
-    """What an axis does to a gain: one row a set, network, post, method of GAINERS and axis: how far residual and
-    divergence are at its end, and the change of the gain on l1 from the training's scanner to there, with `_low` and
+    """What an axis does to a gain: one row a set, network, post, method of GAINERS and axis: the MEASURES at
+    its end, and the change of the gain on l1 from the training's scanner to there, with `_low` and
     `_high` (`mean_with_interval`, over patients)."""
     wide = table.pivot(index=[*KEYS, "subject", *MEASURES], columns="method", values="auprc").reset_index()
     last = wide.groupby("axis").amount.transform("max") == wide.amount
@@ -125,6 +125,9 @@ def along_axes(table, seed=0):
         changes.append(ends[[*KEYS, *MEASURES, "subject"]].assign(method=method, change=change))
     keys = ["dataset", "network", "post", "method", "axis"]
     rows = pd.concat(changes, ignore_index=True)
+    places = {column: {name: i for i, name in enumerate(table[column].unique())} for column in ("dataset", "axis")}
+    order = [rows[column].map(own) for column, own in places.items()]
+    rows = rows.loc[pd.concat(order, axis=1).sort_values(["dataset", "axis"], kind="stable").index]
     beside = rows.groupby(keys, sort=False)[list(MEASURES)].mean().reset_index()
     return mean_with_interval(rows, keys, ["change"]).merge(beside, on=keys)
 
@@ -160,20 +163,18 @@ def reached(means, residual):
 
 
 def say_law(table, network, post, method=BEST):
-    """Sentences about `law`, one a set: how the gain goes with each of MEASURES, and from where on the score is ahead,
-    by the one that it goes with best, which is known with hindsight only."""
+    """Sentences about `law`, one a set: how the gain goes with each of MEASURES, and on which side of what the score is
+    ahead, by the one that it goes with most closely, which is known with hindsight only."""
     sentences = []
     for name, part in table[(table.network == network) & (table.post == post)].groupby("dataset", sort=False):
         rows = part[part.method == method].set_index("measure")
+        first = rows.loc[rows.rho.abs().idxmax()]
         texts = [f"{measure} {row.rho:+.2f}{_ends(row, 'rho')}" for measure, row in rows.iterrows()]
-        text = f"{name}, network {network}, {post}: what {NAMES[method]} gains on l1 goes, over "
-        text += f"{rows.scanners.iloc[0]} scanners, with {', '.join(texts)} (Spearman's \u03c1). "
-        first = rows.loc[rows.rho.idxmax()]
-        text += f"It is ahead under {first.ahead:.0%} of them"
-        if first["from"] > 0:
-            text += f", by a line from a {first.name} of {first['from']:.2f}{_ends(first, 'from')} on"
-        else:
-            text += f"; no line says from where on, between a {first.name} of {first.least:.2f} and {first.most:.2f}"
+        text = f"{name}, {network}, {post}: {NAMES[method]} is ahead of l1 under {first.ahead:.0%} of {first.scanners} "
+        text += f"scanners; \u03c1 of its gain with {', '.join(texts)}"
+        if not np.isnan(first.crossing):
+            side = "above" if first.rho > 0 else "below"
+            text += f"; by a line it is ahead {side} a {first.name} of {first.crossing:.2f}{_ends(first, 'crossing')}"
         sentences.append(f"{text}.")
     return sentences
 
@@ -197,6 +198,25 @@ def say_limits(axes, network, post, method=BEST):
             texts += [f"{kind} along {', '.join(listed)}"] if listed else []
         sentences.append(f"{name}, network {network}, {post}: the gain of {NAMES[method]} {'; it '.join(texts)}.")
     return sentences
+
+
+def say_common(axes, network, post, method=BEST):
+    """One sentence about `along_axes`: what all sets say alike; an axis is clear where the interval of every set is."""
+    part = axes.query("network == @network and post == @post and method == @method")
+    part = part.fillna({"change_low": -np.inf, "change_high": np.inf}).groupby("axis", sort=False)
+    kinds = {
+        "clearly grows along": (part.change_low.min() > 0),
+        "clearly falls along": (part.change_high.max() < 0),
+        "grows, not clearly, along": (part.change.min() > 0),
+        "falls, not clearly, along": (part.change.max() < 0),
+        "goes either way along": part.change.size() > 0,
+    }
+    told, texts = set(), []
+    for kind, holds in kinds.items():
+        names = [name for name in holds.index[holds] if name not in told]
+        told |= set(names)
+        texts += [f"{kind} {', '.join(names)}"] if names else []
+    return f"In every set, {network}, {post}: the gain of {NAMES[method]} on l1 {'; it '.join(texts)}."
 
 
 def say_remains(points, post):

@@ -181,7 +181,8 @@ def measure(config, dataset, contrast, folder, known, *, patients, steps, t, dra
 
     Returns: a DataFrame, one row a patient, scanner, network, method and post: dataset, subject, axis ("" where nothing
         is moved), amount, network, residual (mean |x - y| of healthy tissue, as a multiple of that of healthy people),
-        divergence, drift (of `promise`, the latter as a multiple of the same), method, post, auprc.
+        divergence, drift (of `promise`, the latter as a multiple of the same), level (mean x there), method, post,
+        auprc.
 
     Raises FileNotFoundError and ValueError as `load_model` and `load_calibration`.
     """
@@ -198,7 +199,7 @@ def measure(config, dataset, contrast, folder, known, *, patients, steps, t, dra
         for network, y in reconstruct(diffusion, scan, known, **ask).items():
             residual = float(np.abs(scan.image - y)[tissue].mean(dtype=float) / healthy)
             own = about | {"network": network, "residual": residual, "divergence": divergence(scan.image, y, tissue)}
-            own["drift"] = drift(scan.image, y, tissue) / healthy
+            own |= {"drift": drift(scan.image, y, tissue) / healthy, "level": float(scan.image[tissue].mean())}
             tensors = (torch.from_numpy(np.ascontiguousarray(part))[None, None] for part in (scan.image, y, scan.mask))
             for method, post, anomaly in clean(anomaly_maps(*tensors, calibration, **how), scan.mask):
                 auprc = average_precision(anomaly, scan.seg, scan.mask)

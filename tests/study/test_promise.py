@@ -56,7 +56,7 @@ def write_scoring(model, l1=0.2, **more):
 def test_a_row_a_scan_and_method(place):
     folder, scans = place
     table = measure_promise(scans, folder / "model")
-    off = ["residual", "divergence", "drift"]
+    off = ["residual", "divergence", "drift", "level"]
     assert list(table.columns) == [*KEYS, "method", "marked", *REGIONS, *off, "auprc", "best_dice"]
     assert table["head"].tolist() == [0] * 3 + [1] * 3 and table.method.tolist() == ["l1", "adaptive", "calibrated"] * 2
     marked = table.set_index(["head", "method"]).marked

@@ -17,7 +17,7 @@ def table(slope=0.2, patients=4, noise=0.01):
         for axis, amount in [("", 0.0)] + [(axis, amount) for axis in AXES for amount in (0.5, 1.0)]:
             off = 1 + amount * (axis == "contrast")
             about = {"dataset": "ms", "subject": f"p{person}", "axis": axis, "amount": amount, "network": "told"}
-            about |= {"residual": off, "divergence": 1 - amount, "drift": off}
+            about |= {"residual": off, "divergence": 1 - amount, "drift": off, "level": 0.5 - 0.1 * off}
             gains = {"l1": 0, "ssim 0.3": slope * (off - 1.6), "ssim 2": -0.2, "adaptive": 0.1, "calibrated": -0.1}
             for method, gain in gains.items():
                 auprc = own + gain + noise * (method != "l1") * rng.standard_normal()
@@ -38,15 +38,21 @@ def test_a_gain_that_follows_the_residual_is_found_with_its_crossing():
     best = shift_law.with_best(table())
     law = shift_law.law(best).set_index(["post", "method", "measure"])
     row = law.loc["median", "ssim best", "residual"]
-    assert row.rho > 0.5 and row["from"] == pytest.approx(1.6, abs=0.1)
-    assert row.from_low < row["from"] < row.from_high and row.scanners == 5 and row.subjects == 4
+    assert row.rho > 0.5 and row.crossing == pytest.approx(1.6, abs=0.1)
+    assert row.crossing_low < row.crossing < row.crossing_high and row.scanners == 5 and row.subjects == 4
     assert row.ahead == 0.2 and (row.least, row.most) == (1, 2)
     assert law.loc[("median", "ssim best", "divergence"), "rho"] < 0
+    darker = law.loc["median", "ssim best", "level"]
+    assert darker.rho == -row.rho and darker.crossing == pytest.approx(0.34, abs=0.01)
     always = law.loc["median", "adaptive", "residual"]
-    assert always.ahead == 1 and np.isnan(always["from"]), "ahead everywhere: it crosses nowhere"
+    assert always.ahead == 1 and np.isnan(always.crossing), "ahead everywhere: it crosses nowhere"
     words = shift_law.say_law(shift_law.law(best), "told", "median")
-    assert len(words) == 1 and "ahead under 20% of them" in words[0] and "from a residual of 1.6" in words[0]
-    assert "no line says" in shift_law.say_law(shift_law.law(best), "told", "median", "calibrated")[0]
+    assert (
+        len(words) == 1
+        and "ahead of l1 under 20% of 5 scanners" in words[0]
+        and "ahead above a residual of 1.6" in words[0]
+    )
+    assert "by a line" not in shift_law.say_law(shift_law.law(best), "told", "median", "calibrated")[0]
 
 
 def test_two_patients_have_no_interval():
@@ -62,6 +68,16 @@ def test_limits_are_axis_by_axis():
     words = shift_law.say_limits(
         axes.assign(change_low=axes.change - 0.1, change_high=axes.change + 0.1), "told", "median"
     )
+    both = pd.concat(
+        [
+            axes.assign(change_low=0.01, change_high=0.3),
+            axes.assign(change=-0.1, change_low=np.nan, change_high=np.nan, dataset="stroke"),
+        ]
+    )
+    common = shift_law.say_common(both, "told", "median")
+    assert common.endswith("on l1 goes either way along contrast, noise.")
+    clear = axes.assign(change_low=axes.change - 0.1, change_high=axes.change + 0.1)
+    assert "on l1 clearly grows along contrast; it " in shift_law.say_common(clear, "told", "median")
     assert "grows along contrast (+0." in words[0] and "is not clearly changed along noise" in words[0]
 
 
