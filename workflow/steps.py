@@ -53,7 +53,7 @@ def shifts(plan, results, seed):
     """The step of `make shifts` with one seed."""
     cohort, profile = plan.profile["cohort"], plan.profile
     grown = {"sets": shifted(plan), "cohort_seed": cohort["seed"], "voxel_mm": cohort["voxel_mm"]}
-    asked = {"t": profile["reconstruction"]["t"], "seed": seed}
+    asked = profile["reconstruction"] | {"seed": seed}
     return {"results": results} | PLACES | grown | _ensemble(profile) | asked | profile["shifts"]
 
 
