@@ -18,7 +18,7 @@ SNAKEMAKE = $(BIN)/snakemake --profile $(WHERE) $(DRY)
 SETTINGS = profile=$(PROFILE) $(if $(SEEDS),seeds="[$(SEEDS)]") $(if $(DATA),source="@$(DATA)")
 NOTEBOOKS = $(wildcard notebooks/*.ipynb notebooks/*/*.ipynb)
 
-.PHONY: help env reproduce smoke figures ablations real report site test bench verify tolerances reference networks method lab lint \
+.PHONY: help env reproduce smoke figures ablations shifts real report site test bench verify tolerances reference networks method lab lint \
   strip lock clean
 
 help: ## Say what there is (this list)
@@ -50,6 +50,10 @@ figures: .venv/stamp ## Draw the figures again, and run first what they need
 ablations: PROFILE := $(if $(filter file,$(origin PROFILE)),pretrained,$(PROFILE))
 ablations: .venv/stamp ## What each choice of the study does, one figure each, nothing trained (PROFILE=pretrained)
 	+@$(SNAKEMAKE) ablations --config $(SETTINGS)
+
+shifts: PROFILE := $(if $(filter file,$(origin PROFILE)),pretrained,$(PROFILE))
+shifts: .venv/stamp ## When SSIM overtakes l1: scanners moved away from the training's step by step (PROFILE=pretrained)
+	+@$(SNAKEMAKE) shifts --config $(SETTINGS)
 
 # What is missing is fetched first, every time, by a script that knows what that is; where nothing is, nothing runs again.
 real: .venv/stamp ## Public scans under networks from grown and real heads: 119 MB, or REAL=folder of them (results/real)

@@ -13,6 +13,9 @@ CHOICES = {
     "e_post_processing": (),
     "f_resolution": ("factors",),
 }
+# The sets whose scanners `make shifts` moves, where the study has them, and where the places of real scans stand.
+SHIFTED = ("stroke", "ms")
+PLACES = {"reference": "results/reference/real/tables"}
 # The steps of the study that `make real` takes, and what its own are given beside the profile's values.
 TRAINING = ("02_train", "03_healthy")
 REAL = {"models": "models/anatomies"}
@@ -36,7 +39,22 @@ def steps_of(plan):
         steps[None]["98_spread"] = {"results": plan.study, "runs": runs, "datasets": list(plan.sets)}
     for part, (seed, fold) in plan.parts.items():
         steps[part] = study(plan, plan.home + part, seed, fold) | ablations(plan, plan.home + part, seed, fold)
+        if shifted(plan):
+            steps[part]["13_when_ssim_overtakes_l1"] = shifts(plan, plan.home + part, seed)
     return steps
+
+
+def shifted(plan):
+    """{set: contrast} of the sets whose scanners can be moved: people of one's own stay where they were scanned."""
+    return {} if plan.source or plan.public else {name: plan.sets[name] for name in SHIFTED if name in plan.sets}
+
+
+def shifts(plan, results, seed):
+    """The step of `make shifts` with one seed."""
+    cohort, profile = plan.profile["cohort"], plan.profile
+    grown = {"sets": shifted(plan), "cohort_seed": cohort["seed"], "voxel_mm": cohort["voxel_mm"]}
+    asked = profile["reconstruction"] | {"seed": seed}
+    return {"results": results} | PLACES | grown | _ensemble(profile) | asked | profile["shifts"]
 
 
 def study(plan, results, seed, fold):

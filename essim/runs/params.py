@@ -82,6 +82,11 @@ FIELDS = {
         **dict.fromkeys(("data", "results", "masks", "reference", "grown_network", "real_network"), Path),
         **{"patients": PositiveInt, "seed": Count, "sigmas": _list_of(PositiveFloat)},
     },
+    "13_when_ssim_overtakes_l1": ENSEMBLE
+    | RECONSTRUCTION
+    | {"results": Path, "reference": Path, "sets": dict[Dataset, Contrast], "cohort_seed": Count}
+    | {"voxel_mm": Literal[1, 2, 4], "patients": PositiveInt, "steps": PositiveInt}
+    | {"windows": _list_of(PositiveFloat), "factors_at": PositiveFloat},
     "98_spread": {"results": Path, "runs": _list_of(Run, least=2), "datasets": _list_of(Dataset)},
     "99_figures": SETS,
     "ablations/a_noising_steps": ACROSS_SETS

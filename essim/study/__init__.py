@@ -11,6 +11,8 @@ Imports: the core, data, cohort, evaluation, runs.
     half_real    what is found of them, beside grown and real patients, and by which network (12)
     conclusions  what is concluded from grown patients, and whether half-real and real ones say so too (12)
     burden       how many lesions grown and real patients have, and how large (01)
+    shifts       scanners moved away from the training's, and every score over how far (13)
+    shift_law    when SSIM overtakes l1, and where real scans lie (13)
     ablations    one choice of the study changed, everything else as it is (ablations/)
     selection    which value of a choice the validation parts take, and what that gives (ablations/)
     anchors      the plainest scores here, as others report them, and on real patients (09)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from scipy.spatial.distance import jensenshannon
 from tqdm import tqdm
 
 from essim.calibration import calibrated_map, load_calibration
@@ -22,9 +23,12 @@ from essim.models import load_model
 from essim.postprocess import postprocess
 from essim.reconstruct import noise_seed, reconstruct_volume
 from essim.settings import Preprocessing
+from essim.ssim import blur
 from essim.study.realism import KEYS, REGIONS, regions_of
 
 PROMISED = 0.01
+BINS = 64  # of the histograms whose divergence is taken
+WIDE = 4.0  # voxels, of the Gaussian that leaves the smooth part of a residual
 
 
 @dataclass
@@ -82,23 +86,49 @@ def judge(found):
                 single window, for which scoring.json has no threshold
     <region>    the same in the cerebrum, the cerebellum and the brain stem
     residual    mean |x - y| of the brain outside lesions, as a multiple of that of healthy grown heads
+    divergence  of the histograms of x and y there (`divergence`)
+    drift       the smooth part of the residual (`drift`), as a multiple of the same
+    level       mean x there
     auprc       average precision; NaN without lesions
     best_dice   Dice at the threshold that suits the scan best, an upper bound and no result; NaN without lesions
     """
     scan, scoring = found.scan, found.scoring
     tissue, parts, scored = scan.mask & ~scan.seg & ~scan.ignored, regions_of(scan.mask), scan.mask & ~scan.ignored
-    residual = np.abs(scan.image - found.reconstruction)[tissue].mean(dtype=float) / scoring["residual"]
+    x, y = scan.image, found.reconstruction
+    off = {"residual": np.abs(x - y)[tissue].mean(dtype=float) / scoring["residual"]}
+    off |= {"divergence": divergence(x, y, tissue), "drift": drift(x, y, tissue) / scoring["residual"]}
+    off["level"] = x[tissue].mean(dtype=float)
     for method, anomaly in found.maps.items():
         row = {key: found.row[key] for key in KEYS} | {"method": method}
         row |= dict.fromkeys(("marked", *REGIONS), np.nan)
         if method in scoring["thresholds"]:
             above = anomaly > scoring["thresholds"][method][f"{PROMISED:g}"]
             row |= {"marked": above[tissue].mean()} | {name: above[tissue & parts[name]].mean() for name in REGIONS}
-        row |= {"residual": residual, "auprc": np.nan, "best_dice": np.nan}
+        row |= off | {"auprc": np.nan, "best_dice": np.nan}
         if scan.seg.any():
             row["auprc"] = average_precision(anomaly, scan.seg, scored)
             row["best_dice"] = best_dice(anomaly, scan.seg, scored)[0]
         yield row
+
+
+def divergence(x, y, tissue):
+    """How far the intensities of two volumes [H, W, D] lie apart, wherever they lie: 0 (as often) to 1 (none in both).
+
+    The Jensen-Shannon divergence of the two histograms of BINS intensities from 0 to 1 in the bool mask `tissue`; NaN
+    where that is empty.
+    """
+    if not tissue.any():
+        return np.nan
+    p, q = (np.histogram(volume[tissue], BINS, (0, 1))[0] for volume in (x, y))
+    return float(jensenshannon(p, q, base=2) ** 2)
+
+
+def drift(x, y, tissue):
+    """How far two volumes [H, W, D] drift apart over whole regions: the mean of |G (x - y)| in the bool mask `tissue`,
+    with G a Gaussian of WIDE voxels within it. What is left out, noise and edges, changes sign from voxel to voxel."""
+    parts = np.stack([(x - y) * tissue, tissue]).astype(np.float32)
+    total, weight = blur(torch.from_numpy(parts), WIDE).numpy()
+    return float(np.abs(total[tissue] / weight[tissue]).mean(dtype=float))
 
 
 def _maps(scan, y, scoring, calibration, sigmas):

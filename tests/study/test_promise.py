@@ -14,7 +14,7 @@ from essim.data.volumes import save_nifti
 from essim.models import build_model
 from essim.settings import TrainConfig
 from essim.ssim import SIGMAS
-from essim.study.promise import find_anomalies, judge, measure_promise
+from essim.study.promise import divergence, drift, find_anomalies, judge, measure_promise
 from essim.study.realism import KEYS, REGIONS
 
 SHAPE = (40, 48, 40)  # of 4 mm
@@ -56,7 +56,8 @@ def write_scoring(model, l1=0.2, **more):
 def test_a_row_a_scan_and_method(place):
     folder, scans = place
     table = measure_promise(scans, folder / "model")
-    assert list(table.columns) == [*KEYS, "method", "marked", *REGIONS, "residual", "auprc", "best_dice"]
+    off = ["residual", "divergence", "drift", "level"]
+    assert list(table.columns) == [*KEYS, "method", "marked", *REGIONS, *off, "auprc", "best_dice"]
     assert table["head"].tolist() == [0] * 3 + [1] * 3 and table.method.tolist() == ["l1", "adaptive", "calibrated"] * 2
     marked = table.set_index(["head", "method"]).marked
     assert (marked[:, "adaptive"] == 1).all() and (marked[:, "calibrated"] == 0).all()
@@ -84,3 +85,20 @@ def test_an_older_model_folder_is_one_sentence(place):
     write_scoring(folder / "model", thresholds={"adaptive": {"0.01": 1.0}})
     with pytest.raises(ValueError, match="scoring.json: lacks the residual or the threshold of l1; run 03_healthy"):
         measure_promise(scans, folder / "model")
+
+
+def test_how_far_off_in_which_way():
+    """A shift of all is a drift; noise is a residual without one; a shuffled volume has the same histogram."""
+    rng, tissue = np.random.default_rng(0), np.zeros((24, 24, 24), bool)
+    tissue[2:22, 2:22, 2:22] = True
+    x = rng.uniform(0.2, 0.6, tissue.shape).astype(np.float32)
+    assert divergence(x, x, tissue) == drift(x, x, tissue) == 0
+    assert drift(x + 0.2, x, tissue) == pytest.approx(0.2, abs=1e-5)
+    assert divergence(x / 4, x / 4 + 0.5, tissue) == pytest.approx(1)
+    shuffled = x.copy()
+    shuffled[tissue] = rng.permutation(x[tissue])
+    assert divergence(shuffled, x, tissue) == pytest.approx(0, abs=1e-9)
+    assert drift(shuffled, x, tissue) < 0.1 * np.abs(shuffled - x)[tissue].mean()
+    half = np.where(tissue & (np.arange(24) < 12), x + 0.2, x)
+    assert drift(half, x, tissue) == pytest.approx(0.1, abs=0.01), "half of it, smeared at the border"
+    assert np.isnan(divergence(x, x, ~tissue & tissue))

@@ -55,3 +55,14 @@ def test_the_ablations_run_on_what_is_there(study):
     study.change_profile({"ablations": {"temperatures": [0.5]}})
     assert study.plan("ablations") == {"ablate": 1, "choices": 1, "ablations": 1}, "the others are kept"
     assert study.plan() == {}, "and the study too"
+
+
+def test_scanners_are_moved_on_what_is_there(study):
+    assert study.plan("shifts") == {"shift": 1, "shifts": 1}, "nothing of the study is made again"
+    done = study.run("shifts")
+    assert done.returncode == 0, done.stdout[-5000:]
+    assert study.plan("shifts") == {} and study.plan() == {}
+    tables = study.folder / "results/smoke/tables"
+    means = pd.read_csv(tables / "shifts.csv", keep_default_na=False)
+    assert set(means.dataset) == {"stroke"} and set(means.network) == {"untold", "matched"}
+    assert set(pd.read_csv(tables / "shift_axes.csv").axis) == set(means.axis) - {""}

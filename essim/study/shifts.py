@@ -1,0 +1,213 @@
+"""Scanners moved away from those that a network knows, step by step, and every score over how far.
+
+In: sets of grown patients, each as seen by scanners that differ in one thing (AXES), and a trained network. Out: a
+table, one row a patient, scanner, network and score. What follows from it: shift_law. The paper (section 4) finds SSIM
+ahead of l1 on real scans; here it is asked when that is so.
+
+An amount of 0 is the training's own scanner, 1 the far end of an axis:
+
+    contrast     protocols, from the site's to that of FAR: T2w with much proton density, T1w with little contrast
+    brighter     gamma, from 1 to 1/2: dark tissue rises
+    darker       gamma, from 1 to 2
+    bias field   8 times the standard deviation
+    blur         a point spread of 3 mm more
+    noise        6 times as much
+    slices       8 mm thick
+
+The network is asked in three ways (NETWORKS): told the scan's tone; told that of the training's scans, so that it
+repaints the scan in the contrast that it knows, as a network does that learned no other; and this with the tone of its
+reconstruction matched to the scan's.
+"""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from essim.calibration import calibrated_map, load_calibration
+from essim.cohort import lesions, mni, scanner
+from essim.cohort.generate import SETS, describe
+from essim.data.volumes import preprocess
+from essim.ensemble import ensemble_map, l1_map
+from essim.evaluation.cases import case_rows, read_case
+from essim.evaluation.metrics import average_precision
+from essim.models import load_model
+from essim.postprocess import erode_slices, postprocess
+from essim.reconstruct import by_slices
+from essim.settings import Preprocessing
+from essim.ssim import blur, check_pair
+from essim.study.promise import divergence, drift
+from essim.study.teaching import ssim_factors
+from essim.tone import tone_of
+
+AXES = {  # what an amount of 1 is, in few words
+    "contrast": "1: another protocol",
+    "brighter": "1: gamma 1/2",
+    "darker": "1: gamma 2",
+    "bias field": "1: 8 times",
+    "blur": "1: 3 mm more",
+    "noise": "1: 6 times",
+    "slices": "1: 8 mm",
+}
+FAR = {"t1": {"tr": 4000, "ti": 2500, "flip": 9}, "t2": {"tr": 2500, "te": 40}, "flair": {"te": 60, "ti": 1800}}
+GAMMA = {"brighter": 1 / 2, "darker": 2}
+TOLD, UNTOLD, MATCHED = NETWORKS = ("told", "untold", "matched")
+SMOOTH = 1.0  # voxels, of the Gaussian that takes the place of the median
+POSTS = ("median", "smooth")
+
+
+# A scanner, a patient
+
+
+def move(site, axis, amount):
+    """The `scanner.Site` moved along an axis of AXES; gamma is no matter of the site, which stays as it is."""
+    changes = {
+        "contrast": {name: _between(getattr(site, name), far, amount) for name, far in FAR.items()},
+        "bias field": {"bias": site.bias * 8**amount},
+        "blur": {"blur": np.hypot(site.blur, 3 * amount)},
+        "noise": {"noise": site.noise * 6**amount},
+        "slices": {"slice_mm": {name: max(mm, mm + (8 - mm) * amount) for name, mm in site.slice_mm.items()}},
+    }
+    return replace(site, **changes.get(axis, {}))
+
+
+def _between(near, far, amount):
+    """A protocol on the way to another one, time by time, in equal factors."""
+    return {name: value * (far.get(name, value) / value) ** amount for name, value in near.items()}
+
+
+class Patient:
+    """One person of a set, whom any scanner may see.
+
+    `config`: a `CohortConfig`; its seed makes patients that its cohort has not, of the same kinds and ages.
+    """
+
+    def __init__(self, config, dataset, index):
+        self.person = describe(replace(config, domain_shift=False), dataset, index)
+        self.key = [config.seed, SETS.index(dataset), index]
+        rng = np.random.default_rng([*self.key, 101])
+        self.grown = lesions.draw_patient(dataset, rng, config.voxel_mm, self.person["age"])
+
+    def scan(self, contrast, preprocessing, axis, amount):
+        """The `Scan` of a training site, moved: the same noise, shading and tissue whatever the axis and amount."""
+        site = move(scanner.SITES[self.person["site"]], axis, amount)
+        rng, head = np.random.default_rng([*self.key, 102]), self.grown.head
+        volume = scanner.acquire(rng, head, site, contrast, self.grown.lesion).astype(np.float32)
+        place = head.mask, self.grown.mask.astype(np.uint8), mni.affine_of(head.voxel_mm)
+        scan = preprocess(volume, *place, preprocessing, self.person["subject"])
+        return replace(scan, image=scan.image ** np.float32(GAMMA.get(axis, 1) ** amount))
+
+
+# A network, asked in three ways
+
+
+def reconstruct(diffusion, scan, known, *, t, draws, seed):
+    """{network of NETWORKS: reconstruction [H, W, D]} of a `Scan`; `known` is the tone of the training's scans.
+
+    A network that isn't told the tone has no first one.
+    """
+
+    device = diffusion.betas.device
+
+    def ask(tone):
+        tone = torch.from_numpy(tone)[None].to(device) if diffusion.tones else None
+        how = {"t": t, "draws": draws, "tone": tone}
+        predict = lambda slices, batch: diffusion.reconstruct(slices, seed=[*seed, batch], **how)  # noqa: E731
+        return by_slices(predict, scan.image, scan.mask, device)
+
+    found = {TOLD: ask(tone_of(scan.image, scan.mask))} if diffusion.tones else {}
+    found[UNTOLD] = ask(known)
+    return found | {MATCHED: match_tone(scan.image, found[UNTOLD], scan.mask)}
+
+
+def match_tone(x, y, mask):
+    """The reconstruction y [H, W, D] along the rising curve that takes the quantiles of its brain to those of x."""
+    shares, result = np.linspace(0, 1, 257), np.zeros_like(y)
+    result[mask] = np.interp(y[mask], np.quantile(y[mask], shares), np.quantile(x[mask], shares))
+    return result
+
+
+# Scores
+
+
+def anomaly_maps(x, y, mask, calibration, *, sigmas, temperature, windows, factors_at):
+    """{method: tensor [1, 1, H, W, D]}: l1, `ssim <sigma>` of the windows, adaptive, calibrated, and one less each of
+    SSIM's two factors at one sigma, luminance and structure (contrast and structure together)."""
+    data_range = check_pair(x, y, [factors_at], None)
+    maps = {"l1": l1_map(x, y)} | {f"ssim {s:g}": ensemble_map(x, y, sigmas=[s], mask=mask) for s in windows}
+    maps["adaptive"] = ensemble_map(x, y, sigmas=sigmas, temperature=temperature, mask=mask)
+    maps["calibrated"] = calibrated_map(x, y, calibration, mask=mask)
+    factors = ssim_factors(x, y, factors_at, data_range.item())
+    return maps | {"luminance": 1 - factors["luminance"], "structure": 1 - factors["contrast"] * factors["structure"]}
+
+
+def clean(maps, mask):
+    """Yield (method, post of POSTS, float32 [H, W, D]) of tensors [1, 1, H, W, D]: as the study has it (`postprocess`),
+    and with a Gaussian of SMOOTH voxels inside the eroded mask for the median."""
+    for method, anomaly in maps.items():
+        yield method, POSTS[0], postprocess(anomaly[0, 0].numpy(), mask)
+    inside = torch.from_numpy(erode_slices(mask))
+    values = torch.stack([anomaly[0, 0].float() for anomaly in maps.values()]) * inside
+    smoothed = blur(values, SMOOTH) / blur(inside[None].float(), SMOOTH).clamp(min=1e-6) * inside
+    for method, anomaly in zip(maps, smoothed, strict=True):
+        yield method, POSTS[1], anomaly.numpy()
+
+
+# Everything together
+
+
+def conditions(steps):
+    """[(axis, amount)]: the training's own scanner, which is of no axis (""), then `steps` even ones along each."""
+    return [("", 0.0)] + [(axis, step / steps) for axis in AXES for step in range(1, steps + 1)]
+
+
+def known_tone(folder):
+    """The tone of the training's scans: the mean of the healthy validation scans' in a folder of reconstructions."""
+    cases = [read_case(folder, row) for row in case_rows(folder, "val")]
+    return np.mean([tone_of(case.image, case.mask) for case in cases], 0)
+
+
+def measure(config, dataset, contrast, folder, known, *, patients, steps, t, draws, seed, **how):
+    """Every score of every patient under every scanner.
+
+    Args: config: a `CohortConfig`. dataset: a set of patients, by name. folder: the model folder of its contrast, with
+        scoring.json and calibration.safetensors. known: as in `reconstruct`. patients: how many. steps: of each axis.
+        t, draws: of `GaussianDiffusion.reconstruct`. seed: of its noise. how: of `anomaly_maps`.
+
+    Returns: a DataFrame, one row a patient, scanner, network, method and post: dataset, subject, axis ("" where nothing
+        is moved), amount, network, residual (mean |x - y| of healthy tissue, as a multiple of that of healthy people),
+        divergence, drift (of `promise`, the latter as a multiple of the same), level (mean x there), method, post,
+        auprc.
+
+    Raises FileNotFoundError and ValueError as `load_model` and `load_calibration`.
+    """
+    diffusion, calibration, folder = load_model(folder), load_calibration(folder), Path(folder)
+    preprocessing = Preprocessing(**json.loads((folder / "config.json").read_text())["preprocessing"])
+    healthy = json.loads((folder / "scoring.json").read_text())["residual"]
+
+    def rows(place):
+        patient, (axis, amount) = place
+        scan = patient.scan(contrast, preprocessing, axis, amount)
+        about = {"dataset": dataset, "subject": patient.person["subject"], "axis": axis, "amount": amount}
+        tissue, found = scan.mask & ~scan.seg, []
+        ask = {"t": t, "draws": draws, "seed": [seed, *patient.key, 103]}
+        for network, y in reconstruct(diffusion, scan, known, **ask).items():
+            residual = float(np.abs(scan.image - y)[tissue].mean(dtype=float) / healthy)
+            own = about | {"network": network, "residual": residual, "divergence": divergence(scan.image, y, tissue)}
+            own |= {"drift": drift(scan.image, y, tissue) / healthy, "level": float(scan.image[tissue].mean())}
+            tensors = (torch.from_numpy(np.ascontiguousarray(part))[None, None] for part in (scan.image, y, scan.mask))
+            for method, post, anomaly in clean(anomaly_maps(*tensors, calibration, **how), scan.mask):
+                auprc = average_precision(anomaly, scan.seg, scan.mask)
+                found.append(own | {"method": method, "post": post, "auprc": auprc})
+        return found
+
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        people = list(pool.map(lambda index: Patient(config, dataset, index), range(patients)))
+        places = [(patient, condition) for patient in people for condition in conditions(steps)]
+        found = list(tqdm(pool.map(rows, places), total=len(places), desc=f"shifts, {dataset}", unit="scan"))
+    return pd.DataFrame([row for own in found for row in own])
