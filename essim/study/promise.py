@@ -6,6 +6,7 @@ in the paper.
 """
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,12 +72,23 @@ def find_anomalies(scans, folder, sigmas=()):
     scoring = json.loads((folder / "scoring.json").read_text())
     if "residual" not in scoring or "l1" not in scoring["thresholds"]:
         raise ValueError(f"{folder / 'scoring.json'}: lacks the residual or the threshold of l1; run 03_healthy again.")
-    for row in tqdm(scans.to_dict("records"), desc=f"promise of {folder.name}", unit="scan"):
+
+    def find(row):
         scan = load_scan(row, preprocessing)
         how = {"t": scoring["t"], "draws": scoring["draws"], "seed": noise_seed(0, str(row["head"]))}
         y = reconstruct_volume(diffusion, scan.image, scan.mask, **how)
         maps = _maps(scan, y, scoring, calibration, sigmas if scan.seg.any() else ())
-        yield Found(row, scan, y, maps, scoring)
+        return Found(row, scan, y, maps, scoring)
+
+    rows, workers = scans.to_dict("records"), torch.get_num_threads()
+    with (
+        ThreadPoolExecutor(workers) as pool,
+        tqdm(total=len(rows), desc=f"promise of {folder.name}", unit="scan") as bar,
+    ):
+        for start in range(0, len(rows), workers):  # a few at a time: each holds all its maps
+            for found in pool.map(find, rows[start : start + workers]):
+                yield found
+                bar.update()
 
 
 def judge(found):
