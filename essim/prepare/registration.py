@@ -27,12 +27,14 @@ DOUBTFUL = 0.8  # a brain that overlaps the template's by less (Dice) is to be l
 class Template:
     """Where heads are brought to. `image` the template's T1, skull-stripped, float32, on a grid of its own. The study
     grid: `shape` (H, W, D), `affine` [4, 4] voxel to world, RAS+, mm; `brain` bool [H, W, D], the template's on it.
+    `standard`: it is MNI152, in whose space essim knows what lies where.
     """
 
     image: sitk.Image
     shape: tuple
     affine: np.ndarray
     brain: np.ndarray
+    standard: bool = True
 
 
 @dataclass
@@ -88,7 +90,7 @@ def load_template(path=None, voxel_mm=1):
         affine = own_affine @ np.diag([*step, 1])
         affine[:3, 3] = (own_affine @ [*low + 0.5 * step, 1])[:3]  # the centre of the first voxel
     brain = sample_label(image > 0, to_sitk(np.zeros(shape, np.uint8), affine), HERE)
-    return Template(image, shape, affine, from_sitk(brain)[0] > 0)
+    return Template(image, shape, affine, from_sitk(brain)[0] > 0, path is None)
 
 
 def place(images, template, *, mask="", seg="", ignore=""):

@@ -134,11 +134,12 @@ RULES = {
 
 
 def measure(volumes, affine, placed, template, study, healthy, anomaly, recipe, about):
-    """{name of a check: its number}, and what else the sentences need.
+    """{name of a check: its number, None where it can't be known}, and what else the sentences need.
 
     Args:
         volumes, affine: the scored scan on its own grid, as `native.bring_back` gives it.
-        placed, template: as in `registration`. study: the preprocessed `Scan`. healthy, anomaly: on its grid, the
+        placed, template: as in `registration`; of a template that isn't MNI152 nobody knows where which tissue lies.
+        study: the preprocessed `Scan`. healthy, anomaly: on its grid, the
             reconstruction in [0, 1] and the post-processed map. recipe: the model's `Recipe`.
         about: a mapping with `threshold`, of the segmentation, and `share`, of healthy voxels above it, or None.
     """
@@ -149,8 +150,11 @@ def measure(volumes, affine, placed, template, study, healthy, anomaly, recipe, 
     numbers |= {"brain_ml": float(volumes["brain"].sum() * align.voxel_ml(affine))}
     numbers |= {"voxel_mm": float(voxel_sizes(affine).max()), "residual": float(difference / recipe.residual)}
     numbers |= strangeness(look_of(study.image, study.mask), {"tone": recipe.tone, "texture": recipe.texture})
-    numbers |= _mask_and_view(volumes["image"].shape, affine, placed, template) | _contrast(study, recipe.contrast)
-    return numbers | _marked(marked, study, about["share"])
+    numbers |= _mask_and_view(volumes["image"].shape, affine, placed, template)
+    numbers |= {"marked": float(marked[study.mask].mean())} | dict.fromkeys(("contrast", "marked_part"))
+    if not template.standard:
+        return numbers | {"by_part": {}}
+    return numbers | _contrast(study, recipe.contrast) | _marked(marked, study, about["share"])
 
 
 def doubts(numbers, notes=()):
@@ -164,7 +168,7 @@ def doubts(numbers, notes=()):
     found = [files | {"number": trust, "means": f"{note[0].upper()}{note[1:]}."} for note, trust in notes]
     for name, rule in RULES.items():
         number, (low, high) = numbers[name], rule.usual
-        if not low <= number <= high:
+        if number is not None and not low <= number <= high:
             ends = [format(end, rule.form) if abs(end) < inf else "" for end in rule.usual]
             usual = " to ".join(ends) if all(ends) else f"{ends[0]} or more"
             texts = {key: getattr(rule, key).format(number=number, **numbers) for key in ("means", "do")}
@@ -174,7 +178,7 @@ def doubts(numbers, notes=()):
 
 
 def _marked(marked, study, share):
-    """How much is marked in all, and in the part where that is most."""
+    """How much is marked in each part, and in the one where that is most."""
     parts = parts_of(study.mask.shape, study.affine)
     shares = {name: marked[study.mask & (parts == i)] for i, name in enumerate(PARTS, 1)}
     shares = {name: float(voxels.mean()) for name, voxels in shares.items() if voxels.size}
@@ -182,8 +186,7 @@ def _marked(marked, study, share):
     other = part.replace("left", "right") if "left" in part else part.replace("right", "left")
     aside = "" if other not in shares or other == part else f", {shares[other]:.0%} on the other side"
     promised = f"the threshold promises {share:.0%} in healthy brains" if share else "the threshold promises nothing"
-    numbers = {"marked": float(marked[study.mask].mean()), "marked_part": shares[part], "by_part": shares}
-    return numbers | {"part": part, "aside": aside, "promised": promised}
+    return {"marked_part": shares[part], "by_part": shares, "part": part, "aside": aside, "promised": promised}
 
 
 def _mask_and_view(shape, affine, placed, template):

@@ -35,16 +35,18 @@ class Back:
         return align.from_sitk(sitk.Resample(volume, self.grid, self.inverse, interpolation, 0.0))[0]
 
 
-def bring_back(scan, placed, study, healthy, anomaly, threshold):
+def bring_back(scan, placed, study, healthy, anomaly, threshold, standard):
     """The volumes of a scored scan on its own grid.
 
     Args:
         scan: its path. placed, study: as `registration.Placed` and preprocessed, as `volumes.Scan`.
         healthy, anomaly: float32 on the grid of `study`: the reconstruction in [0, 1], the post-processed map.
+        standard: whether it was placed on MNI152, where essim knows the parts of the brain.
 
     Returns: ({name: [H, W, D]}, affine [4, 4]): float32 `image`; `reconstruction`, stretched between the 1st and 99th
         percentile of the scan in the brain, but without bias field and no finer than the model's voxels; `anomaly`;
-        bool `segmentation`; `brain`; `scored`, the part of the brain that has a score; uint8 `part`, as in `parts_of`.
+        bool `segmentation`; `brain`; `scored`, the part of the brain that has a score; uint8 `part`, as in `parts_of`,
+        if `standard`.
 
     Raises ValueError if no voxel of the brain has a score.
     """
@@ -57,7 +59,8 @@ def bring_back(scan, placed, study, healthy, anomaly, threshold):
         raise ValueError(f"{scan}: no brain is left to score once placed, cut and eroded; look at the scan's mask.")
     volumes = {"image": image, "brain": brain, "scored": scored, "anomaly": back.bring(anomaly, study.affine)}
     volumes["segmentation"] = without_specks(volumes["anomaly"] > threshold, affine, study.affine)
-    volumes["part"] = back.bring(parts_of(placed.mask.shape, placed.affine), placed.affine)
+    if standard:
+        volumes["part"] = back.bring(parts_of(placed.mask.shape, placed.affine), placed.affine)
     in_view, (low, high) = back.bring(study.mask, study.affine) > 0, np.percentile(image[brain], (1, 99))
     healthy = np.where(in_view, low + (high - low) * back.bring(healthy, study.affine), 0)
     return volumes | {"reconstruction": healthy.astype(np.float32)}, affine
@@ -72,11 +75,11 @@ def without_specks(binary, affine, study_affine):
 def measure_finding(volumes, affine, to_study):
     """What was found: components, volumes in ml from the scan's own voxels, scores (their mean is over what was
     scored), and `findings`, the LISTED strongest components by summed score, each a dict: volume_ml, place (a part of
-    the brain), mni_mm [3] and voxel [3] (RAS+) of its highest score, peak.
+    the brain) and mni_mm [3], both only with volumes["part"], voxel [3] (RAS+) of its highest score, peak.
 
     to_study: a sitk.Transform from points of the scan to points of study space.
     """
-    segmentation, anomaly, part = volumes["segmentation"], volumes["anomaly"], volumes["part"]
+    segmentation, anomaly, part = volumes["segmentation"], volumes["anomaly"], volumes.get("part")
     labels, components = postprocess.connected_components(segmentation)
     counts, sums = (np.bincount(labels.ravel(), weights)[1:] for weights in (None, anomaly.ravel()))
     voxels = {"volume_ml": segmentation.sum(), "largest_ml": counts.max(initial=0)}
@@ -87,11 +90,12 @@ def measure_finding(volumes, affine, to_study):
     for i in np.argsort(-sums, kind="stable")[:LISTED].tolist():
         inside = labels[boxes[i]] == i + 1
         peak = np.argwhere(inside)[anomaly[boxes[i]][inside].argmax()] + [side.start for side in boxes[i]]
-        mni_mm = to_study.TransformPoint((align.LPS @ affine @ [*peak, 1])[:3].tolist()) * np.array([-1, -1, 1])
-        place = PARTS[np.bincount(part[boxes[i]][inside], minlength=len(PARTS) + 1)[1:].argmax()]
-        finding = {"volume_ml": round(float(counts[i] * align.voxel_ml(affine)), 3), "place": place}
-        finding |= {"mni_mm": mni_mm.round(1).tolist(), "voxel": peak.tolist()}
-        findings.append(finding | {"peak": float(anomaly[tuple(peak)])})
+        finding = {"volume_ml": round(float(counts[i] * align.voxel_ml(affine)), 3)}
+        if part is not None:
+            mni_mm = to_study.TransformPoint((align.LPS @ affine @ [*peak, 1])[:3].tolist()) * np.array([-1, -1, 1])
+            place = PARTS[np.bincount(part[boxes[i]][inside], minlength=len(PARTS) + 1)[1:].argmax()]
+            finding |= {"place": place, "mni_mm": mni_mm.round(1).tolist()}
+        findings.append(finding | {"voxel": peak.tolist(), "peak": float(anomaly[tuple(peak)])})
     return {"components": components} | ml | scores | {"findings": findings}
 
 

@@ -98,7 +98,7 @@ def score_scan(scan, model, out, *, progress=True, **choices):
         tests, untested = _tested(plan, placed, study, anomaly, scored, progress)
         bar.update()
         bar.set_description_str("write")
-        volumes, affine = bring_back(scan, placed, study, healthy, anomaly, threshold)
+        volumes, affine = bring_back(scan, placed, study, healthy, anomaly, threshold, template.standard)
         numbers = measure(volumes, affine, placed, template, study, healthy, anomaly, recipe, plan.about)
         finding = measure_finding(volumes, affine, next(iter(placed.transforms.values())).GetInverse()) | plan.about
         finding |= tests | {"brain_mask": placed.drawn_by, "doubts": doubts(numbers, placed.notes) + untested}

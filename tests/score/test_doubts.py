@@ -19,6 +19,7 @@ from essim.data.volumes import Scan
 from essim.prepare import registration
 from essim.score import scan as score
 from essim.score.doubts import RULES, doubts, measure
+from essim.score.native import measure_finding
 from essim.score.regions import PARTS, parts_of
 
 MM, ABOUT = 2, {"threshold": THRESHOLD, "share": 0.01}
@@ -141,6 +142,34 @@ def test_what_is_marked_by_part(head, template):
     said = "100% of the left cerebellum are marked, 0% on the other side; the threshold promises 1% in healthy brains."
     assert doubt["means"] == said
     assert named(numbers_of(head, template, marked=head["mask"]))["marked"]
+
+
+def test_another_template_has_no_known_tissues(head, template):
+    """What needs them isn't measured, and no doubt is made of it; nor has a finding a place."""
+    own = registration.Template(template.image, template.shape, template.affine, template.brain, standard=False)
+    numbers = numbers_of(head, own, "t1", image=head["t2"], marked=head["mask"] & (head["t1"] > 0.9))
+    assert numbers["contrast"] is numbers["marked_part"] is None and numbers["by_part"] == {}
+    assert "contrast" not in named(numbers) and "tone" in named(numbers) and {*RULES} <= {*numbers}
+    volumes = {"segmentation": head["mask"], "brain": head["mask"], "scored": head["mask"], "anomaly": head["t1"]}
+    (finding,) = measure_finding(volumes, mni.affine_of(MM), sitk.AffineTransform(3))["findings"]
+    assert finding.keys() == {"volume_ml", "voxel", "peak"}
+
+
+def test_findings_have_a_place(head):
+    """Two balls of a known place, the stronger first; voxels of the scan, and mm of MNI space."""
+    world, score, affine = mni.world_of(MM), np.zeros(head["mask"].shape, np.float32), mni.affine_of(MM)
+    for place, height in (((-31, -62, -42), 1.0), ((41, 20, 30), 3.0)):
+        away = np.sqrt(((world - np.array(place)[:, None, None, None]) ** 2).sum(0))
+        score += height * (away < 5) * (2 - away / 5)
+    volumes = dict.fromkeys(("brain", "scored"), head["mask"]) | {"anomaly": score, "segmentation": score > 0}
+    volumes["part"] = parts_of(head["mask"].shape, affine)
+    found = measure_finding(volumes, affine, sitk.TranslationTransform(3, [2.0, 0, 0]))
+    assert [finding["place"] for finding in found["findings"]] == ["right cerebrum", "left cerebellum"]
+    first = found["findings"][0]
+    np.testing.assert_allclose(affine[:3, :3] @ first["voxel"] + affine[:3, 3], (41, 20, 30))
+    assert first["mni_mm"] == [39, 20, 30], "2 mm along LPS are to the left"
+    assert first["peak"] == pytest.approx(6) and first["volume_ml"] == pytest.approx(0.65, abs=0.01)
+    assert (found["components"], found["volume_ml"]) == (2, pytest.approx(2 * first["volume_ml"], rel=0.1))
 
 
 def test_the_parts_of_the_brain():
