@@ -37,7 +37,6 @@ class Rule:
     bearable: tuple
     means: str
     do: str
-    form: str = ".2f"
 
 
 CALIBRATE = "Calibrate the model with a few healthy scans of this scanner (essim calibrate), or look at the map only."
@@ -47,7 +46,6 @@ RULES = {
         (0, 0.01),
         "{number:.0%} of the voxels lie below -500, as air does in Hounsfield units: this looks like CT.",
         "Give a magnetic resonance scan.",
-        ".0%",
     ),
     "contrast": Rule(
         (0, inf),
@@ -60,7 +58,6 @@ RULES = {
         (700, 2600),
         "The brain mask holds {number:.0f} ml: the network knows adult people's brains, of 900 to 2,200 ml.",
         "Give the mask of this brain; neither children nor animals can be scored.",
-        ".0f",
     ),
     "overlap": Rule(
         (0.85, 1),
@@ -73,35 +70,30 @@ RULES = {
         (0, 0.1),
         "{number:.0%} of the brain mask lie where no brain is: it may hold skull, eyes or neck.",
         "Draw the mask tighter.",
-        ".0%",
     ),
     "mask_missing": Rule(
         (0, 0.02),
         (0, 0.15),
         "{number:.0%} of the inner brain lie outside of the mask: what is missing is not looked at.",
         "Draw the mask wider.",
-        ".0%",
     ),
     "cut": Rule(
         (0, 0.02),
         (0, 0.25),
         "{number:.0%} of the brain lie outside of the scan's field of view: they are not looked at.",
         "Take a scan of the whole brain, or remember what is missing.",
-        ".0%",
     ),
     "voxel_mm": Rule(
         (0, 3.1),
         (0, 7),
         "Voxels are {number:.1f} mm long: what is smaller is blurred, and slices between them are made up.",
         "Take a scan with slices of 3 mm or less.",
-        ".1f",
     ),
     "residual": Rule(
         (0, 1.5),
         (0, 2.5),
         "Where nothing is marked, scan and reconstruction differ by {number:.1f} times what they do in healthy scans.",
         CALIBRATE,
-        ".1f",
     ),
     "tone": Rule(
         (0, 0.08),
@@ -114,21 +106,18 @@ RULES = {
         (0, 2),
         "Detail is finer or coarser by {number:.1f} octaves than in healthy scans: noise, blur, or a resampled scan.",
         CALIBRATE,
-        ".1f",
     ),
     "marked": Rule(
         (0, 0.12),
         (0, 0.25),
         "{number:.0%} of the brain are marked: rather another scanner, contrast or mask than a lesion.",
         CALIBRATE,
-        ".0%",
     ),
     "marked_part": Rule(
         (0, 0.1),
         (0, 0.5),
         "{number:.0%} of the {part} are marked{aside}; {promised}.",
         "A lesion is seldom alike on both sides: look whether it is one.",
-        ".0%",
     ),
 }
 
@@ -169,8 +158,7 @@ def doubts(numbers, notes=()):
     for name, rule in RULES.items():
         number, (low, high) = numbers[name], rule.usual
         if number is not None and not low <= number <= high:
-            ends = [format(end, rule.form) if abs(end) < inf else "" for end in rule.usual]
-            usual = " to ".join(ends) if all(ends) else f"{ends[0]} or more"
+            usual = f"{low:g} or more" if high == inf else f"{low:g} to {high:g}"
             texts = {key: getattr(rule, key).format(number=number, **numbers) for key in ("means", "do")}
             stops = not rule.bearable[0] <= number <= rule.bearable[1]
             found.append({"name": name, "number": number, "usual": usual} | texts | {"stops": stops})
@@ -209,19 +197,15 @@ def _mask_and_view(shape, affine, placed, template):
 def _contrast(study, contrast):
     """By how much the tissues look like the contrast (below 0: they don't), and what they look like instead."""
     tissue, guide, _ = mni.load_maps(2)
-    world = (study.affine[:3, :3] @ np.indices(study.mask.shape).reshape(3, -1) + study.affine[:3, 3:]).astype(
-        np.float32
-    )
+    world = study.affine[:3, :3] @ np.indices(study.mask.shape).reshape(3, -1) + study.affine[:3, 3:]
+    world = world.astype(np.float32)
     grey, white, _ = mni.sample(tissue, world, mni.MAP_CORNER, 1).reshape(3, *study.mask.shape)
     ventricle = mni.sample(guide, world, mni.MAP_CORNER + 0.5, 2)[1].reshape(study.mask.shape)
-    where = (study.mask & (white > SURE), study.mask & (grey > 0.8), study.mask & (ventricle < -2))
+    where = (study.mask & (white > SURE), study.mask & (grey > SURE_GREY), study.mask & (ventricle < -INSIDE_MM))
     if not all(voxels.any() for voxels in where):
         return {"contrast": -1.0, "said": contrast.upper(), "looks_like": "no brain at all"}
     white, grey, csf = (float(np.median(study.image[voxels])) for voxels in where)
     margins = {"t1": min(white - grey - T1_STEP, white - csf), "t2": min(csf - white, csf - grey)}
     margins["flair"] = min(white - csf, T1_STEP - (white - grey))
-    return {
-        "contrast": margins[contrast],
-        "said": contrast.upper(),
-        "looks_like": max(margins, key=margins.get).upper(),
-    }
+    looks_like = max(margins, key=margins.get).upper()
+    return {"contrast": margins[contrast], "said": contrast.upper(), "looks_like": looks_like}
