@@ -141,7 +141,7 @@ def _findings(places, at):
 
 
 def _row(place, at, number):
-    mni = ", ".join(f"{x:.0f}" for x in place["mni_mm"]) if "mni_mm" in place else ""
+    mni = ", ".join(str(round(x)) for x in place["mni_mm"]) if "mni_mm" in place else ""
     where = escape(place.get("place", "")) + (f"<small>MNI {mni} mm</small>" if mni else "")
     button = f"<button data-at='{json.dumps(at)}' aria-label='go to finding {number}'>{number}</button>"
     volume, peak = f"{place['volume_ml']:.2f} ml", f"{place['peak']:#.3g}".rstrip(".")
