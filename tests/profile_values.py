@@ -1,0 +1,12 @@
+"""What the tests of profiles and plans share: which profiles there are, and their values as leaves."""
+
+PROFILES = ("gpu", "laptop", "networks", "paper", "pretrained", "real", "smoke")
+
+
+def leaves(values, before=()):
+    """(place, value) of everything in a dict of dicts."""
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from leaves(value, (*before, key))
+        else:
+            yield (*before, key), value
