@@ -41,8 +41,8 @@ class HealthySlices:
         self.volumes = [np.ascontiguousarray(scan.image.transpose(2, 0, 1)) for scan in scans]  # [D, H, W] each
         self.filled = [np.flatnonzero(scan.mask.any((0, 1))) for scan in scans]  # slices that show brain
         self.tones = torch.from_numpy(np.stack([tone_of(scan.image, scan.mask) for scan in scans]))  # [V, TONES]
-        # of the scans as they came, before `factor`
-        self.voxel_mm = float(np.linalg.norm(scans[0].affine[:3, 0])) / preprocessing.factor
+        self.pixel_mm = float(np.linalg.norm(scans[0].affine[:3, 0]))  # of the slices that are served, ...
+        self.voxel_mm = self.pixel_mm / preprocessing.factor  # ... and of the scans as they came
         self.checksum = functools.reduce(lambda crc, volume: zlib.crc32(volume, crc), self.volumes, 0)
 
     def __len__(self):

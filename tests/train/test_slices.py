@@ -6,6 +6,7 @@ import torch
 from helpers import AS_IT_IS, healthy_scans
 
 from essim.data.volumes import load_scan
+from essim.settings import Preprocessing
 from essim.tone import tone_of
 from essim.train.slices import HealthySlices
 
@@ -75,3 +76,11 @@ def test_validation_slices_are_fixed_and_spread(slices):
     assert len(slices.spread(1000)[0]) == total  # no more than there are
     assert torch.equal(slices.spread(1000)[0][0, 0], torch.from_numpy(slices.volumes[0][slices.filled[0][0]]))
     assert torch.equal(slices.spread(1000)[0][-1, 0], torch.from_numpy(slices.volumes[5][slices.filled[5][-1]]))
+
+
+@pytest.mark.parametrize("factor", [1, 2])
+def test_the_size_of_a_pixel_and_of_the_scans_voxels(scans, factor):
+    """The scans have voxels of 2 mm."""
+    coarse = Preprocessing(smooth=False, shape=(16, 16, 8), factor=factor)
+    slices = HealthySlices(scans[scans.split == "val"], coarse, "val")
+    assert slices.pixel_mm == pytest.approx(2 * factor) and slices.voxel_mm == pytest.approx(2)
