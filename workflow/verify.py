@@ -22,7 +22,19 @@ import pandas as pd
 TABLES = ("main", "regret", "ablation")
 REAL = ("real_heads", "real_transplants")  # those of `make real`
 # kept to be read, but not compared: tests, counts and fits, which a small change of the scores moves far
-READ = ("realism*", "tests", "transfer", "healthy", "best_sigma_fit", "grid_*", "calibrated", "calibrated_*", "*spread")
+READ = (
+    "realism*",
+    "tests",
+    "transfer",
+    "healthy",
+    "whole_scans",
+    "by_site",
+    "best_sigma_fit",
+    "grid_*",
+    "calibrated",
+    "calibrated_*",
+    "*spread",
+)
 ABLATIONS = ("ablations/tables/*", "ablations/figures/*.png")
 CARDS = ("site/images/card-walkthrough-*.png",)  # the README's pictures of the teaching path
 # of `make real`; what its own training makes is as far from another processor's as two seeds are. No picture of a scan
