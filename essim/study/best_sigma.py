@@ -123,8 +123,8 @@ def fit_models(frame):
 
     Returns: a DataFrame with the columns model, term; slope, low, high: doublings of the narrow window's odds over the
         wide one's for a doubling of volume or thickness, or for one more standard deviation of contrast, and the 95 %
-        interval (empty for the pathology, which is several numbers); p (of the pathology, of all of it together); r_squared,
-        lesions, subjects of the model.
+        interval (empty for the pathology, which is several numbers); p (of the pathology, of all of it together);
+        r_squared, lesions, subjects of the model.
     """
     rows = []
     for name, terms in MODELS.items():
