@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from essim.data.splits import validation_parts
 from essim.data.volumes import load_scan
 from essim.tone import tone_of
 
@@ -72,6 +73,10 @@ class HealthySlices:
 
 
 def load_healthy(scans, contrast, preprocessing, cache=None):
-    """The healthy scans of one contrast, those to train with and those to validate with: two `HealthySlices`."""
+    """The healthy scans of one contrast, those to train with and those to validate with: two `HealthySlices`.
+
+    Of the validation scans only those are seen that may choose a step (`validation_parts`).
+    """
     rows = scans[(scans.dataset == "healthy") & (scans.contrast == contrast)]
+    rows = rows[validation_parts(rows).isin(["", "step"])]
     return [HealthySlices(rows[rows.split == part], preprocessing, part, cache) for part in ("train", "val")]
