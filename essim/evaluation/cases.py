@@ -88,8 +88,8 @@ def reconstruct_set(diffusion, scans, preprocessing, out, *, t, draws, seed, cac
 def case_rows(folder, split=None):
     """The rows of a folder's scans.csv as dicts, all or those of one split; FileNotFoundError where there is none.
 
-    `split` may also be one of `essim.data.splits.VALIDATES`, of healthy validation scans: those whose column `part` says
-    so, and those that serve for all, whose `part` is empty or missing.
+    `split` may also be one of `essim.data.splits.VALIDATES`, of healthy validation scans: those whose column `part`
+    says so, and those that serve for all, whose `part` is empty or missing.
     """
     folder = Path(folder)
     if not (folder / "scans.csv").is_file():

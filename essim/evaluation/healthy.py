@@ -21,8 +21,8 @@ from essim.ssim import check_pair
 def fit_calibration(folder, sigmas):
     """The calibration from the yardstick scans of a folder of healthy ones, and one without each of them.
 
-    A scan stands out less from a calibration that has seen it. Where few scans serve for all, and a threshold is learned
-    from the same ones later, each is to be scored with the calibration that leaves it out.
+    A scan stands out less from a calibration that has seen it. Where few scans serve for all, and a threshold is
+    learned from the same ones later, each is to be scored with the calibration that leaves it out.
 
     Returns: (`Calibration`, {subject: `Calibration` without it}). Errors are those of `healthy_moments`.
     """
