@@ -23,6 +23,7 @@ TABLES = ("main", "regret", "ablation")
 REAL = ("real_heads", "real_transplants")  # those of `make real`
 # kept to be read, but not compared: tests, counts and fits, which a small change of the scores moves far
 READ = ("realism*", "tests", "transfer", "healthy", "best_sigma_fit", "grid_*", "calibrated", "calibrated_*", "*spread")
+READ += ("whole_scans", "by_site")
 READ += ("shifts", "shift_law", "shift_axes")  # of `make shifts`, where it ran
 ABLATIONS = ("ablations/tables/*", "ablations/figures/*.png")
 CARDS = ("site/images/card-walkthrough-*.png",)  # the README's pictures of the teaching path

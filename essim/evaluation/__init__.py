@@ -10,6 +10,7 @@ Imports: the core, data, runs.
     evaluate    one set of patients under every score and every threshold
     metrics     voxel by voxel: AUPRC, Dice, thresholds
     detection   lesion by lesion: sensitivity, false positives, FROC, distances between surfaces
+    sites       patients against healthy people of their site, results by site
     stats       intervals and paired tests over subjects
     summaries   means, regret, the spread over several runs, and a mean as text
     baselines   scores that need no training

@@ -18,6 +18,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
+from essim.data.splits import VALIDATES
 from essim.data.volumes import IGNORED, LESION, load_scan, read_nifti, save_nifti
 from essim.reconstruct import noise_seed, reconstruct_volume
 from essim.runs.files import writing
@@ -85,11 +86,17 @@ def reconstruct_set(diffusion, scans, preprocessing, out, *, t, draws, seed, cac
 
 
 def case_rows(folder, split=None):
-    """The rows of a folder's scans.csv as dicts, all or those of one split; FileNotFoundError where there is none."""
+    """The rows of a folder's scans.csv as dicts, all or those of one split; FileNotFoundError where there is none.
+
+    `split` may also be one of `essim.data.splits.VALIDATES`, of healthy validation scans: those whose column `part`
+    says so, and those that serve for all, whose `part` is empty or missing.
+    """
     folder = Path(folder)
     if not (folder / "scans.csv").is_file():
         raise FileNotFoundError(f"{folder / 'scans.csv'}: no such file; reconstruct the set first (03_reconstruct).")
     rows = pd.read_csv(folder / "scans.csv", keep_default_na=False, dtype={"subject": str}).to_dict("records")
+    if split in VALIDATES:
+        return [row for row in rows if row["split"] == "val" and row.get("part", "") in ("", split)]
     return [row for row in rows if split in (None, row["split"])]
 
 

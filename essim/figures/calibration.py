@@ -53,7 +53,8 @@ def plot_on_each_set(table):
 def plot_promises(table):
     """Marked over promised shares, a row a contrast, a column a group; grey: within a factor of 1.5.
 
-    `table`: contrast, group, method, promised, marked; one row a scan. Bars are 95 % intervals over scans.
+    `table`: contrast, group, method, promised, marked; one row a scan. Bars are 95 % intervals over scans; a promise is
+    kept where the whole bar lies in the grey.
     """
     contrasts, groups, styles = table.contrast.unique(), table.group.unique(), method_styles(table.method.unique())
     size = 2.7 * len(groups), 2.4 * len(contrasts) + 0.4

@@ -15,7 +15,7 @@ from essim.evaluation.healthy import healthy_moments, marked_shares
 from essim.evaluation.scoring import validation_auprc
 from essim.evaluation.stats import age_group, mean_with_interval
 
-FACTOR = 1.5  # a promise is kept if this many times more or fewer voxels are marked
+FACTOR = 1.5  # a promise is kept if the whole interval lies within this many times more or fewer marked voxels
 PATIENTS = {"patients": 0, "patients, far from lesions": 20}  # mm around lesions that don't count
 
 
@@ -99,11 +99,20 @@ def shares_kept(marked):
     return mean_with_interval(pd.concat(parts), ["by", "contrast", "who", "method", "promised"], ["marked"])
 
 
-def sentences(ratios):
-    """How promises are kept, a sentence a contrast and group. `ratios`: marked / promised, shares in columns."""
+def sentences(kept, methods):
+    """How promises are kept, a sentence a contrast and group of `shares_kept`, the methods beside each other."""
     texts = []
-    for (contrast, group), row in ratios.iterrows():
-        kept = ", ".join(f"{share:.1%}" for share, ratio in row.items() if 1 / FACTOR <= ratio <= FACTOR) or "none"
-        between = f"{contrast.upper()}, {group}: between {row.min():.2f} and {row.max():.2f} times what was promised"
-        texts.append(f"{between}; within a factor of {FACTOR} at {kept}.")
+    for (contrast, group), part in kept[kept.by == "group"].groupby(["contrast", "who"], sort=False):
+        told = "; ".join(_how_kept(method, part[part.method == method]) for method in methods)
+        texts.append(f"{contrast.upper()}, {group}, marked over promised: {told}.")
     return texts
+
+
+def _how_kept(method, rows):
+    """One method's part of a sentence: the ratios, and at which shares the whole interval lies within FACTOR."""
+    inside = (rows.marked_low >= rows.promised / FACTOR) & (rows.marked_high <= rows.promised * FACTOR)
+    shares = ", ".join(f"{share:.1%}" for share in rows.promised[inside]) or "no share"
+    ratios = rows.marked / rows.promised
+    return (
+        f"{method} {ratios.min():.2f} to {ratios.max():.2f}, with the whole interval within {FACTOR} times at {shares}"
+    )

@@ -73,14 +73,14 @@ def all_maps(case, sigmas):
 
 
 def look_at_healthy(folder, sigmas):
-    """`Healthy` from the validation part of a folder of healthy scans."""
+    """`Healthy` from the yardstick scans of a folder of healthy ones."""
 
     def read(case):
         # every fourth voxel tells as much of correlation and tails
         maps, some = all_maps(case, sigmas), erode_slices(case.mask) & (np.indices(case.mask.shape).sum(0) % 4 == 0)
         return maps[:, some], some, moments(maps, case.mask)
 
-    scans = for_each(folder, "val", read, "healthy")
+    scans = for_each(folder, "yardstick", read, "healthy")
     total = sum(own for *_, own in scans)
     left_out = [standardise(*scan, *distribution(total - own)) for *scan, own in scans]
     z, brain = np.concatenate(left_out, axis=1), total[0] > len(scans) / 2

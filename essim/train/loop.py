@@ -153,9 +153,9 @@ class Training:
         tones = tones.to(self.accelerator.device)
         # by the slice's place: the same in batches of any size, shared by any number of processes; blur and ghosts come
         # second, since they leave no background that is 0
-        for way, wanted in ((randomise, config.randomise), (augment, config.augment)):
+        for way, wanted, known in ((randomise, config.randomise, ()), (augment, config.augment, (self.data.pixel_mm,))):
             if wanted:
-                changes = [way.draw((config.seed, place)) for place in places]
+                changes = [way.draw((config.seed, place), *known) for place in places]
                 slices, tones = way.apply(slices, changes), way.retone(tones, changes)
         x0 = 2 * slices - 1
         self.progress["data_seconds"] += time.monotonic() - began
