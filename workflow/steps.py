@@ -45,6 +45,7 @@ def study(plan, results, seed, fold):
     reconstruction, sigmas = profile["reconstruction"] | {"seed": seed}, profile["ablation_sigmas"]
     ensemble, shares = _ensemble(profile), profile["healthy_shares"]
     steps = {
+        "05_at_its_best": ensemble | {"datasets": names, "windows": profile["windows"], "t": reconstruction["t"]},
         "05_ensembling": ensemble | {"datasets": names} | reconstruction,
         "07_calibrated_ensemble": ensemble | {"datasets": names} | profile["calibrated"],
         "08_best_sigma": {"datasets": names, "sigmas": sigmas},

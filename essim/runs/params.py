@@ -70,6 +70,7 @@ FIELDS = {
     "03_healthy": ENSEMBLE | RECONSTRUCTION | SCANS | {"fold": Fold} | SHARES,
     "03_reconstruct": RECONSTRUCTION | SCANS | {"dataset": Dataset},
     "04_kernel_ablation": ONE_SET | {"sigmas": _list_of(PositiveFloat)},
+    "05_at_its_best": ACROSS_SETS | {"windows": _list_of(PositiveFloat), "t": Steps},
     "05_ensembling": ENSEMBLE | RECONSTRUCTION | SETS,
     "06_evaluate": ENSEMBLE | ONE_SET | SHARES,
     "07_calibrated_ensemble": ACROSS_SETS
