@@ -60,7 +60,7 @@ def learned(models, values):
 def score_variants(folders, variants, splits=("val", "test"), **steps):
     """AUPRC of every variant for every patient of the splits: columns dataset, subject, split, value, method, auprc.
 
-    `steps` of post-processing can be left out as in `essim.postprocess.postprocess`.
+    `steps` of post-processing are those of `essim.postprocess.postprocess`.
     """
 
     def judge(case):

@@ -35,7 +35,7 @@ def test_the_defaults_are_a_profile(path):
     """The laptop's; an ablation's are those of the networks that come trained, as `make ablations` has it."""
     profile = read_profile("pretrained" if path in ABLATIONS else "laptop")
     known = {"data": profile["data"], "results": profile["results"], "datasets": list(profile["sets"])}
-    known |= {name: profile[name] for name in ("preprocessing", "temperature")}
+    known |= {name: profile[name] for name in ("preprocessing", "temperature", "windows")}
     curve = path.stem in ("04_kernel_ablation", "08_best_sigma")
     known |= {"sigmas": profile["ablation_sigmas" if curve else "sigmas"]}
     (seed,) = profile["seeds"]
