@@ -38,6 +38,11 @@ class Plan:
         return self.data == PUBLIC
 
     @property
+    def confirms(self):
+        """Whether it is the confirmatory run, of `make confirm`."""
+        return self.name == "confirm"
+
+    @property
     def contrasts(self):
         return sorted(set(self.sets.values()))
 

@@ -83,6 +83,7 @@ FIELDS = {
         **dict.fromkeys(("data", "results", "masks", "reference", "grown_network", "real_network"), Path),
         **{"patients": PositiveInt, "seed": Count, "sigmas": _list_of(PositiveFloat)},
     },
+    "14_confirm": ACROSS_SETS | {"development": Path, "declaration": Path},
     "98_spread": {"results": Path, "runs": _list_of(Run, least=2), "datasets": _list_of(Dataset)},
     "99_figures": SETS,
     "ablations/a_noising_steps": ACROSS_SETS

@@ -48,6 +48,7 @@ def test_the_defaults_are_a_profile(path):
     known |= {"runs": [{"seed": 0, "fold": 0, "results": profile["results"]}]}
     known["runs"] += [{"seed": s, "fold": 0, "results": f"{profile['results']}-seed{s}"} for s in (1, 2)]  # SEEDS=0,1,2
     known |= steps_of(make_plan({"profile": "real"}))[None].get(path.stem, {})
+    known |= steps_of(make_plan({"profile": "confirm"}))[""].get(path.stem, {})
     values = literals(code_cells(nbformat.read(path, 4))[0])
     if path.stem == "03_baselines":
         known["datasets"] = [name for name, contrast in profile["sets"].items() if contrast == values["contrast"]]

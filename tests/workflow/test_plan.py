@@ -18,7 +18,7 @@ from profiles import read_profile
 from steps import check, steps_of
 from study_folder import ROOT
 
-PROFILES = ("gpu", "laptop", "networks", "paper", "pretrained", "real", "smoke")
+PROFILES = ("confirm", "gpu", "laptop", "networks", "paper", "pretrained", "real", "smoke")
 
 
 def leaves(values, before=()):
