@@ -15,7 +15,7 @@ def plot_confirm(table, development):
         are. Thick bars: 95 % intervals; thin: those of the whole family; grey: what is no difference.
     """
     claims, names = list(table.claim.unique()), list(table.dataset.unique())
-    figure, axes = new_figure(1, len(claims), 2.6 * len(claims) + 0.6, 0.5 * len(names) + 1.5, sharey=True)
+    figure, axes = new_figure(1, len(claims), 2.8 * len(claims) + 0.6, 0.5 * len(names) + 1.5, sharey=True)
     heights = {name: -place for place, name in enumerate(names)}
     for axis, claim in zip(axes[0], claims, strict=True):
         rows = table[table.claim == claim]
