@@ -10,6 +10,7 @@ import numpy as np
 from scipy import ndimage
 
 from essim.kernels.dispatch import load_kernel
+from essim.smoothing import gauss_inside
 
 MIN_VOXELS = 8  # components of 7 voxels or fewer are specks
 MEDIAN = 5  # voxels along each axis
@@ -43,19 +44,6 @@ def median_by_partition(volume, mask, side=MEDIAN):
         values = windows[:, :, z][inside].reshape(-1, count)
         result[:, :, z][inside] = np.partition(values, count // 2, axis=1)[:, count // 2]
     return result
-
-
-def gauss_inside(volume, mask, sigma):
-    """A Gaussian mean of the mask's voxels alone, so that its rim isn't darkened; sigma is in voxels.
-
-    Args: volume: float32 [..., H, W, D]. mask: [H, W, D].
-    Returns: float32 of the volume's shape, 0 where no voxel of the mask is near.
-    """
-    weight = np.asarray(mask, np.float32)
-    options = {"axes": (-3, -2, -1), "mode": "constant"}
-    total = ndimage.gaussian_filter(volume * weight, sigma, **options)
-    share = ndimage.gaussian_filter(weight, sigma, **options)
-    return np.divide(total, share, out=np.zeros_like(total), where=np.broadcast_to(weight > 0, total.shape))
 
 
 def _gauss(sigma):

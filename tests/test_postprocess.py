@@ -11,12 +11,12 @@ from essim.postprocess import (
     NO_EROSION,
     POST,
     erode_slices,
-    gauss_inside,
     median_by_partition,
     median_inside,
     postprocess,
     remove_small,
 )
+from essim.smoothing import gauss_inside
 
 
 def ball(shape, radius):

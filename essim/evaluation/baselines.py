@@ -4,7 +4,7 @@ In: a scan in [0, 1] and its brain mask. Out: an anomaly map of the same shape, 
 differs where it is locally unusual. Those that learn are in essim.train.autoencoder.
 """
 
-from essim.postprocess import gauss_inside
+from essim.smoothing import gauss_inside
 
 
 def intensity_map(image, mask, contrast):
@@ -15,6 +15,6 @@ def intensity_map(image, mask, contrast):
 def blurred(image, mask, sigma):
     """A Gaussian mean of the brain alone: |image - blurred| is the plainest score of what stands out locally.
 
-    Arguments and result are those of `essim.postprocess.gauss_inside`.
+    Arguments and result are those of `essim.smoothing.gauss_inside`.
     """
     return gauss_inside(image, mask, sigma)
