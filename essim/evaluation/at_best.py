@@ -56,7 +56,10 @@ def try_smoothings(folder, scorer):
 
     Returns: a DataFrame dataset, subject, method, post, order, auprc.
     """
-    return _try(folder, scorer, [(variant, None) for variant in SMOOTHINGS])
+    table = _try(folder, scorer, [(variant, None) for variant in SMOOTHINGS])
+    if not len(table):
+        raise ValueError(f"{folder}: has no validation cases; post-processing is chosen on a labelled validation part.")
+    return table
 
 
 def try_orders(folder, scorer, choices):
@@ -77,10 +80,7 @@ def _try(folder, scorer, wanted):
             for method, anomaly in zip(names, clean, strict=True):
                 yield {"method": method} | variant | {"auprc": average_precision(anomaly, case.seg, case.scored)}
 
-    table = rows_of(folder, "val", judge, "post-processing")
-    if not len(table):
-        raise ValueError(f"{folder}: has no validation cases; post-processing is chosen on a labelled validation part.")
-    return table
+    return rows_of(folder, "val", judge, "post-processing")
 
 
 def means_of(tried):

@@ -46,6 +46,8 @@ def test_each_score_gets_what_suits_it_on_the_validation_part(folder):
     assert (choices.val_at_best > choices.val_protocol).all() and choices.val_at_best["clean"] == 1
     orders = at_best.try_orders(folder, scorer, choices.reset_index())
     assert set(orders.method) == {"l1"} and set(orders.order) == {ERODE_LAST}, "without a smoothing there is no order"
+    unsmoothed = pd.DataFrame([{"method": "clean", "post": "none", "order": ERODE_FIRST}])
+    assert at_best.try_orders(folder, scorer, unsmoothed).empty
 
 
 def test_a_choice_is_over_all_sets_with_equal_weight():
