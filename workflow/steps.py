@@ -26,11 +26,17 @@ HALF_REAL = {
     "patients": 50,  # a set; with both sets `make real` stays below 20 minutes on two cores
 }
 
+# What `make confirm` takes from the development study: its tables, committed; and what it tests with them.
+CONFIRM = {"development": "results/reference/pretrained/tables", "declaration": "workflow/confirm.yaml"}
+CHOSEN = ("at_best", "at_best_windows", "claims")
+
 
 def steps_of(plan):
     """{part of the plan: {step: values}}, with the steps that run once, whatever the parts, under None."""
     if plan.public:
         return real(plan)
+    if plan.confirms:
+        return confirm(plan)
     steps = {None: {}}
     if not plan.source:
         steps[None]["01_cohort"] = {"data": plan.data, "results": plan.home} | plan.profile["cohort"]
@@ -63,6 +69,7 @@ def study(plan, results, seed, fold):
     reconstruction, sigmas = profile["reconstruction"] | {"seed": seed}, profile["ablation_sigmas"]
     ensemble, shares = _ensemble(profile), profile["healthy_shares"]
     steps = {
+        "05_at_its_best": ensemble | {"datasets": names, "windows": profile["windows"], "t": reconstruction["t"]},
         "05_ensembling": ensemble | {"datasets": names} | reconstruction,
         "07_calibrated_ensemble": ensemble | {"datasets": names} | profile["calibrated"],
         "08_best_sigma": {"datasets": names, "sigmas": sigmas},
@@ -114,6 +121,18 @@ def real(plan):
     for part, (seed, fold) in plan.parts.items():
         whole = study(plan, plan.home + part, seed, fold)
         steps[part] = {step: values for step, values in whole.items() if step.startswith(TRAINING)}
+    return steps
+
+
+def confirm(plan):
+    """Every step of `make confirm`: fresh patients as if healthy, and the tests."""
+    steps = {None: {}}
+    for part, (seed, fold) in plan.parts.items():
+        results = plan.home + part
+        whole = study(plan, results, seed, fold)
+        steps[part] = {step: values for step, values in whole.items() if step.startswith("03_reconstruct")}
+        own = {"results": results, "datasets": list(plan.sets)} | CONFIRM
+        steps[part]["14_confirm"] = _ensemble(plan.profile) | own
     return steps
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from essim.evaluation.cases import case_rows, for_each, read_case, rows_of
+from essim.evaluation.cases import FEW, case_rows, for_each, read_case, rows_of
 from essim.evaluation.detection import detect, lesions, matched, operating_points, surface_distances
 from essim.evaluation.healthy import healthy_thresholds
 from essim.evaluation.metrics import Pooled, average_precision, best_dice, dice, precision_at
@@ -148,8 +148,8 @@ def scores_of_reconstructions(folder, remakes, scorer, single, sigmas):
     """Every reconstruction under every score.
 
     Args: remakes: {name: a function from a case to its reconstruction [H, W, D]}. scorer: as in `scoring`.
-        single: a function (case, sigma) -> one map, whose sigma is chosen on the validation part, for each
-        reconstruction anew.
+        single: a function (case, sigma) -> one map, whose sigma is chosen on the first FEW of the validation
+        part, for each reconstruction anew.
 
     Returns: a DataFrame of the test part, one row a scan, reconstruction and score: dataset, subject, reconstruction,
         score (the scorer's, and `ssim best`), sigma (of `ssim best`), auprc.
@@ -165,7 +165,7 @@ def _scores_of(folder, name, remake, scorer, single, sigmas):
         case = replace(case, reconstruction=remake(case))
         return {sigma: single(case, sigma) for sigma in sigmas}
 
-    best = validation_auprc(folder, singles).idxmax()
+    best = validation_auprc(folder, singles, FEW).idxmax()
 
     def judge(case):
         case = replace(case, reconstruction=remake(case))

@@ -11,6 +11,7 @@ Imports: evaluation. prepare draws with pictures and style, score with all of it
     summary      regret, and the spread over several runs (05, 98, 99)
     evaluation   precision, thresholds, patients, false alarms (06, 09)
     calibration  the calibrated ensemble (07)
+    confirm      the confirmatory run (14)
     realism      grown heads beside real ones (01)
     real_heads   public scans: their place, and what is marked in them (11)
     lesions      sizes, and the best sigma of each (01, 08)

@@ -70,6 +70,7 @@ FIELDS = {
     "03_healthy": ENSEMBLE | RECONSTRUCTION | SCANS | {"fold": Fold} | SHARES,
     "03_reconstruct": RECONSTRUCTION | SCANS | {"dataset": Dataset},
     "04_kernel_ablation": ONE_SET | {"sigmas": _list_of(PositiveFloat)},
+    "05_at_its_best": ACROSS_SETS | {"windows": _list_of(PositiveFloat), "t": Steps},
     "05_ensembling": ENSEMBLE | RECONSTRUCTION | SETS,
     "06_evaluate": ENSEMBLE | ONE_SET | SHARES,
     "07_calibrated_ensemble": ACROSS_SETS
@@ -87,6 +88,7 @@ FIELDS = {
     | {"results": Path, "reference": Path, "sets": dict[Dataset, Contrast], "cohort_seed": Count}
     | {"voxel_mm": Literal[1, 2, 4], "patients": PositiveInt, "steps": PositiveInt}
     | {"windows": _list_of(PositiveFloat), "factors_at": PositiveFloat},
+    "14_confirm": ACROSS_SETS | {"development": Path, "declaration": Path},
     "98_spread": {"results": Path, "runs": _list_of(Run, least=2), "datasets": _list_of(Dataset)},
     "99_figures": SETS,
     "ablations/a_noising_steps": ACROSS_SETS

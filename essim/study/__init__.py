@@ -9,6 +9,7 @@ Imports: the core, data, cohort, evaluation, runs.
     real_heads   what is found and marked in public scans (11)
     transplants  real lesions in real healthy heads (12)
     half_real    what is found of them, beside grown and real patients, and by which network (12)
+    confirm      declared claims on fresh patients, with what the study froze (14)
     conclusions  what is concluded from grown patients, and whether half-real and real ones say so too (12)
     burden       how many lesions grown and real patients have, and how large (01)
     shifts       scanners moved away from the training's, and every score over how far (13)

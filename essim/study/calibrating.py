@@ -10,7 +10,7 @@ from dataclasses import replace
 import pandas as pd
 
 from essim.calibration import calibrated_map, from_moments
-from essim.evaluation.cases import case_rows
+from essim.evaluation.cases import FEW, case_rows
 from essim.evaluation.healthy import healthy_moments, marked_shares
 from essim.evaluation.scoring import validation_auprc
 from essim.evaluation.stats import age_group, mean_with_interval
@@ -51,7 +51,7 @@ def maps_by_setting(case, by_setting, shifts):
 
 
 def score_settings(folders, calibrations, shifts):
-    """Mean AUPRC on the validation part of every set: columns setting, value, the sets, and mean, over them.
+    """Mean AUPRC on the first FEW validation patients of every set: columns setting, value, the sets, and their mean.
 
     Args: folders: {set: folder}. calibrations: {set: its `calibrations_by_setting`}. shifts: voxels.
     """
@@ -59,7 +59,7 @@ def score_settings(folders, calibrations, shifts):
     def scorer(case):
         return maps_by_setting(case, calibrations[case.dataset], shifts)
 
-    table = pd.DataFrame({name: validation_auprc(folder, scorer) for name, folder in folders.items()})
+    table = pd.DataFrame({name: validation_auprc(folder, scorer, FEW) for name, folder in folders.items()})
     table.index = pd.MultiIndex.from_tuples(table.index, names=["setting", "value"])
     return table.sort_index().assign(mean=table.mean(axis=1)).reset_index()
 

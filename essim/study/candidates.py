@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from essim.calibration import differences, distribution, moments, refine
-from essim.evaluation.cases import for_each, rows_of
+from essim.evaluation.cases import FEW, for_each, rows_of
 from essim.evaluation.metrics import average_precision
 from essim.postprocess import erode_slices, postprocess
 from essim.ssim import blur, check_pair, dissimilarity, in_range
@@ -118,7 +118,10 @@ def best_of(table):
 
 
 def scores(folder, healthy, sigmas, candidates, split="val"):
-    """AUPRC of candidates (pairs of CHANNELS and RULES): one row a patient, dataset, subject, channels, rule, auprc."""
+    """AUPRC of candidates (pairs of CHANNELS and RULES): one row a patient, dataset, subject, channels, rule, auprc.
+
+    Of the validation part the first FEW are asked.
+    """
     place = parts(sigmas)
 
     def judge(case):
@@ -133,4 +136,4 @@ def scores(folder, healthy, sigmas, candidates, split="val"):
             auprc = average_precision(postprocess(anomaly, case.mask), case.seg, case.scored)
             yield {"channels": channels, "rule": rule, "auprc": auprc}
 
-    return rows_of(folder, split, judge, f"candidates, {split}")
+    return rows_of(folder, split, judge, f"candidates, {split}", FEW if split == "val" else None)

@@ -36,7 +36,7 @@ def test_the_defaults_are_a_profile(path):
     shifted = path.stem == "13_when_ssim_overtakes_l1"
     profile = read_profile("pretrained" if path in ABLATIONS or shifted else "laptop")
     known = {"data": profile["data"], "results": profile["results"], "datasets": list(profile["sets"])}
-    known |= {name: profile[name] for name in ("preprocessing", "temperature")}
+    known |= {name: profile[name] for name in ("preprocessing", "temperature", "windows")}
     curve = path.stem in ("04_kernel_ablation", "08_best_sigma")
     known |= {"sigmas": profile["ablation_sigmas" if curve else "sigmas"]}
     (seed,) = profile["seeds"]
@@ -50,6 +50,7 @@ def test_the_defaults_are_a_profile(path):
     known["runs"] += [{"seed": s, "fold": 0, "results": f"{profile['results']}-seed{s}"} for s in (1, 2)]  # SEEDS=0,1,2
     known |= steps_of(make_plan({"profile": "real"}))[None].get(path.stem, {})
     known |= steps_of(make_plan({"profile": "pretrained"}))[""].get(path.stem, {}) if shifted else {}
+    known |= steps_of(make_plan({"profile": "confirm"}))[""].get(path.stem, {})
     values = literals(code_cells(nbformat.read(path, 4))[0])
     if path.stem == "03_baselines":
         known["datasets"] = [name for name, contrast in profile["sets"].items() if contrast == values["contrast"]]

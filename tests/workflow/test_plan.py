@@ -18,7 +18,7 @@ from profiles import read_profile
 from steps import check, steps_of
 from study_folder import ROOT
 
-PROFILES = ("gpu", "laptop", "networks", "paper", "pretrained", "real", "smoke")
+PROFILES = ("confirm", "gpu", "laptop", "networks", "paper", "pretrained", "real", "smoke")
 
 
 def leaves(values, before=()):
@@ -48,7 +48,7 @@ def test_only_the_published_protocol_shares_its_noise():
 
 def test_a_profile_has_what_it_does_not_change_from_the_one_it_extends():
     laptop, pretrained = (dict(leaves(read_profile(name))) for name in ("laptop", "pretrained"))
-    assert list(laptop) == list(pretrained) and len(laptop) == 70 + 3  # `sets` are four leaves
+    assert list(laptop) == list(pretrained) and len(laptop) == 71 + 3  # `sets` are four leaves
     changed = {".".join(place): value for place, value in pretrained.items() if value != laptop[place]}
     assert changed == {
         **{"data": "data/pretrained", "results": "results/pretrained", "networks": "models/laptop"},
@@ -96,7 +96,10 @@ def test_mappings_merge_key_by_key_lists_and_sets_are_replaced(folder):
         ("1: 2", "mine.yaml: unknown key `1`: known are data, "),
         ("training: 5", "mine.yaml: `training` must be a mapping, got 5"),
         ("sets: [ms]", "mine.yaml: `sets` must be a mapping, got ['ms']"),
-        ("extends: lapptop", "mine.yaml: extends `lapptop`, which is unknown: known are gpu, laptop, mine, networks, "),
+        (
+            "extends: lapptop",
+            "mine.yaml: extends `lapptop`, which is unknown: known are confirm, gpu, laptop, mine, networks, ",
+        ),
         ("extends: mine", "mine.yaml: `extends: mine` leads in a circle: mine"),
         ("[1, 2]", "mine.yaml: must be a mapping of keys to values, got [1, 2]"),
         ("", "mine.yaml: must be a mapping of keys to values, got None"),
@@ -194,7 +197,7 @@ def test_every_seed_and_fold_is_a_part(settings, parts, study):
     assert ("98_spread" in steps[None]) == (len(parts) > 1)
 
 
-@pytest.mark.parametrize("name", sorted({*PROFILES} - {"real"}))
+@pytest.mark.parametrize("name", sorted({*PROFILES} - {"real", "confirm"}))
 def test_every_step_of_every_profile_is_accepted_by_its_notebook(name):
     steps = steps_of(make_plan({"profile": name, "seeds": [0, 1], "folds": [0]}))
     check(steps)
@@ -210,6 +213,19 @@ def test_public_scans_train_one_network_and_grow_nobody():
     assert list(steps[None]) == ["11_real_heads", "12_half_real"]
     assert list(steps[""]) == ["02_train_t1", "03_healthy_t1"]
     assert steps[None]["12_half_real"]["real_network"] == f"{steps['']['02_train_t1']['results']}/models/t1"
+
+
+def test_the_confirmatory_run_learns_and_chooses_nothing():
+    plan = make_plan({"profile": "confirm"})
+    assert "healthy" not in plan.summary() and "  ms t2: 100 test\n" in plan.summary()
+    steps = steps_of(plan)
+    check(steps)
+    assert steps[None] == {} and list(steps) == [None, ""]
+    assert list(steps[""]) == [*(f"03_reconstruct_{name}" for name in plan.sets), "14_confirm"]
+    developed = steps_of(make_plan({"profile": "pretrained"}))[""]
+    for name in plan.sets:
+        own, other = (whole[f"03_reconstruct_{name}"] for whole in (steps[""], developed))
+        assert {key for key in own if own[key] != other[key]} == {"data", "results", "cache"}
 
 
 def test_parameters_are_plain_and_in_the_order_that_they_always_had():
