@@ -18,7 +18,7 @@ SNAKEMAKE = $(BIN)/snakemake --profile $(WHERE) $(DRY)
 SETTINGS = profile=$(PROFILE) $(if $(SEEDS),seeds="[$(SEEDS)]") $(if $(DATA),source="@$(DATA)")
 NOTEBOOKS = $(wildcard notebooks/*.ipynb notebooks/*/*.ipynb)
 
-.PHONY: help env reproduce smoke figures ablations shifts real confirm report site test bench verify tolerances reference networks \
+.PHONY: help env reproduce smoke figures ablations shifts methods real confirm report site test bench verify tolerances reference networks \
   method lab lint strip lock clean
 
 help: ## Say what there is (this list)
@@ -54,6 +54,10 @@ ablations: .venv/stamp ## What each choice of the study does, one figure each, n
 shifts: PROFILE := $(if $(filter file,$(origin PROFILE)),pretrained,$(PROFILE))
 shifts: .venv/stamp ## When SSIM overtakes l1: scanners moved away from the training's step by step (PROFILE=pretrained)
 	+@$(SNAKEMAKE) shifts --config $(SETTINGS)
+
+methods: PROFILE := $(if $(filter file,$(origin PROFILE)),pretrained,$(PROFILE))
+methods: .venv/stamp ## The field's methods: every reconstructor under every score, and what each costs (PROFILE=pretrained)
+	+@$(SNAKEMAKE) methods --config $(SETTINGS)
 
 # What is missing is fetched first, every time, by a script that knows what that is; where nothing is, nothing runs again.
 real: .venv/stamp ## Public scans under networks from grown and real heads: 119 MB, or REAL=folder of them (results/real)

@@ -4,6 +4,8 @@ In: a Plan. Out: {name of a step, such as `06_evaluate_ms`: values}, as plain as
 A step is called like its notebook, with what it is run for behind.
 """
 
+from methods import folder_of
+
 # What `make ablations` changes, a notebook each: the keys of the profile's `ablations` that it takes.
 CHOICES = {
     "a_noising_steps": ("steps", "predictions"),
@@ -16,6 +18,8 @@ CHOICES = {
 # The sets whose scanners `make shifts` moves, where the study has them, and where the places of real scans stand.
 SHIFTED = ("stroke", "ms")
 PLACES = {"reference": "results/reference/real/tables"}
+# The reconstructor beside which `make methods` has the scores that look at no reconstruction.
+PLAIN = "ddpm"
 # The steps of the study that `make real` takes, and what its own are given beside the profile's values.
 TRAINING = ("02_train", "03_healthy")
 REAL = {"models": "models/anatomies"}
@@ -47,6 +51,7 @@ def steps_of(plan):
         steps[part] = study(plan, plan.home + part, seed, fold) | ablations(plan, plan.home + part, seed, fold)
         if shifted(plan):
             steps[part]["13_when_ssim_overtakes_l1"] = shifts(plan, plan.home + part, seed)
+        steps[part] |= methods(plan, plan.home + part, seed)
     return steps
 
 
@@ -61,6 +66,22 @@ def shifts(plan, results, seed):
     grown = {"sets": shifted(plan), "cohort_seed": cohort["seed"], "voxel_mm": cohort["voxel_mm"]}
     asked = profile["reconstruction"] | {"seed": seed}
     return {"results": results} | PLACES | grown | _ensemble(profile) | asked | profile["shifts"]
+
+
+def methods(plan, results, seed):
+    """Every step of `make methods` with one seed."""
+
+    def folders(method):
+        return {contrast: folder_of(method, contrast, results, plan.networks) for contrast in plan.contrasts}
+
+    tried, given = plan.profile["methods"], {"results": results, "datasets": list(plan.sets)}
+    steps = {"10_methods": given | {key: value for key, value in tried.items() if key != "steps"} | {"seed": seed}}
+    for name in tried["reconstructors"]:
+        segmenters = folders("segmenter") if name == PLAIN and "segmenter" in tried["scores"] else {}
+        own = {"reconstructor": name, "seed": seed, "models": folders(name), "segmenters": segmenters}
+        scored = {key: tried[key] for key in ("scores", "steps")}
+        steps[f"10_one_method_{name}"] = given | own | _ensemble(plan.profile) | scored
+    return steps
 
 
 def study(plan, results, seed, fold):

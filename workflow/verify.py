@@ -26,6 +26,7 @@ CONFIRM = ("confirm_means", "confirm_regret")  # those of `make confirm`
 READ = ("realism*", "tests", "transfer", "healthy", "best_sigma_fit", "grid_*", "calibrated", "calibrated_*", "*spread")
 READ += ("whole_scans", "by_site")
 READ += ("shifts", "shift_law", "shift_axes")  # of `make shifts`, where it ran
+READ += ("methods_*",)  # of `make methods`, where it ran
 READ += ("at_best", "at_best_tried", "at_best_windows", "claims")  # what `make confirm` takes is among them
 ABLATIONS = ("ablations/tables/*", "ablations/figures/*.png")
 CARDS = ("site/images/card-walkthrough-*.png",)  # the README's pictures of the teaching path

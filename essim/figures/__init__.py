@@ -17,6 +17,7 @@ Imports: evaluation. prepare draws with pictures and style, score with all of it
     lesions      sizes, and the best sigma of each (01, 08)
     transplants  real lesions in real healthy heads, and what is found of them (12)
     shifts       scores over how far a scanner is moved, and the law (13)
+    methods      reconstructors and scores of the field, and detection over cost (10)
     ablations    a choice and its alternatives (ablations/)
     speed        the benchmark of the score (99)
     teaching     strips that follow a slider, and curves (walkthrough/)

@@ -78,6 +78,13 @@ FIELDS = {
     | {"scan_counts": _list_of(AtLeastTwo), "smoothings": _list_of(Width), "shifts": _list_of(AtLeastOne)},
     "08_best_sigma": SETS | {"sigmas": _list_of(PositiveFloat)},
     "09_across_sets": ACROSS_SETS,
+    "10_methods": SETS
+    | {"reconstructors": _list_of(str), "scores": _list_of(str), "draws": AtLeastTwo, "seed": Count}
+    | dict.fromkeys(("patients_val", "patients_test"), PositiveInt)
+    | {"yardsticks": AtLeastTwo},
+    "10_one_method": ACROSS_SETS
+    | {"reconstructor": str, "scores": _list_of(str), "steps": _list_of(PositiveInt), "seed": Count}
+    | dict.fromkeys(("models", "segmenters"), dict[Contrast, Path]),
     "11_real_heads": {"data": Path, "results": Path, "models": str, "sigmas": _list_of(PositiveFloat)},
     "12_half_real": {
         **dict.fromkeys(("data", "results", "masks", "reference", "grown_network", "real_network"), Path),
