@@ -32,6 +32,7 @@ ROOMS = {
     "data": {"runs", "settings"},
     "cohort": {"runs", "data.prepared"},
     "train": {"core", "data", "runs"},
+    "methods": {"core", "train"},
     "evaluation": {"core", "data", "runs"},
     "figures": {"evaluation"},
     "study": {"core", "data", "cohort", "evaluation", "runs"},
