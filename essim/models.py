@@ -64,20 +64,18 @@ def load_model(folder, device=None, weights="weights", method=None):
 
     files = Path(folder) / "config.json", Path(folder) / f"{weights}.safetensors"
     wanted, found = method.NETWORK if method else PLAIN, _method_of(files[0])
-    if wanted != found:
-        raise ValueError(
-            f"{files[0]}: is a network of the method {found}, not of {wanted}; take one that {wanted} trained."
-        )
+    if found not in (wanted, None):
+        raise ValueError(f"{files[0]}: is a network of the method {found}, not of {wanted}; take one of {wanted}.")
     diffusion = load_network(build, *files, notebook="02_train", part="model")
     return diffusion.to(device or pick_device(), memory_format=torch.channels_last).eval()
 
 
 def _method_of(description):
-    """The method whose network a config.json describes; the plain DDPM's says nothing of it."""
+    """The method whose network a config.json describes; the plain DDPM's says nothing of it. None: it can't be read."""
     try:
         return json.loads(description.read_text(encoding="utf-8")).get("method", PLAIN)
     except (OSError, ValueError, AttributeError):
-        return PLAIN  # what is wrong with the file, `load_network` says
+        return None  # what is wrong with the file, `load_network` says
 
 
 def load_lengths(folder, device=None):

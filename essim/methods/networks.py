@@ -32,7 +32,7 @@ def train_method(name, config, scans, contrast, preprocessing, out, cache=None):
     Args: name: the method's. config: a `TrainConfig`; for "ae" and "vae", an `AutoencoderConfig`. The others: as in
         `essim.train.loop.train`, as are what is returned and what is raised.
 
-    Raises ValueError where there is no such method, it takes no network, or `objective` isn't pred_x0, which all predict.
+    Raises ValueError where there is no such method, it takes no network, or `objective` isn't pred_x0, what all learn.
     """
     module = _trainer(name)
     if module is None:

@@ -96,7 +96,9 @@ def test_each_entry_loads_the_network_that_it_takes(folders):
 @pytest.mark.parametrize(("name", "folder"), [("dae", "pddpm"), ("pddpm", "ddpm"), ("ddim", "mddpm"), ("cddpm", "dae")])
 def test_a_network_of_another_method_is_one_sentence(folders, name, folder):
     wanted = pick(reconstructors(), name).NETWORK
-    with pytest.raises(ValueError, match=f"is a network of the method {folder}, not of {wanted}; take one") as caught:
+    with pytest.raises(
+        ValueError, match=f"is a network of the method {folder}, not of {wanted}; take one of {wanted}.$"
+    ) as caught:
         load_method(name, folders[folder])
     sentence(caught, folders[folder] / "config.json")
 

@@ -137,9 +137,9 @@ def test_cddpm_the_condition_reaches_the_network():
     model, x = network("cddpm"), 2 * slices(2) - 1
     x_t, t = torch.zeros(2, 1, 16, 16), torch.tensor([50, 50])
     assert not torch.equal(*model.model(x_t, t, (x, None)))
-    assert torch.equal(*model.model(x_t, t, (x[:1].expand(2, -1, -1, -1), None)))
+    torch.testing.assert_close(*model.model(x_t, t, (x[:1].expand(2, -1, -1, -1), None)))
     cddpm.loss(model, x, key=(0, 1), t_range=(50, 50), tone=None).backward()
-    assert all(weight.grad.abs().max() > 0 for weight in model.model.encoder.parameters())
+    assert all(weight.grad.abs().max() > 1e-6 for weight in model.model.encoder.parameters() if weight.ndim > 1)
 
 
 def test_mddpm_damages_rectangles_and_nothing_else():
@@ -157,11 +157,7 @@ def test_mddpm_damages_rectangles_and_nothing_else():
 def test_mddpm_frequencies_are_low_or_high():
     wave = 0.3 * torch.cos(2 * torch.pi * torch.arange(40) / 40).expand(50, 1, 40, 40)
     kept = mddpm.some_frequencies(wave, np.random.default_rng(0))
-    low = torch.stack(
-        [torch.allclose(a, b, atol=1e-5) for a, b in zip(kept, wave, strict=True)]
-        if 0
-        else [torch.tensor(torch.allclose(a, b, atol=1e-5)) for a, b in zip(kept, wave, strict=True)]
-    )
+    low = torch.tensor([torch.allclose(one, two, atol=1e-5) for one, two in zip(kept, wave, strict=True)])
     assert 10 < low.sum() < 40 and (kept[~low] < -0.99).all()
 
 

@@ -3,10 +3,10 @@
     A = sigmoid(f(x)),        trained by cross entropy and 1 - Dice against where something was drawn
 
 It isn't unsupervised: it is told that lesions are blobs, brighter or darker than what they lie in. But nobody outlined
-one for it. Up to LESIONS a slice, ragged ovoids from 1.5 to 16 pixels in radius, each on a brain voxel at random, with a
-level of its own, more or less see-through, its edge sharp or soft. So do DISYRE and others with synthetic anomalies,
-whose networks give the slice back; this one only says where. There is no reconstruction: ys is not looked at. It has no
-time: t is 1 always.
+one for it. There are up to LESIONS in a slice, ragged ovoids from 1.5 to 16 pixels in radius, each on a brain voxel at
+random, with a level of its own, more or less see-through, its edge sharp or soft. DISYRE and others learn from
+synthetic anomalies as well, but to take them away; this network only says where they are. There is no reconstruction:
+ys is not looked at. It has no time: t is 1 always.
 """
 
 import numpy as np
