@@ -45,7 +45,7 @@ def test_the_networks_that_there_are():
 @trained
 def test_a_training_learns_and_leaves_a_folder_that_names_its_method(scans, folders, name, tmp_path):
     assert json.loads((folders[name] / "config.json").read_text())["method"] == name
-    config = tiny(epochs=60, lr=4e-3)
+    config = tiny(epochs=30, lr=8e-3)
     log = train_method(name, config, scans, "t2", AS_IT_IS, tmp_path)
     assert log.val_loss.iloc[-5:].mean() < 0.9 * log.val_loss.iloc[0]
     model = load_method(name, tmp_path, "cpu")

@@ -1,11 +1,12 @@
 """DAE, the denoising autoencoder: A. Kascenas et al., MIDL 2022, and arXiv 2301.08330 (2023).
 
-    loss = mean over the brain of (x - f(x + n))^2        y = f(x)
+    loss = mean (x - f(x + n))^2        y = f(x)
 
 n is coarse: Gaussian, one number a cell of 8 pixels (about 15 mm; the authors have 16 x 16 cells in 128 x 128 pixels),
 of standard deviation 0.2 on a scale where brains are in [0, 1], interpolated and shifted at random, and 0 outside the
-brain. A lesion is for the network such a cloud, which it takes away. It has no time: t is 1 always. The 2023 paper
-finds it fast, simple, and of state-of-the-art accuracy.
+brain. A lesion is for the network such a cloud, which it takes away. The mean is taken over the whole slice, since
+parts of a brain may be as black as what is around it. There is no time: t is 1 always. The 2023 paper finds it fast,
+simple, and of state-of-the-art accuracy.
 """
 
 import math
@@ -29,10 +30,9 @@ def build(config):
 
 
 def loss(model, x0, *, key, t_range, tone):
-    """As `essim.methods.networks` says: the squared error within the brain, in units of [0, 1]."""
-    brain = x0 > -1
-    y = ask(model, x0 + 2 * brain * coarse_noise(x0.shape, numbers(key)).to(x0.device), 1, tone)
-    return ((y - x0).square() * brain).sum() / 4 / brain.sum().clamp(min=1)
+    """As `essim.methods.networks` says: the squared error, in units of [0, 1]."""
+    noise = (x0 > -1) * coarse_noise(x0.shape, numbers(key)).to(x0.device)
+    return (ask(model, x0 + 2 * noise, 1, tone) - x0).square().mean() / 4
 
 
 def reconstruct(model, image, mask, *, draws, seed):

@@ -34,11 +34,10 @@ def build(config):
 def loss(model, x0, *, key, t_range, tone):
     """As `essim.methods.networks` says: how badly drawn lesions are marked."""
     x, marked = with_lesions((x0 + 1) / 2, numbers(key))
-    logits, target, brain = ask(model, 2 * x - 1, 1, tone), marked.float(), x0 > -1
-    entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
-    shares = logits.sigmoid() * brain
-    dice = (2 * (shares * target).sum() + 1) / (shares.sum() + target.sum() + 1)
-    return (entropy * brain).sum() / brain.sum().clamp(min=1) + 1 - dice
+    logits, target = ask(model, 2 * x - 1, 1, tone), marked.float()
+    sure = logits.sigmoid()
+    dice = (2 * (sure * target).sum() + 1) / (sure.sum() + target.sum() + 1)
+    return F.binary_cross_entropy_with_logits(logits, target) + 1 - dice
 
 
 def score(x, ys, mask, *, context):
