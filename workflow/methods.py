@@ -16,7 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 KINDS = ("reconstructors", "scores")
-OF_THE_STUDY = (None, "ddpm", "ae", "vae")  # networks that the study trains itself
+OF_THE_STUDY = {"ddpm": "weights", "ae": "ae", "vae": "vae"}  # networks that the study trains itself: their files
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -41,13 +41,19 @@ def path_of(method):
     return next((path for path in paths if (ROOT / path).is_file()), "")
 
 
-def own_network(method):
-    """The name of the network that a method takes, where it isn't one of the study's; else None."""
+def network_of(method):
+    """The name of the network that a method takes; None where it takes none."""
     taken, path = None, path_of(method)
     for node in ast.parse((ROOT / path).read_text(encoding="utf-8")).body if path else ():
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Tuple):
             names = [target.id for target in node.targets[0].elts]
             taken = ast.literal_eval(node.value)[names.index("NETWORK")] if "NETWORK" in names else taken
+    return taken
+
+
+def own_network(method):
+    """The same, where it isn't one of the study's; else None."""
+    taken = network_of(method)
     return None if taken in OF_THE_STUDY else taken
 
 

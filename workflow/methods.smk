@@ -6,7 +6,7 @@ it comes trained. A new method is a file of essim/methods and a word in the prof
 the Snakefile.
 """
 
-from methods import chosen_methods, folder_of, own_network, path_of
+from methods import OF_THE_STUDY, chosen_methods, folder_of, network_of, own_network, path_of
 
 METHODS = f"{RESULTS}/methods"
 TRIED = PLAN.profile["methods"]
@@ -18,6 +18,11 @@ except ValueError as error:
 HEALTHY = [f"healthy_{contrast}" for contrast in PLAN.contrasts]
 
 
+def harness_of(notebook):
+    """The modules behind a notebook but for the methods themselves, of which it takes a few."""
+    return lambda wildcards: [path for path in modules_of(notebook) if path.count("/") < 3]
+
+
 def module_of(method):
     """What a reconstructor, or a score, depends on."""
     return modules_behind(path_of(method).removesuffix(".py").replace("/", "."))
@@ -27,6 +32,12 @@ def model_of(wildcards):
     """The model folder that a folder's reconstructor takes."""
     contrast = PLAN.sets.get(wildcards.folder) or wildcards.folder.removeprefix("healthy_")
     return folder_of(wildcards.reconstructor, contrast, HOME + wildcards.part, NETWORKS)
+
+
+def weights_of(wildcards):
+    """The file of that network; nothing where the reconstructor takes none."""
+    taken = network_of(wildcards.reconstructor)
+    return f"{model_of(wildcards)}/{OF_THE_STUDY.get(taken, 'weights')}.safetensors" if taken else []
 
 
 def asked_of(wildcards):
@@ -62,7 +73,7 @@ rule rebuild:
     input:
         lambda wildcards: module_of(wildcards.reconstructor),
         modules_behind("essim.study.methods"),
-        lambda wildcards: f"{model_of(wildcards)}/weights.safetensors",
+        weights_of,
         folder=f"{RESULTS}/reconstructions/{{folder}}",
     output:
         directory(f"{METHODS}/{{reconstructor}}/{{folder}}"),
@@ -80,8 +91,8 @@ rule rebuild:
 
 use rule run_notebook as one_method with:
     input:
-        modules("10_one_method"),
-        lambda wildcards: sum(map(module_of, TRIED["scores"]), []),
+        harness_of("10_one_method"),
+        lambda wildcards: sum(map(module_of, [wildcards.reconstructor, *TRIED["scores"]]), []),
         expand(f"{METHODS}/{{reconstructor}}/{{folder}}", folder=[*PLAN.sets, *HEALTHY], allow_missing=True),
         lambda wildcards: [
             f"{folder}/weights.safetensors"

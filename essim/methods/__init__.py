@@ -7,6 +7,8 @@ Imports: core, train.
     reconstructors  one file each: `reconstruct`, and what it trains
     scores          one file each: `score`
     registry        finds both
-    networks        the trained network of a method
     context         what a score is given beside scan and reconstructions, and the checks that all of them share
+    networks        trains the network of a method, and reads it back
+    draws           a volume, several times, slice by slice
+    chain           from a noised slice back to one, in one step or several
 """

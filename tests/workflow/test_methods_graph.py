@@ -15,6 +15,7 @@ ENTRIES = registry.reconstructors() | registry.scores()
 def test_what_the_graph_reads_is_what_the_modules_say():
     for name, module in ENTRIES.items():
         taken = getattr(module, "NETWORK", None)
+        assert methods.network_of(name) == taken
         assert methods.own_network(name) == (None if taken in methods.OF_THE_STUDY else taken)
         assert module.__name__ == methods.path_of(name).removesuffix(".py").replace("/", ".")
 

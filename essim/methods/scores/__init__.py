@@ -2,7 +2,7 @@
 
 In: x [H, W, D] in [0, 1], reconstructions ys [draws, H, W, D], the brain mask, a `context.Context`. Out: float32
 [H, W, D], 0 or more, higher = more anomalous, 0 outside the mask.
-Imports: the core, methods.context.
+Imports: the core, methods.chain, methods.context, methods.draws.
 
 A score's file has `score(x, ys, mask, *, context)`, `DRAWS`, how many reconstructions it needs at least, and `NEEDS`,
 which fields of the context it can't do without. It doesn't smooth: that is the harness's (essim.evaluation.at_best),
@@ -21,4 +21,5 @@ the same for all. y is the mean of the draws.
     calibrated        ours: measured by healthy scans
     mahalanobis       measured by the spread of the draws
     andi              steps of the reverse chain that go astray
+    segmenter         no reconstruction either: a network that learned made-up lesions
 """
