@@ -6,7 +6,7 @@ reconstructor makes of them, all draws beside their mean; tables, one row a pati
 
     <reconstructor>/<set>/scans.csv                                          one row a subject, with seconds
     <reconstructor>/<set>/<subject>/{image,reconstruction,mask,seg}.nii.gz   the reconstruction is the mean of the draws
-    <reconstructor>/<set>/<subject>/draws.npz                                of the brain's voxels, in 65,535ths
+    <reconstructor>/<set>/<subject>/draws.npz                                what each adds in the brain, in 32,767ths
 """
 
 import json
@@ -29,7 +29,7 @@ from essim.reconstruct import noise_seed
 from essim.runs.files import writing
 from essim.train.trained import AUTOENCODERS
 
-LEVELS = 2**16 - 1  # of a draw's intensities on disk
+LEVELS = 2**15 - 1  # of what a draw adds to the mean, on disk: it takes little room, and none where all are alike
 PLAIN = "ddpm"  # the reconstructor that ANDi stands beside: it looks at the network's steps, at no reconstruction
 # What was published of one score against another, with one reconstructor: (score, the other, where)
 PUBLISHED = (
@@ -71,8 +71,9 @@ def rebuild(folder, out, reconstruct, *, draws, seed, counts):
             for part in ("image", "mask", "seg"):
                 shutil.copyfile(Path(folder) / row["subject"] / f"{part}.nii.gz", place / f"{part}.nii.gz")
             affine = read_nifti(place / "image.nii.gz")[1]
-            save_nifti(place / "reconstruction.nii.gz", ys.mean(0).astype(np.float32), affine)
-            np.savez_compressed(place / "draws.npz", np.rint(LEVELS * ys[:, case.mask]).astype(np.uint16))
+            mean = ys.mean(0, dtype=np.float32)
+            save_nifti(place / "reconstruction.nii.gz", mean, affine)
+            np.savez_compressed(place / "draws.npz", np.rint(LEVELS * (ys - mean)[:, case.mask]).astype(np.int16))
         pd.DataFrame(rows).to_csv(target / "scans.csv", index=False)
     return pd.DataFrame(rows)
 
@@ -80,9 +81,9 @@ def rebuild(folder, out, reconstruct, *, draws, seed, counts):
 def read_draws(folder, case):
     """The reconstructions of a case of such a folder: float32 [draws, H, W, D], 0 outside the mask."""
     with np.load(Path(folder) / case.subject / "draws.npz") as file:
-        inside = file["arr_0"].astype(np.float32) / LEVELS
-    ys = np.zeros((len(inside), *case.mask.shape), np.float32)
-    ys[:, case.mask] = inside
+        added = file["arr_0"].astype(np.float32) / LEVELS
+    ys = np.zeros((len(added), *case.mask.shape), np.float32)
+    ys[:, case.mask] = (case.reconstruction[case.mask] + added).clip(0, 1)
     return ys
 
 

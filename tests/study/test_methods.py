@@ -38,7 +38,7 @@ def test_a_folder_of_several_draws_is_one_of_reconstructions(folder, rebuilt):
             assert np.array_equal(getattr(case, part), getattr(before, part))
         ys = methods.read_draws(rebuilt, case)
         expected = noisy(case.image, case.mask, draws=3, seed=[7, *case.subject.encode()])
-        np.testing.assert_allclose(ys, expected, atol=1 / 2**16)
+        np.testing.assert_allclose(ys, expected, atol=1 / 2**15)
         np.testing.assert_allclose(case.reconstruction, expected.mean(0), atol=1e-6)
 
 
