@@ -2,6 +2,7 @@
 
 import json
 
+import closure
 import pandas as pd
 import pytest
 import torch
@@ -131,6 +132,12 @@ def test_the_registries_hold_what_the_protocol_asks_for():
         assert callable(entry.reconstruct) and entry.DRAWS >= 1 and entry.__doc__
         assert hasattr(entry, "build") == hasattr(entry, "loss")
     assert "segmenter" in scores() and callable(scores()["segmenter"].score)
+
+
+def test_the_graph_sees_behind_the_registry():
+    found = closure.modules_behind("essim.methods.registry")
+    assert {f"essim/methods/reconstructors/{name}.py" for name in reconstructors()} <= set(found)
+    assert {f"essim/methods/scores/{name}.py" for name in scores()} <= set(found) and "essim/unet.py" in found
 
 
 @pytest.mark.parametrize("name", ["dae", "ae"])

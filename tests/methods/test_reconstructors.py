@@ -123,7 +123,7 @@ def test_pddpm_gives_back_the_context_unchanged():
         assert torch.equal(y[outside], x[outside]) and (y != x)[~outside].float().mean() > 0.9
 
 
-def test_pddpm_learns_within_the_patch_and_sees_the_rest(monkeypatch):
+def test_pddpm_learns_within_the_patch_and_sees_the_rest():
     seen, x0 = [], 2 * slices(40) - 1
     model = stub(network("pddpm"), lambda x_t, t: seen.append(x_t) or x_t)
     loss = pddpm.loss(model, x0, key=(0, 1), t_range=(50, 50), tone=None)
@@ -161,7 +161,7 @@ def test_mddpm_frequencies_are_low_or_high():
     assert 10 < low.sum() < 40 and (kept[~low] < -0.99).all()
 
 
-def test_mddpm_a_scan_is_noised_whole(monkeypatch):
+def test_mddpm_a_scan_is_noised_whole():
     model, (image, mask) = network("mddpm"), scan()
     ys = [entry.reconstruct(model, image, mask, draws=1, seed=0) for entry in (mddpm, ddpm)]
     np.testing.assert_array_equal(*ys)

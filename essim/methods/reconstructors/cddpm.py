@@ -5,7 +5,7 @@
 e is an encoder of the slice without noise, trained with f. What c can say, such as how bright tissues are here, needn't
 be guessed from x_t; a lesion is too much for it to say. c is added to the embedding of t, as the tone is. The authors'
 encoder is a ResNet-50, pretrained by filling in masked slices; this one is small and begins from nothing. Published:
-Dice up by 11.9 % (tumours), 20.0 % (strokes) and 44.6 % (MS) of the best baseline's; WMH on a par.
+Dice improved by 11.9 % (tumours), 20.0 % (strokes) and 44.6 % (MS); WMH on a par with others.
 """
 
 import torch

@@ -4,21 +4,20 @@
 
 h damages up to HOLES rectangles of a slice, and the network has to guess what was there: in half of the slices they are
 left empty (masked image modelling), in the others they keep some frequencies only, the low or the high ones (masked
-frequency modelling). A scan to be reconstructed is noised whole, with t = 500. The released code has the same sizes,
+frequency modelling). A scan to be reconstructed is noised whole, as in ddpm.py. The released code has the same sizes,
 and pDDPM's patches besides, which are left out here.
 """
 
 import numpy as np
 import torch
 
-from essim.methods.chain import ask, noised, predict_slice, steps_from
-from essim.methods.draws import by_draws, numbers
+from essim.methods.chain import ask
+from essim.methods.draws import numbers
+from essim.methods.reconstructors import ddpm
 from essim.models import build_model
-from essim.reconstruct import tone_for
 from essim.train.loop import draw_times_and_noise
 
 DRAWS, NETWORK = 1, "mddpm"
-SHARE = 0.5  # of T
 HOLES = 5  # at most
 SIDES = (0.09, 0.18)  # of a rectangle, as shares of the slice
 CUTS = (2, 10)  # where frequencies are cut, in periods a slice
@@ -37,12 +36,7 @@ def loss(model, x0, *, key, t_range, tone):
 
 def reconstruct(model, image, mask, *, draws, seed):
     """As `essim.methods.reconstructors` says; `model` is what `build` made."""
-    tone, (step,) = tone_for(model, image, mask), steps_from(model, SHARE)
-
-    def predict(x, seed):
-        return predict_slice(model, noised(model, x, step, seed)[0], step, tone)
-
-    return by_draws(predict, image, mask, model.betas.device, draws=draws, seed=seed)
+    return ddpm.reconstruct(model, image, mask, draws=draws, seed=seed)
 
 
 def damaged(x0, rng):

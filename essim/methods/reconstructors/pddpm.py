@@ -4,7 +4,7 @@
 
 so that the network sees the context as it is, and repaints the patch to fit. Trained by |x_0 - y| within a patch at
 random of the same grid. As in the released code, the slice is cut in two along both axes (48 of 96 pixels), t = 500,
-and one field of noise serves all patches. Published: Dice up by 25.1 % of the best baseline's, on tumours and MS.
+and one field of noise serves all patches. Published: 25.1 % better than baselines, relatively, on tumours and MS.
 """
 
 import torch
