@@ -3,11 +3,14 @@
 import json
 
 import methods
+import pandas as pd
 import pytest
+from helpers import AS_IT_IS, healthy_scans, tiny
 from plan import make_plan
 from steps import steps_of
 
 from essim.methods import registry
+from essim.methods.networks import load_method
 
 ENTRIES = registry.reconstructors() | registry.scores()
 
@@ -50,6 +53,17 @@ def test_a_reconstructor_is_a_step():
     own = [name for name in steps if name.startswith("10_one_method_")]
     assert own == [f"10_one_method_{name}" for name in plan.profile["methods"]["reconstructors"]]
     assert steps["10_one_method_ddpm"]["models"] == {c: f"results/smoke/models/{c}" for c in ("t1", "t2")}
+
+
+def test_a_network_is_learned_from_what_the_studys_own_is(tmp_path):
+    healthy_scans(tmp_path / "in").to_csv(tmp_path / "scans.csv", index=False)
+    asked = {"data": str(tmp_path / "scans.csv"), "results": str(tmp_path), "cache": str(tmp_path / "cache")}
+    asked |= {"fold": 0, "contrast": "t2", "network": "", "preprocessing": AS_IT_IS.model_dump(mode="json")}
+    asked |= {"training": tiny(epochs=2).model_dump(mode="json")}
+    out = tmp_path / "models/pddpm_t2"
+    assert methods.main(["learn", "pddpm", str(out), "--asked", json.dumps(asked)]) == 0
+    assert load_method("pddpm", out, "cpu").timesteps == 100
+    assert pd.read_csv(out / "log.csv").seconds.max() > 0
 
 
 def test_a_failure_is_one_sentence(tmp_path, capsys):
