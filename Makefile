@@ -18,12 +18,12 @@ SNAKEMAKE = $(BIN)/snakemake --profile $(WHERE) $(DRY)
 SETTINGS = profile=$(PROFILE) $(if $(SEEDS),seeds="[$(SEEDS)]") $(if $(DATA),source="@$(DATA)")
 NOTEBOOKS = $(wildcard notebooks/*.ipynb notebooks/*/*.ipynb)
 
-.PHONY: help env reproduce smoke figures ablations shifts real report site test bench verify tolerances reference networks method lab lint \
-  strip lock clean
+.PHONY: help env reproduce smoke figures ablations shifts methods real confirm report site test bench verify tolerances reference networks \
+  method lab lint strip lock clean
 
 help: ## Say what there is (this list)
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
-	@echo "  Settings: PROFILE=smoke|pretrained|laptop|networks|gpu|paper|real ($(PROFILE))  JOBS=cores ($(JOBS))  SEEDS=0,1,2 (one study each)"
+	@echo "  Settings: PROFILE=smoke|pretrained|laptop|networks|gpu|paper|real|confirm ($(PROFILE))  JOBS=cores ($(JOBS))  SEEDS=0,1,2 (one study each)"
 	@echo "            CLUSTER=slurm for one batch job a step (README, On a cluster)"
 	@echo "            DATA=path of your own scans (docs/own-data.md)  REAL=folder of the scans of make real"
 	@echo "            make -n reproduce: the plan, nothing runs"
@@ -55,10 +55,17 @@ shifts: PROFILE := $(if $(filter file,$(origin PROFILE)),pretrained,$(PROFILE))
 shifts: .venv/stamp ## When SSIM overtakes l1: scanners moved away from the training's step by step (PROFILE=pretrained)
 	+@$(SNAKEMAKE) shifts --config $(SETTINGS)
 
+methods: PROFILE := $(if $(filter file,$(origin PROFILE)),pretrained,$(PROFILE))
+methods: .venv/stamp ## The field's methods: every reconstructor under every score, and what each costs (PROFILE=pretrained)
+	+@$(SNAKEMAKE) methods --config $(SETTINGS)
+
 # What is missing is fetched first, every time, by a script that knows what that is; where nothing is, nothing runs again.
 real: .venv/stamp ## Public scans under networks from grown and real heads: 119 MB, or REAL=folder of them (results/real)
 	@$(BIN)/python workflow/real.py data/real $(if $(REAL),--real "$(REAL)")
 	+@$(SNAKEMAKE) --config profile=real
+
+confirm: .venv/stamp ## The study's claims on 400 patients that nobody has looked at; tests declared before (results/confirm)
+	+@$(SNAKEMAKE) --config profile=confirm
 
 report: .venv/stamp ## Put the finished study on one page to read offline: results/<profile>/report.html
 	@$(BIN)/python workflow/report.py $(PROFILE) --data "$(DATA)"

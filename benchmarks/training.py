@@ -40,6 +40,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "workflow"))
 from profiles import FOLDER, names, read_profile  # noqa: E402 (it lies there)
 
 CPU_BATCH = 2  # of a network without patches
+PIXEL_MM = 2  # of the slices of every profile
 NOISE = (32, 1, 96, 96)
 
 
@@ -65,9 +66,9 @@ def training(config, data, seen, device):
         slices, tones = (part.to(device) for part in data.batch(config.seed, places))
         slices = slices.to(memory_format=layout)
         yield "slices"
-        for way, wanted in ((randomise, config.randomise), (augment, config.augment)):
+        for way, wanted, known in ((randomise, config.randomise, ()), (augment, config.augment, (PIXEL_MM,))):
             if wanted:
-                changes = [way.draw((config.seed, place)) for place in places]
+                changes = [way.draw((config.seed, place), *known) for place in places]
                 slices, tones = way.apply(slices, changes), way.retone(tones, changes)
         if config.augment or config.randomise:
             yield "augmentation"

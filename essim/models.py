@@ -22,17 +22,21 @@ KINDS = {
     "anatomies": "96 heads grown from the anatomies of 16 people; what score takes",
     "laptop": "96 heads grown from the MNI152 template alone; of the study",
 }
+PLAIN = "ddpm"  # the method whose networks these are, unless config.json names another (essim.methods)
 EARLY = {"sixteenth": 1 / 16, "quarter": 1 / 4}  # shares of the steps: what a shorter training would have learned
 
 
-def build_model(config):
-    """An untrained `GaussianDiffusion` from a mapping with the fields of `TrainConfig`; the seed fixes its weights."""
+def build_model(config, kind=UNet):
+    """An untrained `GaussianDiffusion` from a mapping with the fields of `TrainConfig`; the seed fixes its weights.
+
+    `kind` is the class of its network, which takes what `UNet` does.
+    """
     network = {k: config[k] for k in ("channels", "multipliers", "blocks", "head_channels", "patch")}
     network["tones"] = TONES if config["tone"] else 0
     process = {k: config[k] for k in ("timesteps", "schedule", "objective", "noise")}
     with torch.random.fork_rng(devices=[]):  # loading a model must not reseed the caller's noise
         torch.manual_seed(config["seed"])
-        return GaussianDiffusion(UNet(**network), **process)
+        return GaussianDiffusion(kind(**network), **process)
 
 
 def early_step(name, steps):
@@ -40,24 +44,38 @@ def early_step(name, steps):
     return max(1, round(EARLY[name] * steps))
 
 
-def load_model(folder, device=None, weights="weights"):
+def load_model(folder, device=None, weights="weights", method=None):
     """The trained `GaussianDiffusion` of a model folder, in evaluation mode.
 
     Args:
         folder: the model folder. device: None for a GPU where there is one, else the CPU.
         weights: the file's name: the best weights, or "weights_quarter", "weights_sixteenth" from earlier in the run.
+        method: as in `essim.train.loop.train`, where it isn't the plain DDPM whose network this is.
 
     Raises:
         FileNotFoundError: weights or configuration are missing.
-        ValueError: the weights are damaged or belong to another architecture than config.json says.
+        ValueError: the weights are damaged or belong to another architecture than config.json says, or the network is
+            another method's.
     """
 
     def build(description):
-        return build_model(TrainConfig(**description["training"]).model_dump())
+        config = TrainConfig(**description["training"])
+        return method.build(config) if method else build_model(config.model_dump())
 
     files = Path(folder) / "config.json", Path(folder) / f"{weights}.safetensors"
+    wanted, found = method.NETWORK if method else PLAIN, _method_of(files[0])
+    if found not in (wanted, None):
+        raise ValueError(f"{files[0]}: is a network of the method {found}, not of {wanted}; take one of {wanted}.")
     diffusion = load_network(build, *files, notebook="02_train", part="model")
     return diffusion.to(device or pick_device(), memory_format=torch.channels_last).eval()
+
+
+def _method_of(description):
+    """The method whose network a config.json describes; the plain DDPM's says nothing of it. None: it can't be read."""
+    try:
+        return json.loads(description.read_text(encoding="utf-8")).get("method", PLAIN)
+    except (OSError, ValueError, AttributeError):
+        return None  # what is wrong with the file, `load_network` says
 
 
 def load_lengths(folder, device=None):

@@ -1,7 +1,8 @@
-"""From a raw anomaly map to the one that is scored: erosion, median, and for binary maps no specks.
+"""From a raw anomaly map to the one that is scored: erosion, a smoothing, and for binary maps no specks.
 
 In: an anomaly map [H, W, D] (numpy, axial slices along D) and the brain mask. Out: a map of the same shape.
-Paper: section 3 (post-processing).
+Paper: section 3 (post-processing): eroded, then a median of 5 voxels. The others are there so that every score can be
+seen with the one that suits it.
 """
 
 import cc3d
@@ -9,9 +10,11 @@ import numpy as np
 from scipy import ndimage
 
 from essim.kernels.dispatch import load_kernel
+from essim.smoothing import gauss_inside
 
 MIN_VOXELS = 8  # components of 7 voxels or fewer are specks
 MEDIAN = 5  # voxels along each axis
+ERODE_FIRST, ERODE_LAST, NO_EROSION = "erode first", "erode last", "no erosion"
 CONNECTIVITY = 26  # voxels that touch by a face, an edge or a corner belong together
 
 
@@ -24,36 +27,63 @@ def erode_slices(mask):
     return ndimage.binary_erosion(mask, cross, iterations=iterations)
 
 
-def median_inside(volume, mask):
-    """Exact 3-D median of 5 x 5 x 5 voxels, computed inside the mask only (0 outside); [H, W, D], borders reflected."""
+def median_inside(volume, mask, side=MEDIAN):
+    """Exact 3-D median of `side` (3 or 5) voxels a side, computed inside the mask only (0 outside); [H, W, D], borders
+    reflected. What the volume has outside the mask counts."""
     kernel = load_kernel("median")
-    return kernel.median(volume, mask) if kernel else median_by_partition(volume, mask)
+    return kernel.median(volume, mask, side) if kernel else median_by_partition(volume, mask, side)
 
 
-def median_by_partition(volume, mask):
+def median_by_partition(volume, mask, side=MEDIAN):
     """`median_inside` in numpy, by partitioning every window."""
-    half = MEDIAN // 2
-    windows = np.lib.stride_tricks.sliding_window_view(np.pad(volume, half, mode="symmetric"), (MEDIAN,) * 3)
-    result, middle = np.zeros_like(volume), MEDIAN**3 // 2
-    for z in range(
-        volume.shape[2]
-    ):  # slice by slice: 125 values per voxel would not fit into memory at full resolution
+    count = side**3
+    windows = np.lib.stride_tricks.sliding_window_view(np.pad(volume, side // 2, mode="symmetric"), (side,) * 3)
+    result = np.zeros_like(volume)
+    for z in range(volume.shape[2]):  # slice by slice: 125 values a voxel would not fit into memory at full resolution
         inside = mask[:, :, z]
-        values = windows[:, :, z][inside].reshape(-1, MEDIAN**3)
-        result[:, :, z][inside] = np.partition(values, middle, axis=1)[:, middle]
+        values = windows[:, :, z][inside].reshape(-1, count)
+        result[:, :, z][inside] = np.partition(values, count // 2, axis=1)[:, count // 2]
     return result
 
 
-def postprocess(anomaly, mask, *, erode=True, median=True):
-    """Erode the brain mask slice by slice (the brain's rim is never reconstructed well), then take the 3-D median.
+def _gauss(sigma):
+    return lambda volume, inside, wanted: gauss_inside(volume, inside, sigma)
+
+
+def _median(side):
+    def each(volume, inside, wanted):
+        if volume.ndim > 3:
+            return np.stack([each(one, inside, wanted) for one in volume])
+        return median_inside(volume, wanted, side)
+
+    return each
+
+
+# {name: a function of maps that are 0 outside `inside`, of `inside`, and of `wanted`, the voxels that are asked for}
+POST = {"none": lambda volume, inside, wanted: volume}
+POST |= {f"gauss {sigma:g}": _gauss(sigma) for sigma in (0.7, 1.0, 1.5)}
+POST |= {f"median {side}": _median(side) for side in (3, 5)}
+PROTOCOL = {"post": "median 5", "order": ERODE_FIRST}  # the paper's
+
+
+def postprocess(anomaly, mask, *, post=PROTOCOL["post"], order=PROTOCOL["order"]):
+    """Erode the brain mask slice by slice (the brain's rim is never reconstructed well), and smooth the map.
 
     Args:
-        anomaly: float [H, W, D]. mask: bool [H, W, D]. erode, median: False leaves that step out.
-    Returns: float32 [H, W, D], 0 outside the (eroded) mask.
+        anomaly: float [..., H, W, D], one map or several of one brain. mask: bool [H, W, D]. post: one of POST.
+        order: ERODE_FIRST, the paper's: what was cut off has no part in the smoothing (for a median it is 0).
+            ERODE_LAST: it has. NO_EROSION: nothing is cut off.
+    Returns: float32 of the map's shape, 0 outside the (eroded) mask.
+
+    Raises ValueError for an unknown `post` or `order`.
     """
-    inside = erode_slices(mask) if erode else mask
-    anomaly = np.where(inside, anomaly, 0).astype(np.float32)
-    return median_inside(anomaly, inside) if median else anomaly
+    if post not in POST:
+        raise ValueError(f"post must be one of {', '.join(POST)}, got {post!r}.")
+    if order not in (ERODE_FIRST, ERODE_LAST, NO_EROSION):
+        raise ValueError(f"order must be {ERODE_FIRST!r}, {ERODE_LAST!r} or {NO_EROSION!r}, got {order!r}.")
+    wanted = mask if order == NO_EROSION else erode_slices(mask)
+    inside = wanted if order == ERODE_FIRST else mask
+    return POST[post](np.where(inside, anomaly, 0).astype(np.float32), inside, wanted) * wanted
 
 
 def remove_small(binary, min_voxels=MIN_VOXELS):

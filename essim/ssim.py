@@ -101,6 +101,12 @@ def extremes(x):
 
 def dissimilarity(x, y, sigma, data_range):
     """1 - SSIM without cancellation (see the top of this module): [N, C, *spatial] in [0, 2]. `data_range`: [N]."""
+    u, v = factors(x, y, sigma, data_range)
+    return 2 * (u * (1 - v) + v * (1 - u))
+
+
+def factors(x, y, sigma, data_range):
+    """The two factors of SSIM apart, as u = (1 - l) / 2 and v = (1 - cs) / 2: [N, C, *spatial] in [0, 1] each."""
     spatial = (1,) * (x.ndim - 1)
     c1, c2 = ((k * data_range).square().reshape(-1, *spatial) for k in (K1, K2))
     centre_x, centre_y = (sum(extremes(z)).reshape(-1, *spatial) / 2 for z in (x, y))
@@ -110,8 +116,7 @@ def dissimilarity(x, y, sigma, data_range):
     mu_p, pp, mu_q, qq = blur(stacked.flatten(0, 2), sigma).reshape(stacked.shape)
     m_p, m_q = (mu_p + centre_p).square() + 2 * c1, (mu_q + centre_q).square()
     v_p, v_q = (pp - mu_p.square()).clamp(min=0) + 2 * c2, (qq - mu_q.square()).clamp(min=0)
-    u, v = share(m_q, m_p), share(v_q, v_p)
-    return 2 * (u * (1 - v) + v * (1 - u))
+    return share(m_q, m_p), share(v_q, v_p)
 
 
 def structure_difference(x, y, sigma, data_range):

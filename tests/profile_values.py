@@ -1,6 +1,6 @@
 """What the tests of profiles and plans share: which profiles there are, and their values as leaves."""
 
-PROFILES = ("gpu", "laptop", "networks", "paper", "pretrained", "real", "smoke")
+PROFILES = ("confirm", "gpu", "laptop", "networks", "paper", "pretrained", "real", "smoke")
 
 
 def leaves(values, before=()):

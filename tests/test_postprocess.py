@@ -5,7 +5,18 @@ import pytest
 from scipy import ndimage
 
 from essim.kernels.median import median
-from essim.postprocess import erode_slices, median_by_partition, median_inside, postprocess, remove_small
+from essim.postprocess import (
+    ERODE_FIRST,
+    ERODE_LAST,
+    NO_EROSION,
+    POST,
+    erode_slices,
+    median_by_partition,
+    median_inside,
+    postprocess,
+    remove_small,
+)
+from essim.smoothing import gauss_inside
 
 
 def ball(shape, radius):
@@ -33,14 +44,15 @@ def test_erosion_grows_with_the_width(width, steps):
 @pytest.mark.parametrize("implementation", [median_inside, median_by_partition, median])
 @pytest.mark.parametrize("digits", [0, 1, 8])  # few values, most of them many times, or all different
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_median_is_scipys_inside_the_mask(implementation, digits, dtype):
+@pytest.mark.parametrize("side", [3, 5])
+def test_median_is_scipys_inside_the_mask(implementation, digits, dtype, side):
     rng = np.random.default_rng(0)
     volume = rng.standard_normal((18, 15, 13)).astype(dtype).round(digits)
     volume[:, :6] = 0
     mask = ball(volume.shape, 6.5) & (rng.random(volume.shape) > 0.2)
     mask[0, 0, 0] = mask[-1, 5, 3] = True  # at the border too
-    found = implementation(volume, mask)
-    np.testing.assert_array_equal(found[mask], ndimage.median_filter(volume, size=5, mode="reflect")[mask])
+    found = implementation(volume, mask, side)
+    np.testing.assert_array_equal(found[mask], ndimage.median_filter(volume, size=side, mode="reflect")[mask])
     assert (found[~mask] == 0).all()
     assert found.dtype == dtype
 
@@ -63,9 +75,43 @@ def test_postprocess_is_median_of_the_eroded_map():
 def test_each_step_can_be_left_out():
     anomaly, mask = np.random.default_rng(3).random((30, 30, 6)).astype(np.float32), ball((30, 30, 6), 12)
     eroded = erode_slices(mask)
-    np.testing.assert_array_equal(postprocess(anomaly, mask, median=False), anomaly * eroded)
-    np.testing.assert_array_equal(postprocess(anomaly, mask, erode=False), median_inside(anomaly * mask, mask))
-    np.testing.assert_array_equal(postprocess(anomaly, mask, erode=False, median=False), anomaly * mask)
+    np.testing.assert_array_equal(postprocess(anomaly, mask, post="none"), anomaly * eroded)
+    np.testing.assert_array_equal(postprocess(anomaly, mask, order=NO_EROSION), median_inside(anomaly * mask, mask))
+    np.testing.assert_array_equal(postprocess(anomaly, mask, order=NO_EROSION, post="none"), anomaly * mask)
+
+
+def test_eroded_last_the_rim_has_a_part_in_the_smoothing():
+    """By definition, with scipy; away from the rim the order makes no difference."""
+    rng = np.random.default_rng(4)
+    anomaly, mask = rng.random((50, 40, 10)).astype(np.float32), ball((50, 40, 10), 17)
+    eroded = erode_slices(mask)
+    medians = {side: ndimage.median_filter(anomaly * mask, size=side, mode="reflect") for side in (3, 5)}
+    for side, expected in medians.items():
+        found = postprocess(anomaly, mask, post=f"median {side}", order=ERODE_LAST)
+        np.testing.assert_array_equal(found, np.where(eroded, expected, 0))
+    for sigma in (0.7, 1, 1.5):
+        share = ndimage.gaussian_filter(mask.astype(float), sigma, mode="constant")
+        expected = ndimage.gaussian_filter((anomaly * mask).astype(float), sigma, mode="constant") / share.clip(1e-9)
+        found = postprocess(anomaly, mask, post=f"gauss {sigma:g}", order=ERODE_LAST)
+        np.testing.assert_allclose(found, np.where(eroded, expected, 0), atol=1e-6)
+    for post in POST:
+        first, last = (postprocess(anomaly, mask, post=post, order=order) for order in (ERODE_FIRST, ERODE_LAST))
+        assert first.dtype == last.dtype == np.float32
+        assert (first == last).all() == (post == "none")
+        middle = ndimage.binary_erosion(eroded, np.ones((13, 13, 13)), border_value=1)
+        np.testing.assert_array_equal(first[middle], last[middle])
+
+
+def test_a_gaussian_does_not_darken_the_rim():
+    mask = ball((20, 20, 8), 7)
+    np.testing.assert_allclose(gauss_inside(mask.astype(np.float32), mask, 1.5)[mask], 1, atol=1e-6)
+
+
+def test_an_unknown_step_is_one_sentence():
+    with pytest.raises(ValueError, match="post must be one of none, gauss 0.7, .*, got 'median 4'"):
+        postprocess(np.ones((4, 4, 4)), np.ones((4, 4, 4), bool), post="median 4")
+    with pytest.raises(ValueError, match="order must be 'erode first', 'erode last' or 'no erosion', got 'last'"):
+        postprocess(np.ones((4, 4, 4)), np.ones((4, 4, 4), bool), order="last")
 
 
 def test_postprocess_leaves_its_input_alone():

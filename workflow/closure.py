@@ -51,8 +51,11 @@ def _behind(waiting, quiet):
 
 @functools.cache
 def imports_of(module):
-    """The modules that a module imports itself."""
-    return imported(path_of(module).read_text(encoding="utf-8"))
+    """The modules that a module imports itself; a registry, those of the folders beside it."""
+    path = path_of(module)
+    listed = path.parent.glob("*/[!_]*.py") if path.stem == "registry" else ()
+    found = {".".join(file.relative_to(ROOT).with_suffix("").parts) for file in listed}
+    return imported(path.read_text(encoding="utf-8")) | found
 
 
 def imported(source):

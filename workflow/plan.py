@@ -38,6 +38,11 @@ class Plan:
         return self.data == PUBLIC
 
     @property
+    def confirms(self):
+        """Whether it is the confirmatory run, of `make confirm`."""
+        return self.name == "confirm"
+
+    @property
     def contrasts(self):
         return sorted(set(self.sets.values()))
 
@@ -85,7 +90,8 @@ class Plan:
         training = self.profile["training"]
         work = f"training(s) of {training['epochs']} epochs in batches of {training['batch']}"
         work = f"network(s) that come trained: {self.networks}" if self.networks else work
-        groups = [("healthy", contrast) for contrast in self.contrasts] + list(self.sets.items())
+        healthy = [] if self.confirms else [("healthy", contrast) for contrast in self.contrasts]
+        groups = healthy + list(self.sets.items())
         groups = [] if self.public else groups  # fetched by the graph itself: who is there is known later
         return "\n".join(
             [

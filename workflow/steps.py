@@ -4,6 +4,8 @@ In: a Plan. Out: {name of a step, such as `06_evaluate_ms`: values}, as plain as
 A step is called like its notebook, with what it is run for behind.
 """
 
+from methods import folder_of
+
 # What `make ablations` changes, a notebook each: the keys of the profile's `ablations` that it takes.
 CHOICES = {
     "a_noising_steps": ("steps", "predictions"),
@@ -16,6 +18,8 @@ CHOICES = {
 # The sets whose scanners `make shifts` moves, where the study has them, and where the places of real scans stand.
 SHIFTED = ("stroke", "ms")
 PLACES = {"reference": "results/reference/real/tables"}
+# The reconstructor beside which `make methods` has the scores that look at no reconstruction.
+PLAIN = "ddpm"
 # The steps of the study that `make real` takes, and what its own are given beside the profile's values.
 TRAINING = ("02_train", "03_healthy")
 REAL = {"models": "models/anatomies"}
@@ -26,11 +30,17 @@ HALF_REAL = {
     "patients": 50,  # a set; with both sets `make real` stays below 20 minutes on two cores
 }
 
+# What `make confirm` takes from the development study: its tables, committed; and what it tests with them.
+CONFIRM = {"development": "results/reference/pretrained/tables", "declaration": "workflow/confirm.yaml"}
+CHOSEN = ("at_best", "at_best_windows", "claims")
+
 
 def steps_of(plan):
     """{part of the plan: {step: values}}, with the steps that run once, whatever the parts, under None."""
     if plan.public:
         return real(plan)
+    if plan.confirms:
+        return confirm(plan)
     steps = {None: {}}
     if not plan.source:
         steps[None]["01_cohort"] = {"data": plan.data, "results": plan.home} | plan.profile["cohort"]
@@ -41,6 +51,7 @@ def steps_of(plan):
         steps[part] = study(plan, plan.home + part, seed, fold) | ablations(plan, plan.home + part, seed, fold)
         if shifted(plan):
             steps[part]["13_when_ssim_overtakes_l1"] = shifts(plan, plan.home + part, seed)
+        steps[part] |= methods(plan, plan.home + part, seed)
     return steps
 
 
@@ -57,12 +68,29 @@ def shifts(plan, results, seed):
     return {"results": results} | PLACES | grown | _ensemble(profile) | asked | profile["shifts"]
 
 
+def methods(plan, results, seed):
+    """Every step of `make methods` with one seed."""
+
+    def folders(method):
+        return {contrast: folder_of(method, contrast, results, plan.networks) for contrast in plan.contrasts}
+
+    tried, given = plan.profile["methods"], {"results": results, "datasets": list(plan.sets)}
+    steps = {"10_methods": given | {key: value for key, value in tried.items() if key != "steps"} | {"seed": seed}}
+    for name in tried["reconstructors"]:
+        segmenters = folders("segmenter") if name == PLAIN and "segmenter" in tried["scores"] else {}
+        own = {"reconstructor": name, "seed": seed, "models": folders(name), "segmenters": segmenters}
+        scored = {key: tried[key] for key in ("scores", "steps")}
+        steps[f"10_one_method_{name}"] = given | own | _ensemble(plan.profile) | scored
+    return steps
+
+
 def study(plan, results, seed, fold):
     """Every step of the study with one seed on one fold."""
     profile, names = plan.profile, list(plan.sets)
     reconstruction, sigmas = profile["reconstruction"] | {"seed": seed}, profile["ablation_sigmas"]
     ensemble, shares = _ensemble(profile), profile["healthy_shares"]
     steps = {
+        "05_at_its_best": ensemble | {"datasets": names, "windows": profile["windows"], "t": reconstruction["t"]},
         "05_ensembling": ensemble | {"datasets": names} | reconstruction,
         "07_calibrated_ensemble": ensemble | {"datasets": names} | profile["calibrated"],
         "08_best_sigma": {"datasets": names, "sigmas": sigmas},
@@ -114,6 +142,18 @@ def real(plan):
     for part, (seed, fold) in plan.parts.items():
         whole = study(plan, plan.home + part, seed, fold)
         steps[part] = {step: values for step, values in whole.items() if step.startswith(TRAINING)}
+    return steps
+
+
+def confirm(plan):
+    """Every step of `make confirm`: fresh patients as if healthy, and the tests."""
+    steps = {None: {}}
+    for part, (seed, fold) in plan.parts.items():
+        results = plan.home + part
+        whole = study(plan, results, seed, fold)
+        steps[part] = {step: values for step, values in whole.items() if step.startswith("03_reconstruct")}
+        own = {"results": results, "datasets": list(plan.sets)} | CONFIRM
+        steps[part]["14_confirm"] = _ensemble(plan.profile) | own
     return steps
 
 

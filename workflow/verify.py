@@ -21,9 +21,13 @@ import pandas as pd
 
 TABLES = ("main", "regret", "ablation")
 REAL = ("real_heads", "real_transplants")  # those of `make real`
+CONFIRM = ("confirm_means", "confirm_regret")  # those of `make confirm`
 # kept to be read, but not compared: tests, counts and fits, which a small change of the scores moves far
 READ = ("realism*", "tests", "transfer", "healthy", "best_sigma_fit", "grid_*", "calibrated", "calibrated_*", "*spread")
+READ += ("whole_scans", "by_site")
 READ += ("shifts", "shift_law", "shift_axes")  # of `make shifts`, where it ran
+READ += ("methods_*",)  # of `make methods`, where it ran
+READ += ("at_best", "at_best_tried", "at_best_windows", "claims")  # what `make confirm` takes is among them
 ABLATIONS = ("ablations/tables/*", "ablations/figures/*.png")
 CARDS = ("site/images/card-walkthrough-*.png",)  # the README's pictures of the teaching path
 # of `make real`; what its own training makes is as far from another processor's as two seeds are. No picture of a scan
@@ -57,7 +61,8 @@ def read_numbers(folder):
 
 
 def _tables_of(folder):
-    return REAL if (Path(folder) / f"tables/{REAL[0]}.csv").is_file() else TABLES
+    own = [tables for tables in (REAL, CONFIRM) if (Path(folder) / f"tables/{tables[0]}.csv").is_file()]
+    return own[0] if own else TABLES
 
 
 def check(results, reference):
@@ -110,6 +115,8 @@ def keep(results, reference):
     names, pictures = TABLES + READ, ["figures/*.png", *ABLATIONS, *CARDS]
     if _tables_of(results) is REAL:
         names, pictures = REAL + REAL_READ, [f"figures/{name}.png" for name in REAL_CURVES]
+    if _tables_of(results) is CONFIRM:
+        names, pictures = (*CONFIRM, "confirm"), ["figures/confirm.png"]
     for pattern in [*(f"tables/{name}.*" for name in names), *pictures]:
         for path in sorted(Path(results).glob(pattern)):
             target = Path(reference) / path.relative_to(results)

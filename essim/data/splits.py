@@ -6,13 +6,20 @@ Paper: section 3 (data).
 
 import hashlib
 import re
+import warnings
 from pathlib import Path
+
+import pandas as pd
 
 from essim.data.prepared import FOLDS, SPLITS, by_contrast, split_name, write_split
 
 TEST = (7, (1, 4))  # of every 7 healthy people these are tested (the paper: 158 of 560), ...
 VALIDATION = 9  # ... and of those left every 9th validates, another one in each fold (44 of 402)
 LABELLED = (5, 1)  # of every 5 patients one is in the labelled validation part
+# Healthy validation scans choose the network's best step, are the yardstick of the calibrated score, and set its
+# thresholds: none of the three may look better for having seen the scans of another, so each has people of its own, ...
+VALIDATES = ("step", "yardstick", "thresholds")
+FEWEST = 12  # ... where there are 4 for each; else all people serve for all three
 # How names tell a person's scans apart, group 1 being the person: those of data sets, ...
 NAMED = re.compile(
     r"(.+)_sess?-[A-Za-z0-9]+|(BraTS-[A-Z]+(?:-RT)?-\d+)-\d+|(UCSF-PDGM-\d+)_FU\d+d|(UPENN-GBM-\d+)_\d+"
@@ -85,6 +92,27 @@ def assign(scans, *, fold=0, seed=0):
     split = [parts[key] for key in zip(scans.dataset, people, strict=True)]
     folded = [fold if d == "healthy" and s != "test" else "" for d, s in zip(scans.dataset, split, strict=True)]
     return scans.assign(split=split, fold=folded)
+
+
+def validation_parts(scans):
+    """What each row of a scan table validates: one of VALIDATES for healthy validation scans, "" for all other rows.
+
+    Each has a third of the people, dealt out along their order by site, within a site by a hash of the name. Of fewer
+    than FEWEST people all rows are "", with a warning: whatever asks for a part is then given all of them.
+
+    Args: scans: of one contrast. Returns: a Series with the table's index.
+    """
+    rows, parts = scans[(scans.dataset == "healthy") & (scans.split == "val")], pd.Series("", scans.index)
+    people = people_of(rows)
+    sites = rows.site.astype(str).groupby(people).first()
+    if 0 < len(sites) < FEWEST:
+        text = f"{len(sites)} healthy validation people are too few for three parts ({FEWEST} are enough): all of them"
+        warnings.warn(f"{text} choose the network's step, calibrate the score and set its thresholds.", stacklevel=2)
+    elif len(sites):
+        order = sorted(sites.index, key=lambda name: (sites[name], hashlib.sha256(str(name).encode()).digest()))
+        dealt = {name: VALIDATES[i % len(VALIDATES)] for i, name in enumerate(order)}
+        parts[rows.index] = people.map(dealt)
+    return parts
 
 
 def _deal_healthy(count, fold):

@@ -4,8 +4,7 @@ In: a scan in [0, 1] and its brain mask. Out: an anomaly map of the same shape, 
 differs where it is locally unusual. Those that learn are in essim.train.autoencoder.
 """
 
-import numpy as np
-from scipy.ndimage import gaussian_filter
+from essim.smoothing import gauss_inside
 
 
 def intensity_map(image, mask, contrast):
@@ -16,10 +15,6 @@ def intensity_map(image, mask, contrast):
 def blurred(image, mask, sigma):
     """A Gaussian mean of the brain alone: |image - blurred| is the plainest score of what stands out locally.
 
-    Voxels outside the mask have no part in it, and so the brain's rim isn't darkened. sigma is in voxels.
-    Returns: float32 [H, W, D], 0 outside the mask.
+    Arguments and result are those of `essim.smoothing.gauss_inside`.
     """
-    weight = np.asarray(mask, np.float32)
-    total = gaussian_filter(image * weight, sigma, mode="constant")
-    share = gaussian_filter(weight, sigma, mode="constant")
-    return np.divide(total, share, out=np.zeros_like(weight), where=weight > 0)
+    return gauss_inside(image, mask, sigma)

@@ -18,11 +18,13 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
+from essim.data.splits import VALIDATES
 from essim.data.volumes import IGNORED, LESION, load_scan, read_nifti, save_nifti
 from essim.reconstruct import noise_seed, reconstruct_volume
 from essim.runs.files import writing
 
 PARTS = ("image", "reconstruction", "mask", "seg")
+FEW = 8  # validation patients of a set, where so many things are tried that all of them would take too long
 
 
 @dataclass
@@ -85,11 +87,17 @@ def reconstruct_set(diffusion, scans, preprocessing, out, *, t, draws, seed, cac
 
 
 def case_rows(folder, split=None):
-    """The rows of a folder's scans.csv as dicts, all or those of one split; FileNotFoundError where there is none."""
+    """The rows of a folder's scans.csv as dicts, all or those of one split; FileNotFoundError where there is none.
+
+    `split` may also be one of `essim.data.splits.VALIDATES`, of healthy validation scans: those whose column `part`
+    says so, and those that serve for all, whose `part` is empty or missing.
+    """
     folder = Path(folder)
     if not (folder / "scans.csv").is_file():
         raise FileNotFoundError(f"{folder / 'scans.csv'}: no such file; reconstruct the set first (03_reconstruct).")
     rows = pd.read_csv(folder / "scans.csv", keep_default_na=False, dtype={"subject": str}).to_dict("records")
+    if split in VALIDATES:
+        return [row for row in rows if row["split"] == "val" and row.get("part", "") in ("", split)]
     return [row for row in rows if split in (None, row["split"])]
 
 
@@ -104,20 +112,21 @@ def read_case(folder, row):
     return Case(*name, image, reconstruction, mask, seg == LESION, scored, spacing_mm)
 
 
-def for_each(folder, split, work, what):
-    """[work(case) for the cases of a split, None: all], several at a time, with a progress bar called `what`."""
-    rows = case_rows(folder, split)
+def for_each(folder, split, work, what, first=None):
+    """[work(case) for the cases of a split, None: all, or its `first` few], several at a time, with a progress bar
+    called `what`."""
+    rows = case_rows(folder, split)[:first]
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         results = pool.map(lambda row: work(read_case(folder, row)), rows)
         return list(tqdm(results, total=len(rows), desc=what, unit="volume"))
 
 
-def rows_of(folder, split, judge, what):
-    """What `judge`, a function from a `Case` to records (dicts), says about every case of a split (None: all).
+def rows_of(folder, split, judge, what, first=None):
+    """What `judge`, a function from a `Case` to records (dicts), says about the cases that `for_each` goes through.
 
     Returns: a DataFrame, one row a record, in the order of scans.csv: dataset, subject, then the record's.
     """
-    cases = for_each(folder, split, lambda case: [case.name | record for record in judge(case)], what)
+    cases = for_each(folder, split, lambda case: [case.name | record for record in judge(case)], what, first)
     return pd.DataFrame([record for records in cases for record in records])
 
 

@@ -3,10 +3,14 @@
 In: a prediction (or an anomaly map and thresholds), the lesions `seg` and the voxels that count `scored`, [H, W, D]
 each. Out: counts of one scan, or tables of them. Voxel by voxel: essim.evaluation.metrics. Not in the paper.
 
-The matching rule is that of the WMH challenge (Kuijf et al., IEEE TMI 38:2556, 2019), whose evaluation counts 3-D
-components of the 26-neighbourhood too: a lesion is found if at least one of its voxels is predicted; a predicted
-component is a false positive if none of its voxels is a lesion's. So one prediction may find several lesions, and
-several parts of one prediction may find the same. What doesn't count is taken away before the components are.
+Lesions and predicted components (of the 26-neighbourhood) are matched one to one, those that overlap most first: a
+lesion is found if it has a partner whose overlap with it, |both| / |either| (IoU), is OVERLAP or more; a predicted
+component without a partner is a false positive. An overlap to be counted by and one partner each are what Metrics
+Reloaded asks for (Maier-Hein, Reinke et al., Nature Methods 21:195, 2024, arXiv 2206.01653); 0.1, for lesions that are
+to be pointed out rather than outlined, is nnDetection's (Baumgartner et al., arXiv 2106.00817). It also means that a
+partner is at most ten times as large as its lesion. Where one touching voxel is enough (as in the WMH challenge: Kuijf
+et al., IEEE TMI 38:2556, 2019), a blur that marks half of the brain in one piece finds everything without a false
+positive. What doesn't count is taken away before the components are.
 """
 
 import numpy as np
@@ -17,6 +21,8 @@ from scipy import ndimage
 from essim.postprocess import connected_components, remove_small
 
 SIZES = {"< 0.1 ml": 0.1, "0.1 to 1 ml": 1.0, "1 to 10 ml": 10.0, "> 10 ml": np.inf}  # of a lesion: below this many ml
+OVERLAP = 0.1  # |both| / |either| of a lesion and what is predicted for it, at least
+BLOATED = 10  # times the lesions' volume: who marks more has not found them
 SHELL = (2, 3)  # voxels from a lesion, where its surroundings are: the voxel next to it may be partly lesion
 
 
@@ -31,31 +37,45 @@ def detect(prediction, seg, scored):
     Returns: a dict of
         lesions, found, predicted, false_positives    counts; `predicted` and the last are components of the prediction
         sensitivity    found / lesions; NaN without lesions (the challenge has 1)
-        precision      predicted components that touch a lesion / predicted; NaN without a prediction (there 1)
+        precision      found / predicted; NaN without a prediction (there 1)
         f1             their harmonic mean; 1 where nothing is to be found and nothing is predicted, 0 where only one of
                        the two is empty (as in the challenge)
+        bloated        1.0 where more than BLOATED times the lesions' volume is predicted, else 0.0; NaN without lesions
 
     A mean over subjects leaves NaN out: sensitivity is of the patients who have lesions; F1 is of all.
     """
     if not prediction.shape == seg.shape == scored.shape:
         shapes = [list(a.shape) for a in (prediction, seg, scored)]
         raise ValueError(f"detect: prediction, seg and scored must have one shape, got {shapes}.")
-    return _detect(prediction & scored, *connected_components(seg & scored))
+    marked, lesion = prediction & scored, seg & scored
+    counts = _detect(marked, *connected_components(lesion))
+    return counts | {"bloated": float(marked.sum() > BLOATED * lesion.sum()) if counts["lesions"] else np.nan}
 
 
 def _detect(prediction, labels, lesions):
     parts, predicted = connected_components(prediction)
-    found, true = _touched(labels, prediction), _touched(parts, labels > 0)
+    found = len(matched(labels, parts))
     sensitivity = found / lesions if lesions else np.nan
-    precision = true / predicted if predicted else np.nan
-    counts = {"lesions": lesions, "found": found, "predicted": predicted, "false_positives": predicted - true}
+    precision = found / predicted if predicted else np.nan
+    counts = {"lesions": lesions, "found": found, "predicted": predicted, "false_positives": predicted - found}
     f1 = 2 * sensitivity * precision / (sensitivity + precision) if found else float(not lesions and not predicted)
     return counts | {"sensitivity": sensitivity, "precision": precision, "f1": f1}
 
 
-def _touched(labels, binary):
-    """How many components have a voxel in `binary`."""
-    return len(np.setdiff1d(labels[binary], [0]))
+def matched(labels, parts):
+    """The lesions that are found: {label of a lesion: label of its partner}.
+
+    Args: labels, parts: int [H, W, D], lesions and predicted components, 1, 2, ...; 0 is none.
+    """
+    both = (labels > 0) & (parts > 0)
+    pairs, shared = np.unique(np.stack([labels[both], parts[both]]), axis=1, return_counts=True)
+    lesions, predicted = pairs.astype(int)
+    overlap = shared / (np.bincount(labels.ravel())[lesions] + np.bincount(parts.ravel())[predicted] - shared)
+    partners = {}
+    for i in np.argsort(-overlap, kind="stable"):
+        if overlap[i] >= OVERLAP and lesions[i] not in partners and predicted[i] not in partners.values():
+            partners[int(lesions[i])] = int(predicted[i])
+    return partners
 
 
 def lesions(seg, image, scored, spacing_mm):
@@ -108,12 +128,14 @@ def operating_points(anomaly, seg, scored, thresholds):
 def froc(counts, by=()):
     """The FROC curve: all scans' lesions as one, false positives a scan.
 
+    It may fall again: where so much is marked that lesions and what lies between them become one, none is found.
+
     Args: counts: the `operating_points` of the scans at the same thresholds, one table below the other. by: further
         columns that tell curves apart, such as the method.
 
     Returns: one row a curve and threshold, in their order of appearance: the columns `by`, threshold,
         sensitivity        found lesions / lesions of all scans; NaN where no scan has any
-        false_positives    predicted components without a lesion, a scan
+        false_positives    predicted components without a partner, a scan
         scans
     """
     groups = counts.groupby([*by, "threshold"], sort=False)

@@ -17,12 +17,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from essim.evaluation.cases import case_rows, for_each, read_case, rows_of
-from essim.evaluation.detection import detect, lesions, operating_points, surface_distances
+from essim.evaluation.cases import FEW, case_rows, for_each, read_case, rows_of
+from essim.evaluation.detection import detect, lesions, matched, operating_points, surface_distances
 from essim.evaluation.healthy import healthy_thresholds
 from essim.evaluation.metrics import Pooled, average_precision, best_dice, dice, precision_at
 from essim.evaluation.scoring import clean_maps, fitted_thresholds, labelled_validation, validation_auprc
-from essim.postprocess import remove_small
+from essim.evaluation.sites import scan_level
+from essim.postprocess import connected_components, remove_small
 
 VALIDATION, ORACLE = "validation", "oracle"
 RECALLS = np.linspace(0.02, 1, 50)
@@ -103,7 +104,7 @@ def _tables_of(case, maps, thresholds, cuts):
         yield "precision", pd.DataFrame(key | {"recall": RECALLS, "precision": precision})
         for record, marked in _decisions(case, anomaly, thresholds[method]):
             yield "decisions", pd.DataFrame([key | record])
-            found = lesion_table.label.isin(np.unique(labels[marked]))
+            found = lesion_table.label.isin(matched(labels, connected_components(marked)[0]))
             yield "lesions", lesion_table.assign(**key, source=record["source"], found=found)
         yield "operating", operating_points(anomaly, case.seg, case.scored, cuts[method]).assign(**key)
 
@@ -116,10 +117,11 @@ def decide(folder, scorer, thresholds):
     Returns: a DataFrame, one row a scan, method and source, with the columns
         dataset, subject, method, source, threshold,
         dice             1 where nothing is to be found and nothing is
-        lesions, found, predicted, false_positives, sensitivity, precision, f1    of `detection.detect`
+        lesions, found, predicted, false_positives, sensitivity, precision, f1, bloated    of `detection.detect`
         distance_mm, hausdorff95_mm    of `detection.surface_distances`; at the source `validation` only, for they take
                          longer than all the rest of a decision
         false_ml         volume marked outside lesions
+        level            how high the map of the whole scan stands (`sites.scan_level`), whatever the threshold
     """
 
     def judge(case):
@@ -132,20 +134,22 @@ def decide(folder, scorer, thresholds):
 
 def _decisions(case, anomaly, thresholds):
     """(one row of `decide`, what is marked: bool [H, W, D]) for each threshold."""
+    level = scan_level(anomaly, case.scored)
     for source, threshold in thresholds.items():
         marked = remove_small(anomaly > threshold) & case.scored
         record = {"source": source, "threshold": threshold, "dice": dice(marked, case.seg, case.scored)}
         record |= detect(marked, case.seg, case.scored)
         record |= surface_distances(marked, case.seg, case.spacing_mm) if source == VALIDATION else {}
-        yield record | {"false_ml": (marked & ~case.seg).sum() * np.prod(case.spacing_mm) / 1000}, marked
+        false_ml = (marked & ~case.seg).sum() * np.prod(case.spacing_mm) / 1000
+        yield record | {"false_ml": false_ml, "level": level}, marked
 
 
 def scores_of_reconstructions(folder, remakes, scorer, single, sigmas):
     """Every reconstruction under every score.
 
     Args: remakes: {name: a function from a case to its reconstruction [H, W, D]}. scorer: as in `scoring`.
-        single: a function (case, sigma) -> one map, whose sigma is chosen on the validation part, for each
-        reconstruction anew.
+        single: a function (case, sigma) -> one map, whose sigma is chosen on the first FEW of the validation
+        part, for each reconstruction anew.
 
     Returns: a DataFrame of the test part, one row a scan, reconstruction and score: dataset, subject, reconstruction,
         score (the scorer's, and `ssim best`), sigma (of `ssim best`), auprc.
@@ -161,7 +165,7 @@ def _scores_of(folder, name, remake, scorer, single, sigmas):
         case = replace(case, reconstruction=remake(case))
         return {sigma: single(case, sigma) for sigma in sigmas}
 
-    best = validation_auprc(folder, singles).idxmax()
+    best = validation_auprc(folder, singles, FEW).idxmax()
 
     def judge(case):
         case = replace(case, reconstruction=remake(case))

@@ -1,6 +1,7 @@
 """What is learned from healthy scans alone: a calibration, and thresholds that need no lesion.
 
-In: folders of reconstructed healthy scans of one contrast that the network has not learned from. Out: a `Calibration`
+In: folders of reconstructed healthy scans of one contrast that the network has not learned from; where they are enough,
+some are the yardstick, and others set thresholds (`essim.data.splits.validation_parts`). Out: a `Calibration`
 (essim.calibration), one without each scan, thresholds that promise a share of marked voxels, and a table of how the
 promise is kept. Not in the paper.
 """
@@ -18,10 +19,10 @@ from essim.ssim import check_pair
 
 
 def fit_calibration(folder, sigmas):
-    """The calibration of the validation part of a folder of healthy scans, and one without each of its scans.
+    """The calibration from the yardstick scans of a folder of healthy ones, and one without each of them.
 
-    A scan stands out less from a calibration that has seen it. Where something is learned from the same scans later, a
-    threshold for instance, each is to be scored with the calibration that leaves it out.
+    A scan stands out less from a calibration that has seen it. Where few scans serve for all, and a threshold is
+    learned from the same ones later, each is to be scored with the calibration that leaves it out.
 
     Returns: (`Calibration`, {subject: `Calibration` without it}). Errors are those of `healthy_moments`.
     """
@@ -34,7 +35,7 @@ def fit_calibration(folder, sigmas):
 
 
 def healthy_moments(folder, sigmas):
-    """What every scan of the validation part of a folder adds to a calibration.
+    """What every yardstick scan of a folder adds to a calibration.
 
     Returns: ({subject: moments of its differences in units of its level}, {subject: level}, their grid [H, W, D]).
 
@@ -48,10 +49,10 @@ def healthy_moments(folder, sigmas):
         maps = differences(x, y, sigmas, data_range)[:, 0, 0] / level
         return case.subject, case.mask.shape, moments(maps, case.mask), level
 
-    count = len(case_rows(folder, "val"))
+    count = len(case_rows(folder, "yardstick"))
     if count < 2:
         raise ValueError(f"{folder}: has {count} healthy validation scan(s); a calibration needs 2 or more.")
-    subjects, shapes, scans, levels = zip(*for_each(folder, "val", measure_scan, "calibrate"), strict=True)
+    subjects, shapes, scans, levels = zip(*for_each(folder, "yardstick", measure_scan, "calibrate"), strict=True)
     if len({*shapes}) > 1:
         raise ValueError(f"{folder}: has scans on grids of {sorted({*shapes})}; a calibration needs one grid for all.")
     return dict(zip(subjects, scans, strict=True)), dict(zip(subjects, levels, strict=True)), shapes[0]
@@ -60,10 +61,11 @@ def healthy_moments(folder, sigmas):
 def healthy_thresholds(folder, scorer, shares):
     """Where each method's map of healthy scans ends: {method: {share: threshold}}.
 
-    Above a threshold lies that share of the brain voxels of all healthy validation scans together, post-processed.
+    Above a threshold lies that share of the brain voxels of all healthy scans that set thresholds together,
+    post-processed.
     """
     masks, maps = zip(
-        *for_each(folder, "val", lambda c: (c.scored, clean_maps(c, scorer)), "healthy scans"), strict=True
+        *for_each(folder, "thresholds", lambda c: (c.scored, clean_maps(c, scorer)), "healthy scans"), strict=True
     )
     return {
         method: {share: healthy_threshold([scan[method] for scan in maps], masks, share) for share in shares}

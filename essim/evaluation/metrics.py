@@ -93,8 +93,11 @@ def average_precision(score, label, mask=None):
     if not label.any():
         warnings.warn("average_precision: no positive voxel inside the mask; the result is NaN.", stacklevel=2)
         return float("nan")
-    _, hits, marked = _ranked(score, label)
-    return float((np.diff(hits, prepend=0) * (hits / marked)).sum() / hits[-1])
+    # the precision at every positive voxel's own score: two sorts of plain floats, much faster than ranking with labels
+    ranked, positive = np.sort(score), np.sort(score[label])
+    hits = len(positive) - np.searchsorted(positive, positive)
+    marked = len(ranked) - np.searchsorted(ranked, positive)
+    return float((hits / marked).mean())
 
 
 def precision_at(score, label, recalls, mask=None):

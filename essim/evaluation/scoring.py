@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from essim.evaluation.cases import for_each, rows_of
+from essim.evaluation.cases import FEW, for_each, rows_of
 from essim.evaluation.metrics import average_precision, best_dice, dice, fit_threshold
 from essim.evaluation.stats import mean_with_interval
 from essim.postprocess import erode_slices, postprocess, remove_small
@@ -68,9 +68,10 @@ def judge_set(folder, maps_of, judge):
     return pd.concat([rows, test], ignore_index=True)
 
 
-def labelled_validation(folder, work):
-    """[(case, work(case))] of the few cases that choices are made on; ValueError where there are none."""
-    pairs = for_each(folder, "val", lambda case: (case, work(case)), "score val")
+def labelled_validation(folder, work, first=None):
+    """[(case, work(case))] of the cases that choices are made on, or their `first` few; ValueError where there are
+    none."""
+    pairs = for_each(folder, "val", lambda case: (case, work(case)), "score val", first)
     if not pairs:
         raise ValueError(f"{folder}: has no validation cases; thresholds need a labelled validation part.")
     return pairs
@@ -83,18 +84,19 @@ def fitted_thresholds(validation):
     return {method: fit_threshold([own[method] for own in maps], segs, masks) for method in maps[0]}
 
 
-def validation_auprc(folder, scorer):
-    """Each method's mean AUPRC on the labelled validation part, a Series: where a choice may be made."""
+def validation_auprc(folder, scorer, first=None):
+    """Each method's mean AUPRC on the labelled validation part (or its `first` few), a Series: where a choice may be
+    made."""
 
     def judge(case):
         maps = clean_maps(case, scorer)
         return {method: average_precision(anomaly, case.seg, case.scored) for method, anomaly in maps.items()}
 
-    return pd.DataFrame([scores for _, scores in labelled_validation(folder, judge)]).mean()
+    return pd.DataFrame([scores for _, scores in labelled_validation(folder, judge, first)]).mean()
 
 
 def training_length(folder, networks, scorer, *, t, draws, seed):
-    """What a shorter training would have found, on the validation part.
+    """What a shorter training would have found, on the first FEW of the validation part.
 
     Args: networks: {training step: the `GaussianDiffusion` after it}; what the last one makes of the cases is already
         in the folder. t, draws, seed: as in `reconstruct_set`.
@@ -114,7 +116,7 @@ def training_length(folder, networks, scorer, *, t, draws, seed):
                 auprc = average_precision(anomaly, case.seg, case.scored)
                 yield {"step": step, "method": method, "auprc": auprc, "error": error}
 
-    table = rows_of(folder, "val", judge, "training length")
+    table = rows_of(folder, "val", judge, "training length", FEW)
     return mean_with_interval(table, ["dataset", "step", "method"], ["auprc", "error"])
 
 

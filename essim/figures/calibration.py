@@ -5,6 +5,7 @@ Ours, beyond the paper.
 """
 
 import numpy as np
+from matplotlib.lines import Line2D
 
 from essim.evaluation.stats import mean_with_interval
 from essim.figures.pictures import Panel, row_colour_bars, slice_grid
@@ -34,26 +35,42 @@ def plot_candidates(table):
     return figure
 
 
-def plot_on_each_set(table):
-    """AUPRC on each set: `table` has dataset, method, auprc, auprc_low, auprc_high; methods are columns of points."""
+def plot_on_each_set(table, scores=None):
+    """AUPRC on each set: `table` has dataset, method, and of each score <score>, <score>_low, <score>_high.
+
+    Methods stand side by side. `scores`: {column: what it is called}, one point each, the first hollow; None: auprc.
+    """
+    scores = scores or {"auprc": "AUPRC"}
+    shifts = np.linspace(-0.16, 0.16, len(scores)) if len(scores) > 1 else [0]
     names, styles = table.dataset.unique(), method_styles(table.method.unique())
     figure, axes = new_figure(1, len(names), 2.1 * len(names) + 0.4, 2.7)
     for axis, name in zip(axes[0], names, strict=True):
         part = table[table.dataset == name].set_index("method")
         for place, (method, style) in enumerate(styles.items()):
             mean = part.loc[[method]]
-            axis.errorbar(place, mean.auprc, error_bars(mean, "auprc"), **style.points, markersize=6, capsize=3)
+            for shift, score in zip(shifts, scores, strict=True):
+                hollow = {"markerfacecolor": "white"} if score != [*scores][-1] else {}
+                look = style.points | {"markersize": 6, "capsize": 3} | hollow
+                axis.errorbar(place + shift, mean[score], error_bars(mean, score), **look)
         axis.set_xticks(range(len(styles)), [style.label for style in styles.values()], rotation=40, ha="right")
-        top = part[["auprc", "auprc_high"]].max(axis=None)  # of two patients there is no interval
+        top = part[[f"{score}{end}" for score in scores for end in ("", "_high")]].max(
+            axis=None
+        )  # of two patients there is no interval
         axis.set(title=SET_NAMES[name], ylim=(0, 1.08 * top), xlim=(-0.5, len(styles) - 0.5))
     axes[0, 0].set_ylabel("AUPRC")
+    if len(scores) > 1:
+        look, last = {"color": "black", "marker": "o", "linestyle": ""}, [*scores][-1]
+        faces = {score: "black" if score == last else "white" for score in scores}
+        handles = [Line2D([], [], label=scores[score], markerfacecolor=face, **look) for score, face in faces.items()]
+        figure.legend(handles=handles, loc="outside lower center", ncols=len(scores))
     return figure
 
 
 def plot_promises(table):
     """Marked over promised shares, a row a contrast, a column a group; grey: within a factor of 1.5.
 
-    `table`: contrast, group, method, promised, marked; one row a scan. Bars are 95 % intervals over scans.
+    `table`: contrast, group, method, promised, marked; one row a scan. Bars are 95 % intervals over scans; a promise is
+    kept where the whole bar lies in the grey.
     """
     contrasts, groups, styles = table.contrast.unique(), table.group.unique(), method_styles(table.method.unique())
     size = 2.7 * len(groups), 2.4 * len(contrasts) + 0.4

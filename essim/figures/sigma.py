@@ -41,21 +41,26 @@ def draw_curve(axis, scores, score, **look):
     return mean
 
 
-def plot_score_over_sigma(scores, datasets, score="auprc", lines=("l1", "adaptive", "calibrated"), columns=4):
+def plot_score_over_sigma(
+    scores, datasets, score="auprc", lines=("l1", "adaptive", "calibrated"), columns=4, at_best=None
+):
     """The main figure: a panel a pathology, SSIM over sigma with its optimum, l1 and the ensemble as lines.
 
     `scores`: test rows of all methods; of `lines` those that are there are drawn, their intervals at the right end.
-    `columns`: panels side by side, at most.
+    `columns`: panels side by side, at most. `at_best`: the same of every score at its best, in panels below.
     """
     lines = [method for method in lines if method in set(scores.method)]
     styles = method_styles(["ssim", *lines])
+    panels = [(scores, name, SET_NAMES[name]) for name in datasets]
+    if at_best is not None:
+        panels += [(at_best, name, f"{SET_NAMES[name]}, each at its best") for name in datasets]
     columns = min(columns, len(datasets))
-    rows = -(-len(datasets) // columns)
+    rows = -(-len(panels) // columns)
     figure, axes = new_figure(rows, columns, 3.3 * columns, 2.5 * rows + 0.4)
-    for axis in axes.flat[len(datasets) :]:
+    for axis in axes.flat[len(panels) :]:
         axis.set_axis_off()
-    for axis, name in zip(axes.flat, datasets, strict=False):
-        part = scores[scores.dataset == name]
+    for axis, (table, name, title) in zip(axes.flat, panels, strict=False):
+        part = table[table.dataset == name]
         mean = draw_curve(axis, part, score, **styles["ssim"].curve)
         levels = mean_with_interval(part[part.method.isin(lines)], ["method"], [score])
         levels = levels.set_index("method").sort_values(score)
@@ -65,7 +70,7 @@ def plot_score_over_sigma(scores, datasets, score="auprc", lines=("l1", "adaptiv
         away = {"xytext": (0, -15 if under_a_line else 7), "textcoords": "offset points", "ha": side}
         axis.annotate(f"\u03c3 = {mean.idxmax():g}", (mean.idxmax(), mean.max()), **away)
         _draw_levels(axis, levels, score, styles, mean.index.max(), top)
-        axis.set(title=SET_NAMES[name], ylim=(0, top))
+        axis.set(title=title, ylim=(0, top))
         sigma_axis(axis)
     for axis in axes[:, 0]:
         axis.set_ylabel(SCORE_NAMES[score])

@@ -70,6 +70,7 @@ FIELDS = {
     "03_healthy": ENSEMBLE | RECONSTRUCTION | SCANS | {"fold": Fold} | SHARES,
     "03_reconstruct": RECONSTRUCTION | SCANS | {"dataset": Dataset},
     "04_kernel_ablation": ONE_SET | {"sigmas": _list_of(PositiveFloat)},
+    "05_at_its_best": ACROSS_SETS | {"windows": _list_of(PositiveFloat), "t": Steps},
     "05_ensembling": ENSEMBLE | RECONSTRUCTION | SETS,
     "06_evaluate": ENSEMBLE | ONE_SET | SHARES,
     "07_calibrated_ensemble": ACROSS_SETS
@@ -77,6 +78,13 @@ FIELDS = {
     | {"scan_counts": _list_of(AtLeastTwo), "smoothings": _list_of(Width), "shifts": _list_of(AtLeastOne)},
     "08_best_sigma": SETS | {"sigmas": _list_of(PositiveFloat)},
     "09_across_sets": ACROSS_SETS,
+    "10_methods": SETS
+    | {"reconstructors": _list_of(str), "scores": _list_of(str), "draws": AtLeastTwo, "seed": Count}
+    | dict.fromkeys(("patients_val", "patients_test"), PositiveInt)
+    | {"yardsticks": AtLeastTwo},
+    "10_one_method": ACROSS_SETS
+    | {"reconstructor": str, "scores": _list_of(str), "steps": _list_of(PositiveInt), "seed": Count}
+    | dict.fromkeys(("models", "segmenters"), dict[Contrast, Path]),
     "11_real_heads": {"data": Path, "results": Path, "models": str, "sigmas": _list_of(PositiveFloat)},
     "12_half_real": {
         **dict.fromkeys(("data", "results", "masks", "reference", "grown_network", "real_network"), Path),
@@ -87,6 +95,7 @@ FIELDS = {
     | {"results": Path, "reference": Path, "sets": dict[Dataset, Contrast], "cohort_seed": Count}
     | {"voxel_mm": Literal[1, 2, 4], "patients": PositiveInt, "steps": PositiveInt}
     | {"windows": _list_of(PositiveFloat), "factors_at": PositiveFloat},
+    "14_confirm": ACROSS_SETS | {"development": Path, "declaration": Path},
     "98_spread": {"results": Path, "runs": _list_of(Run, least=2), "datasets": _list_of(Dataset)},
     "99_figures": SETS,
     "ablations/a_noising_steps": ACROSS_SETS

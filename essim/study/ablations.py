@@ -19,14 +19,14 @@ from essim.ensemble import ensemble_map
 from essim.evaluation.cases import rows_of
 from essim.evaluation.metrics import average_precision, best_dice, dice
 from essim.evaluation.scoring import judge_set
-from essim.postprocess import postprocess, remove_small
+from essim.postprocess import NO_EROSION, postprocess, remove_small
 from essim.reconstruct import noise_seed, reconstruct_volume
 
 STEPS = {  # of post-processing, for the comparison without them
     "as scored": {},
-    "no erosion": {"erode": False},
-    "no median": {"median": False},
-    "no erosion, no median": {"erode": False, "median": False},
+    "no erosion": {"order": NO_EROSION},
+    "no median": {"post": "none"},
+    "no erosion, no median": {"order": NO_EROSION, "post": "none"},
 }
 SPECKS = "small components kept"  # the step that AUPRC doesn't see: it is taken on the binary map
 VOLUMES = ("image", "reconstruction", "mask", "seg")  # that are made coarser
@@ -60,7 +60,7 @@ def learned(models, values):
 def score_variants(folders, variants, splits=("val", "test"), **steps):
     """AUPRC of every variant for every patient of the splits: columns dataset, subject, split, value, method, auprc.
 
-    `steps` of post-processing can be left out as in `essim.postprocess.postprocess`.
+    `steps` of post-processing are those of `essim.postprocess.postprocess`.
     """
 
     def judge(case):

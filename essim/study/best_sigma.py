@@ -1,8 +1,9 @@
-"""Which window sees a lesion best, and what decides it: every lesion's best sigma, and linear models of its logarithm.
+"""Which window sees a lesion best, and what decides it: every lesion at every sigma, models of narrow minus wide.
 
 In: folders of reconstructions (essim.evaluation.cases). Out: a table with one row a lesion, and one of what the models
 say. The paper (section 4) finds that the best sigma differs between pathologies; here the lesions are asked for the
-reason.
+reason. A lesion's AUPRC is often high at both ends of the range and low between, so that its best sigma jumps from one
+end to the other: what the models explain is how much better the one end is than the other.
 """
 
 import numpy as np
@@ -16,7 +17,7 @@ from essim.evaluation.scoring import clean_maps
 from essim.postprocess import MIN_VOXELS
 
 FOUND = 20  # times the odds of guessing: as if all of the lesion stood above 95 % of healthy brain
-MODELS = {  # of log2 sigma: name and terms (see `model_terms`)
+MODELS = {  # of narrow minus wide: name and terms (see `model_terms`)
     "volume": "volume",
     "thickness": "thickness",
     "contrast": "contrast",
@@ -53,6 +54,8 @@ def best_sigmas(folder, sigmas):
         ssim <sigma>  the lesion's AUPRC (`lesion_precision`) at each sigma
         auprc         the highest of them
         best_sigma    where that is; the smaller one of two
+        narrow_minus_wide    log2 of the odds of the AUPRC at the smallest sigma over those at the largest; what
+                      is worse than guessing counts as guessing
         found         the odds of `auprc` are FOUND times those of guessing or more; else no sigma finds the lesion, and
                       which is best says nothing
     """
@@ -77,45 +80,51 @@ def best_sigmas(folder, sigmas):
     scores = table[list(names)]
     table["auprc"], table["best_sigma"] = scores.max(axis=1), scores.to_numpy().argmax(axis=1)
     table["best_sigma"] = table.best_sigma.map(dict(enumerate(names.values()))).astype(float)
+    odds = [np.log2(_odds(scores[name].clip(lower=table.prevalence))) for name in names]  # by sigma
+    table["narrow_minus_wide"] = odds[0] - odds[-1]
     return table.assign(found=_odds(table.auprc) >= FOUND * _odds(table.prevalence))
 
 
 def _odds(share):
-    return share / (1 - share).clip(lower=1e-12)
+    return share / (1 - share).clip(lower=1e-3)  # of a lesion of few voxels an AUPRC of 1 is no more than 0.999
 
 
 def model_terms(table):
     """What the models are made of, a row for each lesion that is found and has a contrast.
 
-    Returns: columns log_sigma, volume and thickness (log2 of sigma in voxels, of ml, of mm), contrast (its size,
-        whatever its sign), dataset, and group (a number for each subject).
+    Returns: columns narrow_minus_wide, volume and thickness (log2 of ml, of mm), contrast (its size, whatever its
+        sign), dataset, and group (a number for each subject).
     """
     part = table[table.found].dropna(subset="contrast")
-    logs = {"log_sigma": part.best_sigma, "volume": part.volume_ml, "thickness": part.thickness_mm}
+    logs = {"volume": part.volume_ml, "thickness": part.thickness_mm}
     frame = pd.DataFrame({name: np.log2(values) for name, values in logs.items()})
+    frame.insert(0, "narrow_minus_wide", part.narrow_minus_wide)
     groups = part.groupby(["dataset", "subject"], sort=False).ngroup()
     return frame.assign(contrast=part.contrast.abs(), dataset=part.dataset, group=groups)
 
 
 def fit_model(frame, terms):
-    """Least squares of log2 sigma on the terms of a formula; errors allow for lesions of one subject being alike.
+    """Least squares of narrow minus wide on a formula's terms; errors allow for lesions of one subject being alike.
 
     Returns: statsmodels' results with cluster-robust errors, t distribution; None where `frame` (`model_terms`) has no
         more subjects than the model has parameters, or nothing to explain.
     """
     sets = frame.dataset.nunique()
     parameters = 1 + terms.count("+") + 1 + (sets - 2 if "dataset" in terms else 0)
-    if frame.group.nunique() <= parameters or frame.log_sigma.nunique() < 2 or ("dataset" in terms and sets < 2):
+    kinds = frame.narrow_minus_wide.nunique()
+    if frame.group.nunique() <= parameters or kinds < 2 or ("dataset" in terms and sets < 2):
         return None
-    return ols(f"log_sigma ~ {terms}", frame).fit(cov_type="cluster", cov_kwds={"groups": frame.group}, use_t=True)
+    model = ols(f"narrow_minus_wide ~ {terms}", frame)
+    return model.fit(cov_type="cluster", cov_kwds={"groups": frame.group}, use_t=True)
 
 
 def fit_models(frame):
     """Every model of MODELS, one row a term.
 
-    Returns: a DataFrame with the columns model, term; slope, low, high: doublings of sigma for a doubling of volume or
-        thickness, or for one more standard deviation of contrast, and the 95 % interval (empty for the pathology, which
-        is several numbers); p (of the pathology, of all of it together); r_squared, lesions, subjects of the model.
+    Returns: a DataFrame with the columns model, term; slope, low, high: doublings of the narrow window's odds over the
+        wide one's for a doubling of volume or thickness, or for one more standard deviation of contrast, and the 95 %
+        interval (empty for the pathology, which is several numbers); p (of the pathology, of all of it together);
+        r_squared, lesions, subjects of the model.
     """
     rows = []
     for name, terms in MODELS.items():
@@ -134,14 +143,14 @@ def fit_models(frame):
 
 
 def line(frame, term, points=50):
-    """The fitted line of one term by itself: columns `term`, log_sigma, low, high (95 %); no rows without a fit."""
+    """The fitted line of one term by itself: columns `term`, narrow_minus_wide, low, high (95 %); no fit, no rows."""
     model = fit_model(frame, term)
     if model is None:
-        return pd.DataFrame(columns=[term, "log_sigma", "low", "high"])
+        return pd.DataFrame(columns=[term, "narrow_minus_wide", "low", "high"])
     along = pd.DataFrame({term: np.linspace(frame[term].min(), frame[term].max(), points)})
     prediction = model.t_test(np.column_stack([np.ones(points), along[term]]))
     low, high = prediction.conf_int().T
-    return along.assign(log_sigma=prediction.effect, low=low, high=high)
+    return along.assign(narrow_minus_wide=prediction.effect, low=low, high=high)
 
 
 def in_words(fitted):
@@ -156,10 +165,11 @@ def in_words(fitted):
         row = rows.loc[(name, name)]
         by, low, high = (f"{100 * (2**value - 1):+.0f} %" for value in (row.slope, row.low, row.high))
         clear = "clearly not nothing" if row.low * row.high > 0 else "which may be nothing"
-        texts.append(f"{step}: the best sigma differs by {by} ({low} to {high}, {clear}); {share[name]} explained.")
+        change = f"{step}: the narrow window's odds over the wide one's change by {by} ({low} to {high}, {clear})"
+        texts.append(f"{change}; {share[name]} explained.")
     p = rows.p[("all three, pathology", "pathology")]
     matters = "still matters" if p < 0.05 else "doesn't show any more"
     three = f"All three together explain {share['all three']}, the pathology alone {share['pathology']}"
-    texts.append(f"{three}, all four {share['all three, pathology']} of how lesions differ in log sigma.")
+    texts.append(f"{three}, all four {share['all three, pathology']} of how lesions differ.")
     texts.append(f"Where size, thickness and contrast are known, the pathology {matters} (p = {p:.2g}).")
     return texts

@@ -10,12 +10,12 @@ from dataclasses import replace
 import pandas as pd
 
 from essim.calibration import calibrated_map, from_moments
-from essim.evaluation.cases import case_rows
+from essim.evaluation.cases import FEW, case_rows
 from essim.evaluation.healthy import healthy_moments, marked_shares
 from essim.evaluation.scoring import validation_auprc
 from essim.evaluation.stats import age_group, mean_with_interval
 
-FACTOR = 1.5  # a promise is kept if this many times more or fewer voxels are marked
+FACTOR = 1.5  # a promise is kept if the whole interval lies within this many times more or fewer marked voxels
 PATIENTS = {"patients": 0, "patients, far from lesions": 20}  # mm around lesions that don't count
 
 
@@ -51,7 +51,7 @@ def maps_by_setting(case, by_setting, shifts):
 
 
 def score_settings(folders, calibrations, shifts):
-    """Mean AUPRC on the validation part of every set: columns setting, value, the sets, and mean, over them.
+    """Mean AUPRC on the first FEW validation patients of every set: columns setting, value, the sets, and their mean.
 
     Args: folders: {set: folder}. calibrations: {set: its `calibrations_by_setting`}. shifts: voxels.
     """
@@ -59,7 +59,7 @@ def score_settings(folders, calibrations, shifts):
     def scorer(case):
         return maps_by_setting(case, calibrations[case.dataset], shifts)
 
-    table = pd.DataFrame({name: validation_auprc(folder, scorer) for name, folder in folders.items()})
+    table = pd.DataFrame({name: validation_auprc(folder, scorer, FEW) for name, folder in folders.items()})
     table.index = pd.MultiIndex.from_tuples(table.index, names=["setting", "value"])
     return table.sort_index().assign(mean=table.mean(axis=1)).reset_index()
 
@@ -99,11 +99,20 @@ def shares_kept(marked):
     return mean_with_interval(pd.concat(parts), ["by", "contrast", "who", "method", "promised"], ["marked"])
 
 
-def sentences(ratios):
-    """How promises are kept, a sentence a contrast and group. `ratios`: marked / promised, shares in columns."""
+def sentences(kept, methods):
+    """How promises are kept, a sentence a contrast and group of `shares_kept`, the methods beside each other."""
     texts = []
-    for (contrast, group), row in ratios.iterrows():
-        kept = ", ".join(f"{share:.1%}" for share, ratio in row.items() if 1 / FACTOR <= ratio <= FACTOR) or "none"
-        between = f"{contrast.upper()}, {group}: between {row.min():.2f} and {row.max():.2f} times what was promised"
-        texts.append(f"{between}; within a factor of {FACTOR} at {kept}.")
+    for (contrast, group), part in kept[kept.by == "group"].groupby(["contrast", "who"], sort=False):
+        told = "; ".join(_how_kept(method, part[part.method == method]) for method in methods)
+        texts.append(f"{contrast.upper()}, {group}, marked over promised: {told}.")
     return texts
+
+
+def _how_kept(method, rows):
+    """One method's part of a sentence: the ratios, and at which shares the whole interval lies within FACTOR."""
+    inside = (rows.marked_low >= rows.promised / FACTOR) & (rows.marked_high <= rows.promised * FACTOR)
+    shares = ", ".join(f"{share:.1%}" for share in rows.promised[inside]) or "no share"
+    ratios = rows.marked / rows.promised
+    return (
+        f"{method} {ratios.min():.2f} to {ratios.max():.2f}, with the whole interval within {FACTOR} times at {shares}"
+    )

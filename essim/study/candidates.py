@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from essim.calibration import differences, distribution, moments, refine
-from essim.evaluation.cases import for_each, rows_of
+from essim.evaluation.cases import FEW, for_each, rows_of
 from essim.evaluation.metrics import average_precision
 from essim.postprocess import erode_slices, postprocess
 from essim.ssim import blur, check_pair, dissimilarity, in_range
@@ -73,14 +73,14 @@ def all_maps(case, sigmas):
 
 
 def look_at_healthy(folder, sigmas):
-    """`Healthy` from the validation part of a folder of healthy scans."""
+    """`Healthy` from the yardstick scans of a folder of healthy ones."""
 
     def read(case):
         # every fourth voxel tells as much of correlation and tails
         maps, some = all_maps(case, sigmas), erode_slices(case.mask) & (np.indices(case.mask.shape).sum(0) % 4 == 0)
         return maps[:, some], some, moments(maps, case.mask)
 
-    scans = for_each(folder, "val", read, "healthy")
+    scans = for_each(folder, "yardstick", read, "healthy")
     total = sum(own for *_, own in scans)
     left_out = [standardise(*scan, *distribution(total - own)) for *scan, own in scans]
     z, brain = np.concatenate(left_out, axis=1), total[0] > len(scans) / 2
@@ -118,7 +118,10 @@ def best_of(table):
 
 
 def scores(folder, healthy, sigmas, candidates, split="val"):
-    """AUPRC of candidates (pairs of CHANNELS and RULES): one row a patient, dataset, subject, channels, rule, auprc."""
+    """AUPRC of candidates (pairs of CHANNELS and RULES): one row a patient, dataset, subject, channels, rule, auprc.
+
+    Of the validation part the first FEW are asked.
+    """
     place = parts(sigmas)
 
     def judge(case):
@@ -133,4 +136,4 @@ def scores(folder, healthy, sigmas, candidates, split="val"):
             auprc = average_precision(postprocess(anomaly, case.mask), case.seg, case.scored)
             yield {"channels": channels, "rule": rule, "auprc": auprc}
 
-    return rows_of(folder, split, judge, f"candidates, {split}")
+    return rows_of(folder, split, judge, f"candidates, {split}", FEW if split == "val" else None)

@@ -37,10 +37,10 @@ from essim.ensemble import ensemble_map, l1_map
 from essim.evaluation.cases import case_rows, read_case
 from essim.evaluation.metrics import average_precision
 from essim.models import load_model
-from essim.postprocess import erode_slices, postprocess
+from essim.postprocess import postprocess
 from essim.reconstruct import by_slices
 from essim.settings import Preprocessing
-from essim.ssim import blur, check_pair
+from essim.ssim import check_pair
 from essim.study.promise import divergence, drift
 from essim.study.teaching import ssim_factors
 from essim.tone import tone_of
@@ -57,8 +57,7 @@ AXES = {  # what an amount of 1 is, in few words
 FAR = {"t1": {"tr": 4000, "ti": 2500, "flip": 9}, "t2": {"tr": 2500, "te": 40}, "flair": {"te": 60, "ti": 1800}}
 GAMMA = {"brighter": 1 / 2, "darker": 2}
 TOLD, UNTOLD, MATCHED = NETWORKS = ("told", "untold", "matched")
-SMOOTH = 1.0  # voxels, of the Gaussian that takes the place of the median
-POSTS = ("median", "smooth")
+POSTS = {"median": "median 5", "smooth": "gauss 1"}  # the protocol's, and a Gaussian of a voxel for the median
 
 
 # A scanner, a patient
@@ -147,15 +146,11 @@ def anomaly_maps(x, y, mask, calibration, *, sigmas, temperature, windows, facto
 
 
 def clean(maps, mask):
-    """Yield (method, post of POSTS, float32 [H, W, D]) of tensors [1, 1, H, W, D]: as the study has it (`postprocess`),
-    and with a Gaussian of SMOOTH voxels inside the eroded mask for the median."""
-    for method, anomaly in maps.items():
-        yield method, POSTS[0], postprocess(anomaly[0, 0].numpy(), mask)
-    inside = torch.from_numpy(erode_slices(mask))
-    values = torch.stack([anomaly[0, 0].float() for anomaly in maps.values()]) * inside
-    smoothed = blur(values, SMOOTH) / blur(inside[None].float(), SMOOTH).clamp(min=1e-6) * inside
-    for method, anomaly in zip(maps, smoothed, strict=True):
-        yield method, POSTS[1], anomaly.numpy()
+    """Yield (method, post of POSTS, float32 [H, W, D]) of tensors [1, 1, H, W, D], post-processed in both ways."""
+    volumes = np.stack([anomaly[0, 0].float().numpy() for anomaly in maps.values()])
+    for name, post in POSTS.items():
+        for method, anomaly in zip(maps, postprocess(volumes, mask, post=post), strict=True):
+            yield method, name, anomaly
 
 
 # Everything together

@@ -5,7 +5,7 @@ Paper: section 3 (training). The four kinds and their ranges are TorchIO's defau
 
     gamma      x^exp(a)                          a in [-0.3, 0.3]
     bias       x exp(sum c_ij u^i v^j)           c_ij in [-0.5, 0.5], i + j <= 3, u and v from -1 to 1
-    blur       Gaussian, another sigma an axis   sigma in [0, 2] pixels
+    blur       Gaussian, another sigma an axis   sigma in [0, 2] mm: at most 1 pixel of 2 mm
     ghosting   each m-th line of the spectrum    m in 4..10, dimmed by 0.5 to 1, the central 2 % of the lines kept
                along one axis
 
@@ -35,14 +35,14 @@ class Change:
     dimmed: float = 0.0
 
 
-def draw(key):
-    """The `Change` of one slice: a function of its key (ints), whatever else is drawn."""
+def draw(key, pixel_mm):
+    """The `Change` of one slice, whose pixels have this side in mm: a function of its key (ints) alone."""
     rng = np.random.default_rng(key)
     happens = dict(zip(CHANCE, rng.random(len(CHANCE)) < list(CHANCE.values()), strict=True))
     changes = {
         "gamma": {"gamma": np.exp(rng.uniform(-0.3, 0.3))},
         "bias": {"bias": tuple(rng.uniform(-0.5, 0.5, len(POWERS)))},
-        "blur": {"blur": tuple(rng.uniform(0, 2, 2))},
+        "blur": {"blur": tuple(rng.uniform(0, 2, 2) / pixel_mm)},
         "ghosting": {"ghosts": int(rng.integers(4, 11)), "axis": int(rng.integers(2)), "dimmed": rng.uniform(0.5, 1)},
     }
     return Change(**{name: value for kind in CHANCE if happens[kind] for name, value in changes[kind].items()})

@@ -30,12 +30,14 @@ VALIDATIONS = 40  # validation passes (and log lines) a training
 CHECKPOINT_SECONDS = 30
 
 
-def train(config, scans, contrast, preprocessing, out, cache=None):
+def train(config, scans, contrast, preprocessing, out, cache=None, method=None):
     """Train on the healthy scans of one contrast, or go on with a training that was stopped.
 
     Args:
         config: a `TrainConfig`. scans: the scan table. contrast: "t1", "t2" or "flair".
         preprocessing: a `Preprocessing`. out: the folder to write to. cache: as in `load_scan`.
+        method: for another method than the DDPM, what has its name, `NETWORK`, its `build` and its `loss` (a module of
+            `essim.methods`, whose `networks` says what these are).
 
     Returns: the log, a DataFrame `step, epoch, train_loss, val_loss, lr, seconds, data_seconds`; the last two are times
         since the beginning: all, and what the device waited for slices.
@@ -53,9 +55,10 @@ def train(config, scans, contrast, preprocessing, out, cache=None):
     data, unseen = load_healthy(scans, contrast, preprocessing, cache)
     slices, tones = (part.to(accelerator.device) for part in unseen.spread(VALIDATION_SLICES))
     fixed = slices, tones if config.tone else None
-    training = Training(config, data, accelerator)
-    identity = json.dumps([config.model_dump(), preprocessing.model_dump(), contrast, data.checksum, unseen.checksum])
-    checkpoints = Checkpoints(out, identity)
+    training = Training(config, data, accelerator, method)
+    named = {"method": method.NETWORK} if method else {}
+    identity = [config.model_dump(), preprocessing.model_dump(), contrast, data.checksum, unseen.checksum]
+    checkpoints = Checkpoints(out, json.dumps([*identity, *named.values()]))
     training.go_on_from(checkpoints.load())
 
     done, steps, saved = training.progress["step"], training.steps, time.monotonic()
@@ -77,7 +80,7 @@ def train(config, scans, contrast, preprocessing, out, cache=None):
     log, best_loss = pd.DataFrame(training.progress["log"]), training.progress["best_loss"]
     if accelerator.is_main_process:
         description = {"contrast": contrast, "voxel_mm": data.voxel_mm, "steps": steps, "val_loss": best_loss}
-        description |= {"training": config.model_dump(), "preprocessing": preprocessing.model_dump()}
+        description |= named | {"training": config.model_dump(), "preprocessing": preprocessing.model_dump()}
         networks = {f"{name}.safetensors": weights for name, weights in training.kept.items()}
         write_model(out, {"log.csv": log, "config.json": description} | networks)
         checkpoints.remove()
@@ -88,11 +91,12 @@ def train(config, scans, contrast, preprocessing, out, cache=None):
 class Training:
     """All that changes while the network learns: its weights and their average, the optimizers, the log."""
 
-    def __init__(self, config, data, accelerator):
-        self.config, self.data, self.accelerator = config, data, accelerator
+    def __init__(self, config, data, accelerator, method=None):
+        self.config, self.data, self.accelerator, self.method = config, data, accelerator, method
         # on a CPU, channels_last makes the gradients slower
         self.layout = torch.channels_last if accelerator.device.type == "cuda" else torch.contiguous_format
-        models = [build_model(config.model_dump()).to(accelerator.device, memory_format=self.layout) for _ in range(2)]
+        built = [method.build(config) if method else build_model(config.model_dump()) for _ in range(2)]
+        models = [model.to(accelerator.device, memory_format=self.layout) for model in built]
         if config.init:
             begin_with(models, config.init)
         self.diffusion, self.average = models
@@ -129,9 +133,7 @@ class Training:
             optimizer.param_groups[0]["lr"] = lr
             optimizer.zero_grad(set_to_none=True)
         x0, tone = self.draw_slices(step)
-        shape, key = (self.config.batch, *x0.shape[1:]), (self.config.seed, step)  # drawn for the whole batch
-        t, noise = (drawn[self.own] for drawn in draw_times_and_noise(self.diffusion, shape, key, self.t_range))
-        loss = self.diffusion.p_losses(x0, t, noise, tone)
+        loss = self.loss(x0, (self.config.seed, step), tone)
         self.accelerator.backward(loss)
         self.accelerator.clip_grad_norm_(self.network.parameters(), 1.0)
         for optimizer in self.optimizers:
@@ -144,6 +146,15 @@ class Training:
         self.progress |= {"step": step + 1, "seconds": time.monotonic() - self.began}
         return self.losses[-1]
 
+    def loss(self, x0, key, tone):
+        """The loss of this process's slices, a scalar; `key` (ints) fixes what is drawn."""
+        if self.method:  # what it draws is drawn by process, so that their number matters
+            key = (*key, self.accelerator.process_index)
+            return self.method.loss(self.diffusion, x0, key=key, t_range=self.t_range, tone=tone)
+        shape = (self.config.batch, *x0.shape[1:])  # drawn for the whole batch
+        t, noise = (drawn[self.own] for drawn in draw_times_and_noise(self.diffusion, shape, key, self.t_range))
+        return self.diffusion.p_losses(x0, t, noise, tone)
+
     def draw_slices(self, step):
         """This process's slices of a step, x0 [N, 1, H, W] in [-1, 1], and their tones [N, TONES], or None."""
         began, config = time.monotonic(), self.config
@@ -153,9 +164,9 @@ class Training:
         tones = tones.to(self.accelerator.device)
         # by the slice's place: the same in batches of any size, shared by any number of processes; blur and ghosts come
         # second, since they leave no background that is 0
-        for way, wanted in ((randomise, config.randomise), (augment, config.augment)):
+        for way, wanted, known in ((randomise, config.randomise, ()), (augment, config.augment, (self.data.pixel_mm,))):
             if wanted:
-                changes = [way.draw((config.seed, place)) for place in places]
+                changes = [way.draw((config.seed, place), *known) for place in places]
                 slices, tones = way.apply(slices, changes), way.retone(tones, changes)
         x0 = 2 * slices - 1
         self.progress["data_seconds"] += time.monotonic() - began
@@ -165,7 +176,7 @@ class Training:
         """Add a line to the log, and return it; the averaged weights are kept if they are the best."""
         progress = self.progress
         with self.accelerator.autocast():
-            val_loss = validation_loss(self.average, slices, self.t_range, tones)
+            val_loss = validation_loss(self.average, slices, self.t_range, tones, self.method)
         if val_loss < progress["best_loss"]:
             progress["best_loss"], self.kept["weights"] = val_loss, snapshot(self.average.model)
         step, lr = progress["step"], self.optimizers[0].param_groups[0]["lr"]
@@ -195,16 +206,19 @@ def draw_times_and_noise(diffusion, shape, key, t_range):
 
 
 @torch.no_grad()
-def validation_loss(diffusion, slices, t_range, tones=None):
+def validation_loss(diffusion, slices, t_range, tones=None, method=None):
     """The loss on fixed slices [M, 1, H, W] in [0, 1], fixed noise, t spread over `t_range`: comparable all through.
 
-    `tones` [M, TONES] are those of the slices' volumes, for a network that is told them.
+    `tones` [M, TONES] are those of the slices' volumes, for a network that is told them. A `method` draws its own t.
     """
     total, t = 0.0, torch.linspace(*t_range, len(slices)).round().long().to(slices.device)
     for i, (part, t_part) in enumerate(zip(slices.split(16), t.split(16), strict=True)):
-        noise = diffusion.sample_noise(part.shape, seed=i)
         tone = None if tones is None else tones[16 * i : 16 * i + 16]
-        total += len(part) * diffusion.p_losses(2 * part - 1, t_part, noise, tone).item()
+        if method:
+            loss = method.loss(diffusion, 2 * part - 1, key=(i,), t_range=t_range, tone=tone)
+        else:
+            loss = diffusion.p_losses(2 * part - 1, t_part, diffusion.sample_noise(part.shape, seed=i), tone)
+        total += len(part) * loss.item()
     return total / len(slices)
 
 

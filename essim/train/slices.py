@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from essim.data.splits import validation_parts
 from essim.data.volumes import load_scan
 from essim.tone import tone_of
 
@@ -41,8 +42,8 @@ class HealthySlices:
         self.volumes = [np.ascontiguousarray(scan.image.transpose(2, 0, 1)) for scan in scans]  # [D, H, W] each
         self.filled = [np.flatnonzero(scan.mask.any((0, 1))) for scan in scans]  # slices that show brain
         self.tones = torch.from_numpy(np.stack([tone_of(scan.image, scan.mask) for scan in scans]))  # [V, TONES]
-        # of the scans as they came, before `factor`
-        self.voxel_mm = float(np.linalg.norm(scans[0].affine[:3, 0])) / preprocessing.factor
+        self.pixel_mm = float(np.linalg.norm(scans[0].affine[:3, 0]))  # of the slices that are served, ...
+        self.voxel_mm = self.pixel_mm / preprocessing.factor  # ... and of the scans as they came
         self.checksum = functools.reduce(lambda crc, volume: zlib.crc32(volume, crc), self.volumes, 0)
 
     def __len__(self):
@@ -72,6 +73,10 @@ class HealthySlices:
 
 
 def load_healthy(scans, contrast, preprocessing, cache=None):
-    """The healthy scans of one contrast, those to train with and those to validate with: two `HealthySlices`."""
+    """The healthy scans of one contrast, those to train with and those to validate with: two `HealthySlices`.
+
+    Of the validation scans only those are seen that may choose a step (`validation_parts`).
+    """
     rows = scans[(scans.dataset == "healthy") & (scans.contrast == contrast)]
+    rows = rows[validation_parts(rows).isin(["", "step"])]
     return [HealthySlices(rows[rows.split == part], preprocessing, part, cache) for part in ("train", "val")]

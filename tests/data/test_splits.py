@@ -1,6 +1,7 @@
 """Splits by seed: everybody in one part, each site in each part, and files that say so."""
 
 import re
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from trees import quietly, told
 
 from essim.data.datasets import list_scans, load_scans
 from essim.data.prepared import FOLDS
-from essim.data.splits import assign, person_of, write_splits
+from essim.data.splits import FEWEST, VALIDATES, assign, person_of, validation_parts, write_splits
 
 
 def people(count, dataset="healthy", sites=("a",), sessions=1):
@@ -210,3 +211,48 @@ def test_visits_that_names_tell_are_said(tmp_path):
 def test_names_that_differ_in_a_suffix_only(tmp_path, names, listed):
     _, said = told(own(tmp_path, names.split()))
     assert re.search(re.escape(listed).replace(r"\.\*", ".*"), said) if listed else not said
+
+
+# What healthy validation scans are for
+
+
+def validating(count, sites=("a", "b", "c"), sessions=1):
+    return people(count, sites=sites, sessions=sessions).assign(split="val")
+
+
+def test_healthy_validation_people_are_shared_out_in_three():
+    """Each part has a third of every site's people, all scans of a person, and nobody of another split or set."""
+    scans = pd.concat(
+        [validating(36, sessions=2), people(9).assign(split="train"), people(9, "ms").assign(split="val")]
+    )
+    scans = scans.reset_index(drop=True)
+    scans["part"] = validation_parts(scans)
+    assert set(scans.part[72:]) == {""}
+    val = scans[:72].assign(person=scans.subject.map(person_of))
+    assert (val.groupby("person").part.nunique() == 1).all()
+    counts = val.drop_duplicates("person").groupby(["part", "site"]).size().unstack()
+    assert set(counts.index) == set(VALIDATES) and (counts == 4).all(axis=None)
+
+
+def test_nobodys_part_depends_on_how_scans_are_listed():
+    scans = validating(30)
+    parts = dict(zip(scans.subject, validation_parts(scans), strict=True))
+    again = scans.sample(frac=1, random_state=0)
+    assert dict(zip(again.subject, validation_parts(again), strict=True)) == parts
+
+
+@pytest.mark.parametrize(("count", "shared"), [(FEWEST, True), (FEWEST - 1, False), (1, False)])
+def test_few_people_serve_for_all_three_and_a_sentence_says_so(count, shared):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        parts = validation_parts(validating(count))
+    said = [str(warning.message) for warning in caught]
+    if shared:
+        assert parts.value_counts().to_dict() == dict.fromkeys(VALIDATES, 4) and not said
+    else:
+        assert set(parts) == {""}
+        assert said == [
+            f"{count} healthy validation people are too few for three parts (12 are enough): all of them "
+            "choose the network's step, calibrate the score and set its thresholds."
+        ]
+    assert len(validation_parts(people(3).assign(split="train"))) == 3, "nobody to share out"

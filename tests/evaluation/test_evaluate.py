@@ -104,6 +104,7 @@ def test_decide_on_healthy_scans_counts_what_is_marked(folders):
     low, high = rows.set_index("source").loc["low"], rows.set_index("source").loc["high"]
     assert low.false_ml == pytest.approx(8 * 14 * 12 * 8 / 1000)  # voxels of 2 mm
     assert (low.false_positives, low.dice, high.false_ml, high.dice) == (1, 0, 0, 1)
+    assert low.level == high.level == 1  # of the scan, at whatever threshold
     assert np.isnan(low.sensitivity) and np.isnan(high.sensitivity)
 
 

@@ -7,7 +7,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from essim.evaluation.stats import age_group, interval, mean_with_interval, paired_tests
+from essim.evaluation.stats import MARGIN, age_group, interval, mean_with_interval, paired_tests
+
+NEITHER = "no clear difference"
 
 # Intervals
 
@@ -166,12 +168,26 @@ def test_the_verdict():
     assert table.effect[:2].isna().all(), "equal differences have no spread to measure by"
 
 
+def test_no_clear_difference_is_not_equivalence():
+    """As good as each other is only said where the interval lies within the margin; few patients can't say it."""
+    rng = np.random.default_rng(0)
+    base, noise = rng.random(24), rng.standard_normal(24)
+    noise -= noise.mean()
+    methods = {"near": base + 0.02 * noise, "far": base + 0.2 * noise, "shifted": base + 0.015 + 0.05 * noise}
+    table = paired_tests(long(a=base, **methods), "a", list(methods)).set_index("other")
+    assert table.verdict.to_dict() == {"near": "equivalent", "far": NEITHER, "shifted": NEITHER}
+    assert -MARGIN < table.gain_low.near < 0 < table.gain_high.near < MARGIN
+    assert table.gain_low.shifted < -MARGIN, "a mean within the margin isn't enough"
+    small = paired_tests(long(a=base, b=base + 0.01), "a", ["b"]).iloc[0]
+    assert small.verdict == "worse", "small, but sure"
+
+
 @pytest.mark.parametrize("count", [3, 16])  # all signs are tried, or some
 def test_no_difference_at_all(count):
     same = np.linspace(0.3, 0.1, count)
     row = paired_tests(long(a=same, b=same), "a", ["b"]).iloc[0]
     assert (row.gain, row.p_wilcoxon, row.p_permutation, row.rank_biserial, row.better) == (0, 1, 1, 0, 0)
-    assert (row.gain_low, row.gain_high, row.verdict) == (0, 0, "no clear difference") and np.isnan(row.effect)
+    assert (row.gain_low, row.gain_high, row.verdict) == (0, 0, "equivalent") and np.isnan(row.effect)
 
 
 def test_one_subject_says_nothing():

@@ -52,6 +52,17 @@ def test_the_main_figure_marks_each_optimum(scores):
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["SSIM", "l1", "ensemble"]
 
 
+def test_every_score_at_its_best_has_panels_below(scores):
+    test = scores[scores.split == "test"]
+    figure = drawn(
+        plot_score_over_sigma(test, list(BEST), columns=len(BEST), at_best=test.assign(auprc=2 * test.auprc))
+    )
+    above, below = figure.axes[: len(BEST)], figure.axes[len(BEST) :]
+    for axis, other, name in zip(above, below, BEST, strict=True):
+        assert other.get_title() == f"{SET_NAMES[name]}, each at its best"
+        assert stars(other)[0] == (stars(axis)[0][0], pytest.approx(2 * stars(axis)[0][1]))
+
+
 def test_labels_of_close_lines_keep_apart(scores):
     scores.loc[scores.method == "adaptive", "auprc"] = scores.loc[scores.method == "l1", "auprc"].to_numpy()
     figure = drawn(plot_score_over_sigma(scores[scores.split == "test"], list(BEST)))

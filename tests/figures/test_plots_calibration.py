@@ -36,6 +36,17 @@ def test_methods_stand_beside_each_other_on_every_set():
     assert words == ["l1", "best single", "calibrated (ours)"]
 
 
+def test_two_columns_stand_side_by_side_the_first_hollow():
+    table = pd.DataFrame({"dataset": "ms", "method": ["l1", "calibrated"]})
+    for score, value in (("protocol", 0.2), ("at_best", 0.4)):
+        table = table.assign(**{score: value, f"{score}_low": value - 0.1, f"{score}_high": value + 0.1})
+    figure = drawn(plot_on_each_set(table, {"protocol": "protocol", "at_best": "at its best"}))
+    points = [box.lines[0] for box in figure.axes[0].containers]
+    assert [line.get_ydata().item() for line in points] == [0.2, 0.4, 0.2, 0.4]
+    assert [line.get_markerfacecolor() == "white" for line in points] == [True, False, True, False]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["protocol", "at its best"]
+
+
 def test_promises_are_drawn_beside_what_was_marked():
     rows = [
         {"contrast": c, "group": g, "method": m, "promised": q, "marked": 2 * q}

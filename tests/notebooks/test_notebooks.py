@@ -32,11 +32,13 @@ def literals(cell):
 
 @pytest.mark.parametrize("path", STEPS, ids=[path.stem for path in STEPS])
 def test_the_defaults_are_a_profile(path):
-    """The laptop's; those of ablations and moved scanners are of the networks that come trained, as `make` has it."""
-    shifted = path.stem == "13_when_ssim_overtakes_l1"
-    profile = read_profile("pretrained" if path in ABLATIONS or shifted else "laptop")
+    """The laptop's; those of ablations, moved scanners and methods are of the networks that come trained, as `make` has
+    it."""
+    step = "10_one_method_ddpm" if path.stem == "10_one_method" else path.stem
+    trained = path.stem in ("10_methods", "10_one_method", "13_when_ssim_overtakes_l1")
+    profile = read_profile("pretrained" if path in ABLATIONS or trained else "laptop")
     known = {"data": profile["data"], "results": profile["results"], "datasets": list(profile["sets"])}
-    known |= {name: profile[name] for name in ("preprocessing", "temperature")}
+    known |= {name: profile[name] for name in ("preprocessing", "temperature", "windows")}
     curve = path.stem in ("04_kernel_ablation", "08_best_sigma")
     known |= {"sigmas": profile["ablation_sigmas" if curve else "sigmas"]}
     (seed,) = profile["seeds"]
@@ -49,7 +51,8 @@ def test_the_defaults_are_a_profile(path):
     known |= {"runs": [{"seed": 0, "fold": 0, "results": profile["results"]}]}
     known["runs"] += [{"seed": s, "fold": 0, "results": f"{profile['results']}-seed{s}"} for s in (1, 2)]  # SEEDS=0,1,2
     known |= steps_of(make_plan({"profile": "real"}))[None].get(path.stem, {})
-    known |= steps_of(make_plan({"profile": "pretrained"}))[""].get(path.stem, {}) if shifted else {}
+    known |= steps_of(make_plan({"profile": "pretrained"}))[""].get(step, {}) if trained else {}
+    known |= steps_of(make_plan({"profile": "confirm"}))[""].get(path.stem, {})
     values = literals(code_cells(nbformat.read(path, 4))[0])
     if path.stem == "03_baselines":
         known["datasets"] = [name for name, contrast in profile["sets"].items() if contrast == values["contrast"]]

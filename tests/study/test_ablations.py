@@ -12,6 +12,7 @@ from helpers import slab, write_cases
 from essim.ensemble import ensemble_map, l1_map
 from essim.evaluation.cases import Case
 from essim.evaluation.scoring import score_set
+from essim.postprocess import NO_EROSION
 from essim.reconstruct import noise_seed, reconstruct_volume
 from essim.study import ablations
 from essim.study.ablations import (
@@ -149,7 +150,7 @@ def test_a_coarser_grid_costs_what_the_lesion_shares_with_its_neighbours(folder)
     def truth(case):
         return {"truth": torch.from_numpy(case.seg).float()[None, None]}
 
-    options = {"erode": False, "median": False}
+    options = {"order": NO_EROSION, "post": "none"}
     table = score_variants([folder], over_factors(truth, [1, 2]), **options).set_index(["subject", "value"]).auprc
     assert (table[:, "1"] == 1).all() and table["007", "2"] == 1
     for subject, width in (("b", 3), ("c", 5)):  # recall of the whole pairs at precision 1, then the mixed pair

@@ -1,4 +1,4 @@
-"""The best sigma of every lesion: scikit-learn, planted answers, models written out by hand."""
+"""Every lesion at every sigma, narrow minus wide: scikit-learn, planted answers, models written out by hand."""
 
 import numpy as np
 import pandas as pd
@@ -82,6 +82,9 @@ def test_the_best_sigma_has_the_highest_auprc(folder):
     assert (table.auprc == scores.max(axis=1)).all()
     assert list(table.best_sigma) == [0.5 if a >= b else 1.5 for a, b in scores.to_numpy()]
     assert table.prevalence[0] == 125 / (125 + healthy.sum())
+    seen = scores.clip(lower=table.prevalence, axis=0)
+    odds = np.log2(seen / (1 - seen))
+    np.testing.assert_allclose(table.narrow_minus_wide, odds["ssim 0.5"] - odds["ssim 1.5"])
     odds = table.auprc / (1 - table.auprc) / (table.prevalence / (1 - table.prevalence))
     assert list(table.found) == list(odds >= FOUND)
     assert list(table.volume_ml) == [1.0, 0.512]  # voxels of 8 microlitres
@@ -98,17 +101,17 @@ def test_a_set_without_lesions_gives_an_empty_table(folder):
 
 
 def lesion_table(seed=0, subjects=30, slope=0.5, pathology=0.0):
-    """Five lesions a subject, sigma grows with volume^slope; one of two sets is shifted by `pathology` doublings."""
+    """Five lesions a subject, the gap grows with volume by `slope`; one of two sets is shifted by `pathology`."""
     rng = np.random.default_rng(seed)
     count = 5 * subjects
     subject = np.repeat(np.arange(subjects), 5)
     shared = 0.3 * rng.standard_normal(subjects)[subject]  # what lesions of one subject have in common
     volume, thickness = rng.normal(0, 2, count), rng.normal(2, 0.7, count)
-    log_sigma = slope * volume + pathology * (subject % 2) + shared + 0.3 * rng.standard_normal(count)
+    gap = slope * volume + pathology * (subject % 2) + shared + 0.3 * rng.standard_normal(count)
     return pd.DataFrame(
         {"dataset": np.where(subject % 2, "wmh", "ms"), "subject": [f"s{i // 2}" for i in subject]}
         | {"volume_ml": 2**volume, "thickness_mm": 2**thickness, "contrast": rng.normal(0, 2, count)}
-        | {"best_sigma": 2**log_sigma, "auprc": 0.5, "ssim 0.5": 0.5, "ssim 1.5": 0.2, "found": True}
+        | {"narrow_minus_wide": gap, "auprc": 0.5, "ssim 0.5": 0.5, "ssim 1.5": 0.2, "found": True}
     )
 
 
@@ -119,7 +122,7 @@ def test_only_lesions_that_are_found_and_have_a_contrast_are_asked():
     assert list(frame.index) == list(range(2, 150))
     assert frame.group.nunique() == 30, "a subject is one of its set"
     np.testing.assert_allclose(frame.volume, np.log2(table.volume_ml[2:]))
-    np.testing.assert_allclose(frame.log_sigma, np.log2(table.best_sigma[2:]))
+    assert (frame.narrow_minus_wide == table.narrow_minus_wide[2:]).all()
     assert (frame.contrast == table.contrast[2:].abs()).all()
 
 
@@ -127,8 +130,8 @@ def test_the_model_is_least_squares_with_clustered_errors():
     frame = model_terms(lesion_table())
     design = np.column_stack([np.ones(len(frame)), frame.volume])
     inverse = np.linalg.inv(design.T @ design)
-    slopes = inverse @ design.T @ frame.log_sigma
-    residual = frame.log_sigma.to_numpy() - design @ slopes
+    slopes = inverse @ design.T @ frame.narrow_minus_wide
+    residual = frame.narrow_minus_wide.to_numpy() - design @ slopes
     sums = [design[frame.group == g].T @ residual[frame.group == g] for g in frame.group.unique()]
     n, k, g = len(frame), 2, len(sums)
     errors = np.sqrt(np.diag(inverse @ sum(np.outer(s, s) for s in sums) @ inverse) * g / (g - 1) * (n - 1) / (n - k))
@@ -136,10 +139,10 @@ def test_the_model_is_least_squares_with_clustered_errors():
     assert row.slope == pytest.approx(slopes[1])
     half = stats.t.ppf(0.975, g - 1) * errors[1]
     assert (row.low, row.high) == pytest.approx((slopes[1] - half, slopes[1] + half))
-    assert row.r_squared == pytest.approx(1 - residual.var() / np.var(frame.log_sigma))
+    assert row.r_squared == pytest.approx(1 - residual.var() / np.var(frame.narrow_minus_wide))
     fitted = line(frame, "volume", points=3)
-    assert fitted.log_sigma.iloc[-1] == pytest.approx(slopes[0] + slopes[1] * frame.volume.max())
-    assert (fitted.low < fitted.log_sigma).all() and (fitted.log_sigma < fitted.high).all()
+    assert fitted.narrow_minus_wide.iloc[-1] == pytest.approx(slopes[0] + slopes[1] * frame.volume.max())
+    assert (fitted.low < fitted.narrow_minus_wide).all() and (fitted.narrow_minus_wide < fitted.high).all()
 
 
 def test_what_was_planted_is_found():
@@ -161,10 +164,10 @@ def test_what_was_planted_is_found():
     "table",
     [
         lesion_table(subjects=2),
-        lesion_table().assign(best_sigma=0.3),
+        lesion_table().assign(narrow_minus_wide=0.3),
         lesion_table()[:0],
     ],
-    ids=["two subjects", "one sigma", "nothing"],
+    ids=["two subjects", "all alike", "nothing"],
 )
 def test_too_little_gives_no_fit(table):
     frame = model_terms(table)
@@ -205,6 +208,7 @@ def test_every_found_lesion_is_a_point(subjects):
     drawn = panels[0].lines[0].get_xydata()
     assert len(drawn) == (50 if subjects == 30 else 0)
     if subjects == 30:
-        np.testing.assert_allclose(drawn[0], 2.0 ** line(frame, "volume")[["volume", "log_sigma"]].iloc[0])
+        volume, gap = line(frame, "volume")[["volume", "narrow_minus_wide"]].iloc[0]
+        np.testing.assert_allclose(drawn[0], [2**volume, gap])
     np.testing.assert_allclose(last.lines[0].get_xydata(), [[0.5, 1], [1.5, 0.4]])
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["MS", "WMH", "fit, 95 % band"]

@@ -96,9 +96,21 @@ def test_shares_kept_and_said_by_hand():
     assert kept["group"].to_dict() == pytest.approx({"known scanners": 0.15, "patients": 0.9})
     assert kept["site"].to_dict() == {"a": 0.1, "b": 0.2}, "patients stand in their group only"
     assert kept["age"].to_dict() == {"< 40": 0.1, "60 +": 0.2}
-    ratios = pd.DataFrame({0.01: [0.5, 9.0], 0.1: [1.5, 9.0]}, index=[("t1", "known scanners"), ("t1", "patients")])
-    first, second = sentences(ratios)
-    assert (
-        first == "T1, known scanners: between 0.50 and 1.50 times what was promised; within a factor of 1.5 at 10.0%."
+
+
+def test_a_promise_is_kept_where_the_whole_interval_is():
+    """The means of both methods lie within 1.5 times at both shares; an end of an interval may not."""
+    rows = [  # method, promised, marked, and the interval
+        ("calibrated", 0.01, 0.010, 0.008, 0.014),
+        ("calibrated", 0.10, 0.120, 0.090, 0.151),
+        ("l1", 0.01, 0.012, 0.006, 0.014),
+        ("l1", 0.10, 0.110, np.nan, np.nan),  # of two scans there is no interval
+    ]
+    kept = pd.DataFrame(rows, columns=["method", "promised", "marked", "marked_low", "marked_high"])
+    kept = kept.assign(by="group", contrast="t1", who="known scanners")
+    (text,) = sentences(pd.concat([kept, kept.assign(by="site")]), ["calibrated", "l1"])
+    assert text == (
+        "T1, known scanners, marked over promised: "
+        "calibrated 1.00 to 1.20, with the whole interval within 1.5 times at 1.0%; "
+        "l1 1.10 to 1.20, with the whole interval within 1.5 times at no share."
     )
-    assert second.endswith("within a factor of 1.5 at none.")

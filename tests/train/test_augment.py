@@ -1,6 +1,6 @@
 """The augmentations are TorchIO's, in two dimensions and for a batch; each slice's are its own."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -63,7 +63,7 @@ def test_bias_is_the_exponential_of_a_polynomial(slices):
 
 
 def test_a_batch_is_its_slices_one_by_one(slices):
-    changes = [augment.draw((0, i)) for i in range(40)]
+    changes = [augment.draw((0, i), 1) for i in range(40)]
     batch = slices[torch.arange(40) % 3]
     whole = augment.apply(batch, changes)
     for i in range(40):
@@ -81,7 +81,7 @@ def test_odd_sizes(shape):
 
 
 def test_how_often_and_how_much():
-    changes, plain = [augment.draw((1, i)) for i in range(2000)], Change()
+    changes, plain = [augment.draw((1, i), 1) for i in range(2000)], Change()
     names = [field.name for field in fields(Change)]
     happened = {name: np.mean([getattr(c, name) != getattr(plain, name) for c in changes]) for name in names}
     for name, chance in {"gamma": 0.5, "bias": 0.25, "blur": 0.25, "ghosts": 0.5}.items():
@@ -94,10 +94,20 @@ def test_how_often_and_how_much():
     assert 0.49 < max(max(c.bias) for c in changes) <= 0.5
 
 
+@pytest.mark.parametrize("pixel_mm", [1, 2])
+def test_the_blur_is_as_wide_in_mm_whatever_the_pixels(pixel_mm):
+    """TorchIO's 0 to 2 mm: 0 to 2 pixels of 1 mm, 0 to 1 pixel of 2 mm; nothing else hangs on the pixels."""
+    changes = [augment.draw((1, i), pixel_mm) for i in range(2000)]
+    widths = np.array([change.blur for change in changes if any(change.blur)]) * pixel_mm
+    assert 1.95 < widths.max() <= 2 and widths.mean() == pytest.approx(1, abs=0.06)
+    finer = [augment.draw((1, i), 0.5) for i in range(2000)]
+    assert [replace(c, blur=(0, 0)) for c in changes] == [replace(c, blur=(0, 0)) for c in finer]
+
+
 def test_a_slices_change_follows_from_its_key():
-    assert augment.draw((3, 5)) == augment.draw((3, 5)) != augment.draw((3, 6))
+    assert augment.draw((3, 5), 2) == augment.draw((3, 5), 2) != augment.draw((3, 6), 2)
     np.random.seed(0)
     torch.manual_seed(0)
     before = torch.get_rng_state()
-    assert augment.draw((3, 5)) == augment.draw((3, 5))
+    assert augment.draw((3, 5), 2) == augment.draw((3, 5), 2)
     assert torch.equal(torch.get_rng_state(), before)

@@ -1,13 +1,16 @@
 """The slices that a training sees: each volume once an epoch, the same whatever was served before."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
-from helpers import AS_IT_IS, healthy_scans
+from helpers import AS_IT_IS, healthy_scans, row
 
+from essim.data.splits import validation_parts
 from essim.data.volumes import load_scan
+from essim.settings import Preprocessing
 from essim.tone import tone_of
-from essim.train.slices import HealthySlices
+from essim.train.slices import HealthySlices, load_healthy
 
 
 @pytest.fixture(scope="module")
@@ -75,3 +78,20 @@ def test_validation_slices_are_fixed_and_spread(slices):
     assert len(slices.spread(1000)[0]) == total  # no more than there are
     assert torch.equal(slices.spread(1000)[0][0, 0], torch.from_numpy(slices.volumes[0][slices.filled[0][0]]))
     assert torch.equal(slices.spread(1000)[0][-1, 0], torch.from_numpy(slices.volumes[5][slices.filled[5][-1]]))
+
+
+@pytest.mark.parametrize("factor", [1, 2])
+def test_the_size_of_a_pixel_and_of_the_scans_voxels(scans, factor):
+    """The scans have voxels of 2 mm."""
+    coarse = Preprocessing(smooth=False, shape=(16, 16, 8), factor=factor)
+    slices = HealthySlices(scans[scans.split == "val"], coarse, "val")
+    assert slices.pixel_mm == pytest.approx(2 * factor) and slices.voxel_mm == pytest.approx(2)
+
+
+def test_a_training_sees_only_the_validation_people_who_may_choose_its_step(tmp_path):
+    split = ["train"] * 2 + ["val"] * 12
+    table = pd.DataFrame([row(tmp_path, seed=i, dataset="healthy", split=part) for i, part in enumerate(split)])
+    train, val = load_healthy(table, "t2", AS_IT_IS)
+    assert (len(train), len(val)) == (2, 4)
+    mine = table[validation_parts(table) == "step"]
+    np.testing.assert_array_equal(val.volumes[0].transpose(1, 2, 0), load_scan(mine.iloc[0], AS_IT_IS).image)

@@ -171,6 +171,7 @@ def test_augmentation_is_a_switch(scans, finished, tmp_path, monkeypatch):
     train(tiny(augment=True), scans, "t2", AS_IT_IS, tmp_path / "with")
     assert [len(changes) for changes in seen] == [4] * 12
     assert len(set(sum(seen, []))) > 30  # each slice its own
+    assert 0.5 < max(max(change.blur) for change in sum(seen, [])) <= 1  # pixels; these are of 2 mm
     assert (finished / "weights.safetensors").read_bytes() != (tmp_path / "with/weights.safetensors").read_bytes()
 
 

@@ -72,7 +72,7 @@ def test_every_seed_and_fold_is_a_part(settings, parts, study):
     assert ("98_spread" in steps[None]) == (len(parts) > 1)
 
 
-@pytest.mark.parametrize("name", sorted({*PROFILES} - {"real"}))
+@pytest.mark.parametrize("name", sorted({*PROFILES} - {"real", "confirm"}))
 def test_every_step_of_every_profile_is_accepted_by_its_notebook(name):
     steps = steps_of(make_plan({"profile": name, "seeds": [0, 1], "folds": [0]}))
     check(steps)
@@ -143,3 +143,16 @@ def test_the_summary_counts_what_will_be_done():
         "  stroke t1: 2 val, 2 test",
         "  2 seed(s) x 1 fold(s) x 2 training(s) of 8 epochs in batches of 8",
     ]
+
+
+def test_the_confirmatory_run_learns_and_chooses_nothing():
+    plan = make_plan({"profile": "confirm"})
+    assert "healthy" not in plan.summary() and "  ms t2: 100 test\n" in plan.summary()
+    steps = steps_of(plan)
+    check(steps)
+    assert steps[None] == {} and list(steps) == [None, ""]
+    assert list(steps[""]) == [*(f"03_reconstruct_{name}" for name in plan.sets), "14_confirm"]
+    developed = steps_of(make_plan({"profile": "pretrained"}))[""]
+    for name in plan.sets:
+        own, other = (whole[f"03_reconstruct_{name}"] for whole in (steps[""], developed))
+        assert {key for key in own if own[key] != other[key]} == {"data", "results", "cache"}

@@ -5,6 +5,8 @@ import shutil
 
 import pandas as pd
 import pytest
+from methods import chosen_methods, own_network
+from plan import make_plan
 from study_folder import ROOT, Study
 
 
@@ -55,6 +57,31 @@ def test_the_ablations_run_on_what_is_there(study):
     study.change_profile({"ablations": {"temperatures": [0.5]}})
     assert study.plan("ablations") == {"ablate": 1, "choices": 1, "ablations": 1}, "the others are kept"
     assert study.plan() == {}, "and the study too"
+
+
+def test_the_fields_methods_are_judged_on_what_is_there(study):
+    tried = make_plan({"profile": "smoke"}).profile["methods"]
+    names, learned = tried["reconstructors"], {*filter(None, map(own_network, chosen_methods(tried)))}
+    plan = {
+        "learn": 2 * len(learned),
+        "rebuild": 4 * len(names),
+        "one_method": len(names),
+        "methods_grid": 1,
+        "methods": 1,
+    }
+    assert study.plan("methods") == {rule: jobs for rule, jobs in plan.items() if jobs}, "nothing is made again"
+    done = study.run("methods")
+    assert done.returncode == 0, done.stdout[-5000:]
+    assert study.plan("methods") == {} and study.plan() == {}
+    grid = pd.read_csv(study.folder / "results/smoke/tables/methods_grid.csv")
+    assert set(grid.reconstructor) == set(names) and set(grid.method) == {*tried["scores"], "l1 smoothed"}
+    alone = grid[grid.method == "andi"]
+    assert set(alone.reconstructor) == {"ddpm"} and alone.auprc.notna().all()
+
+    study.change_profile({"methods": {"reconstructors": names[:1]}})
+    assert study.plan("methods") == {"methods_grid": 1, "methods": 1}, "one less: only the grid"
+    study.change_profile({"methods": {"scores": tried["scores"][:-1]}})
+    assert set(study.plan("methods")) == {"one_method", "methods_grid", "methods"}, "nothing is rebuilt for a score"
 
 
 def test_scanners_are_moved_on_what_is_there(study):

@@ -31,6 +31,27 @@ def write_results(folder, shift=0.0):
     return folder
 
 
+def test_of_the_confirmatory_run_its_own_tables_are_kept_and_compared(tmp_path):
+    tables = tmp_path / "results/tables"
+    tables.mkdir(parents=True)
+    pd.DataFrame({"claim": ["a"], "dataset": ["ms"], "p_holm": [0.01], "verdict": ["open"]}).to_csv(
+        tables / "confirm.csv"
+    )
+    (tables / "confirm.md").write_text("In words.")
+    pd.DataFrame({"dataset": ["ms"], "method": ["l1"], "at_best": [0.1]}).to_csv(
+        tables / "confirm_means.csv", index=False
+    )
+    regret = pd.DataFrame({"column": ["at_best"], "method": ["l1"], "regret": [0.2]})
+    regret.to_csv(tables / "confirm_regret.csv", index=False)
+    (tables / "confirm_scores.csv").write_text("one row a patient")
+    assert verify("keep", tmp_path / "results", tmp_path / "reference")[0] == 0
+    kept = {path.name for path in (tmp_path / "reference/tables").iterdir()}
+    assert kept == {"confirm.csv", "confirm.md", "confirm_means.csv", "confirm_regret.csv"}
+    assert verify("check", tmp_path / "results", tmp_path / "reference")[0] == 0
+    regret.assign(regret=0.4).to_csv(tables / "confirm_regret.csv", index=False)
+    assert verify("check", tmp_path / "results", tmp_path / "reference")[0] == 1
+
+
 @pytest.fixture
 def reference(tmp_path):
     """A reference with tolerances from three seeds; auprc of ms varies by 0.02 (standard deviation)."""

@@ -21,7 +21,15 @@ from study_folder import ROOT, Study
 
 NOTEBOOKS = [
     *("01_cohort", "02_train", "03_baselines", "03_healthy", "03_reconstruct", "04_kernel_ablation"),
-    *("05_ensembling", "06_evaluate", "07_calibrated_ensemble", "08_best_sigma", "09_across_sets", "98_spread"),
+    *(
+        "05_at_its_best",
+        "05_ensembling",
+        "06_evaluate",
+        "07_calibrated_ensemble",
+        "08_best_sigma",
+        "09_across_sets",
+        "98_spread",
+    ),
     "99_figures",
 ]
 
@@ -96,8 +104,9 @@ def test_a_second_run_does_nothing(finished):
 
 JUDGED = {"evaluate": 2, "across_sets": 1, "figures": 1}
 CALIBRATED = {"ensembling": 1, "calibrated_ensemble": 1} | JUDGED
+AT_BEST = {"at_its_best": 1}
 LATER = {"ablation": 2, "best_sigma": 1} | CALIBRATED
-NETWORK = {"train": 2, "healthy": 2, "reconstruct": 2} | LATER
+NETWORK = {"train": 2, "healthy": 2, "reconstruct": 2} | AT_BEST | LATER
 EVERY = {"baselines": 2} | NETWORK  # of one seed and fold
 
 
@@ -105,10 +114,11 @@ EVERY = {"baselines": 2} | NETWORK  # of one seed and fold
     ("place", "value", "expected"),
     [
         (("ablation_sigmas",), [0.3, 4.0], LATER),
-        (("healthy_shares",), [0.1], {"healthy": 2} | CALIBRATED),
+        (("healthy_shares",), [0.1], {"healthy": 2} | AT_BEST | CALIBRATED),
         (("calibrated", "smoothings"), [3.0], {"calibrated_ensemble": 1}),
-        (("temperature",), 2.0, {"healthy": 2} | CALIBRATED),
-        (("reconstruction", "draws"), 3, {"healthy": 2, "reconstruct": 2} | LATER),
+        (("temperature",), 2.0, {"healthy": 2} | AT_BEST | CALIBRATED),
+        (("windows",), [0.7], AT_BEST | {"calibrated_ensemble": 1, "across_sets": 1, "figures": 1}),
+        (("reconstruction", "draws"), 3, {"healthy": 2, "reconstruct": 2} | AT_BEST | LATER),
         (("training", "lr"), 0.01, NETWORK),
         (("autoencoder", "lr"), 0.01, {"baselines": 2} | JUDGED),
         (("cohort", "seed"), 9, {"cohort": 1} | EVERY),
@@ -126,7 +136,8 @@ def test_a_changed_module_reruns_what_uses_it(study):
     for module, expected in {
         "figures/sigma": {"figures": 1},
         "study/realism": {},
-        "ssim": {"healthy": 2} | LATER,
+        "ssim": {"healthy": 2} | AT_BEST | LATER,
+        "evaluation/at_best": AT_BEST | {"calibrated_ensemble": 1, "across_sets": 1, "figures": 1},
         "train/autoencoder": {"baselines": 2} | JUDGED,
         "unet": NETWORK,
     }.items():
@@ -321,7 +332,7 @@ def test_a_source_may_have_any_name(finished, name):
 def test_an_unknown_profile_is_one_sentence(finished):
     done = finished.run(config=["profile=lapptop"])
     assert done.returncode != 0
-    assert "unknown profile `lapptop`: known are gpu, laptop, networks, paper, pretrained, real, smoke" in done.stdout
+    assert "unknown profile `lapptop`: known are confirm, gpu, laptop, networks, paper, pretrained, real, smoke" in done.stdout
     assert "Traceback" not in done.stdout
 
 

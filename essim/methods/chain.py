@@ -1,0 +1,87 @@
+"""From a noised slice back to a slice, in one step or several; and how unlike a scan the result is.
+
+In: slices [N, 1, H, W] in [0, 1], a `GaussianDiffusion`. Out: the same shape.
+Papers: Ho et al. (2020); J. Song et al., DDIM, arXiv 2010.02502, equations 12 and 16; A. Nichol & P. Dhariwal, arXiv
+2102.09672 (a chain of fewer steps).
+
+With x_0^ what the network predicts at t, noise^ the noise that would lead from there to x_t, and s < t,
+
+    x_s = sqrt(abar_s) x_0^ + sqrt(1 - abar_s - sigma^2) noise^ + sigma noise
+    sigma = eta sqrt((1 - abar_s) / (1 - abar_t)) sqrt(1 - abar_t / abar_s)
+
+eta = 1 is the DDPM's reverse step, eta = 0 DDIM's, which draws nothing. A chain ends with x_0^ itself.
+"""
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from essim.ssim import ssim_map
+
+LAST = 0.1  # of T: where a chain jumps to the slice. What noise is left hides nothing, and no network need learn it
+SIGMA = 1.0  # pixels: SSIM's window in `unlike`
+
+
+def steps_from(diffusion, share, count=1):
+    """`count` noising steps from share * T down to LAST * T, evenly spaced, each 1 or more; a list, falling."""
+    steps = np.linspace(share, min(share, LAST), count) * diffusion.timesteps
+    return sorted({max(1, round(step)) for step in steps.tolist()}, reverse=True)
+
+
+def ask(diffusion, x_t, t, tone):
+    """What the network itself says of slices [N, 1, H, W] in [-1, 1], not clamped; t: [N] or one step for all."""
+    t = at(t, x_t)
+    return diffusion.model(x_t, t) if tone is None else diffusion.model(x_t, t, tone)
+
+
+def at(step, x):
+    """One step for all slices of x, as the diffusion takes it: int64 [N]; [N] as it is."""
+    return torch.as_tensor(step, device=x.device).expand(len(x))
+
+
+def noised(diffusion, x, step, seed):
+    """Slices in [0, 1] after so many noising steps, on the scale of [-1, 1], and their noise."""
+    noise = diffusion.sample_noise(x.shape, seed=seed)
+    return diffusion.q_sample(2 * x - 1, at(step, x), noise), noise
+
+
+def predict_slice(diffusion, x_t, step, tone):
+    """The slices in [0, 1] that the network sees behind noised ones."""
+    return (diffusion.predict_start(x_t, at(step, x_t), tone) + 1) / 2
+
+
+def step_back(diffusion, x_t, step, before, y, *, eta, noise):
+    """x_s, on the scale of [-1, 1], for s = `before`, 1 or more: the equation above, with y in [0, 1] for x_0^."""
+    x0, abar, abar_before = 2 * y - 1, diffusion.alphas_cumprod[step - 1], diffusion.alphas_cumprod[before - 1]
+    sigma = eta * ((1 - abar_before) / (1 - abar) * (1 - abar / abar_before)).sqrt()
+    back = (x_t - abar.sqrt() * x0) / (1 - abar).sqrt()
+    return abar_before.sqrt() * x0 + (1 - abar_before - sigma**2).clamp(min=0).sqrt() * back + sigma * noise
+
+
+def walk_back(diffusion, x, steps, tone, *, eta, seed):
+    """Slices in [0, 1] noised to the first of `steps` and back, by way of the others: the same shape, in [0, 1]."""
+    x_t, noise = noised(diffusion, x, steps[0], seed)
+    for i, (step, before) in enumerate(zip(steps, [*steps[1:], 0], strict=True)):
+        y = predict_slice(diffusion, x_t, step, tone)
+        if before:
+            noise = diffusion.sample_noise(x.shape, seed=stream(seed, i)) if eta else noise
+            x_t = step_back(diffusion, x_t, step, before, y, eta=eta, noise=noise)
+    return y
+
+
+def stream(seed, place):
+    """The seed of what is drawn at a place (0, 1, ...) of a chain, which another seed fixes."""
+    return int(np.random.SeedSequence([seed, place]).generate_state(1)[0])
+
+
+def unlike(x, y):
+    """(1 - SSIM) / 2 of slices [N, 1, H, W] in [0, 1]: the same shape, in [0, 1].
+
+    It stands where papers have LPIPS, which needs a network of its own.
+    """
+    return (1 - ssim_map(x, y, sigma=SIGMA)) / 2
+
+
+def widen(maps, pixels):
+    """The largest value within a square of so many pixels (odd): [N, 1, H, W]."""
+    return F.max_pool2d(maps, pixels, stride=1, padding=pixels // 2)

@@ -1,0 +1,25 @@
+"""AnoDDPM's partial chain: J. Wyatt et al., CVPR Workshops 2022. Noised to t = 250 of 1000, and back step by step.
+
+    x_s ~ q(x_s | x_t, x_0 = f(x_t, t)),        t = 250, ..., s < t,        y = f(x_t, t) at the last
+
+Simplex noise takes the Gaussian's place, forwards and back. The authors take all 250 steps; here STEPS of them, as
+Nichol & Dhariwal's shorter chains.
+"""
+
+from essim.methods.chain import steps_from, walk_back
+from essim.methods.draws import by_draws
+from essim.reconstruct import tone_for
+
+DRAWS, NETWORK = 1, "ddpm"
+SHARE = 0.25  # of T
+STEPS = 5
+
+
+def reconstruct(model, image, mask, *, draws, seed):
+    """As `essim.methods.reconstructors` says; `model` is a `GaussianDiffusion`."""
+    tone, steps = tone_for(model, image, mask), steps_from(model, SHARE, STEPS)
+
+    def predict(x, seed):
+        return walk_back(model, x, steps, tone, eta=1, seed=seed)
+
+    return by_draws(predict, image, mask, model.betas.device, draws=draws, seed=seed)

@@ -1,0 +1,15 @@
+"""l1, the score that most work uses.
+
+    A = |x - y|
+
+Smoothed by a Gaussian of a voxel, as the harness may, it is hard to beat: see 05_at_its_best.
+"""
+
+import numpy as np
+
+DRAWS, NEEDS = 1, ()
+
+
+def score(x, ys, mask, *, context):
+    """As `essim.methods.scores` says."""
+    return np.abs(x - ys.mean(0))

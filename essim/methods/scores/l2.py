@@ -1,0 +1,16 @@
+"""l2, the squared difference.
+
+    A = (x - y)^2
+
+Squaring changes no order of voxels, and a median keeps it: where nothing else smooths, its AUPRC is that of l1. Under a
+Gaussian mean the largest differences count for more.
+"""
+
+import numpy as np
+
+DRAWS, NEEDS = 1, ()
+
+
+def score(x, ys, mask, *, context):
+    """As `essim.methods.scores` says."""
+    return np.square(x - ys.mean(0))

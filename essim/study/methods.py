@@ -1,0 +1,217 @@
+"""Every reconstructor under every score (10): several draws kept, each score with the post-processing that suits it.
+
+In: folders of reconstructed patients and healthy people (essim.evaluation.cases), of which scan, mask and lesion are
+taken; reconstructors with their networks, and scores (essim.methods). Out: folders of the same layout with what a
+reconstructor makes of them, all draws beside their mean; tables, one row a patient and score, or a cost.
+
+    <reconstructor>/<set>/scans.csv                                          one row a subject, with seconds
+    <reconstructor>/<set>/<subject>/{image,reconstruction,mask,seg}.nii.gz   the reconstruction is the mean of the draws
+    <reconstructor>/<set>/<subject>/draws.npz                                what each adds in the brain, in 32,767ths
+"""
+
+import json
+import shutil
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from essim.data.volumes import read_nifti, save_nifti
+from essim.evaluation import at_best
+from essim.evaluation.cases import case_rows, read_case
+from essim.evaluation.stats import mean_with_interval, paired_tests
+from essim.methods.context import anomaly_map, is_alone
+from essim.reconstruct import noise_seed
+from essim.runs.files import writing
+from essim.train.trained import AUTOENCODERS
+
+LEVELS = 2**15 - 1  # of what a draw adds to the mean, on disk: it takes little room, and none where all are alike
+PLAIN = "ddpm"  # the reconstructor that ANDi stands beside: it looks at the network's steps, at no reconstruction
+# What was published of one score against another, with one reconstructor: (score, the other, where)
+PUBLISHED = (
+    ("mahalanobis", "l1", "arXiv 2407.12474"),
+    ("ssim_l1", "l1", "arXiv 2408.08228"),
+    ("contrast", "ssim", "arXiv 2412.17586"),
+    ("adaptive", "l1", "arXiv 2403.14262"),
+    ("andi", "l1", "arXiv 2312.01904"),
+)
+
+
+# Reconstructions
+
+
+def rebuild(folder, out, reconstruct, *, draws, seed, counts):
+    """What a reconstructor makes of the scans of a folder, written to the folder `out` whole or not at all.
+
+    Args: folder: of reconstructions, of a set or of healthy people. reconstruct: a function (image, mask, draws, seed)
+        to [draws, H, W, D]. seed: of the noise; every scan has its own. counts: {split: how many of its first scans},
+        the splits as in `case_rows`.
+
+    Returns: the table of `out`: that of `folder` with the columns seconds, of one scan with all its draws, and threads.
+
+    Raises ValueError where none of the splits has a scan.
+    """
+    rows = [row for split, count in counts.items() for row in case_rows(folder, split)[:count]]
+    if not rows:
+        raise ValueError(
+            f"{folder}: has no scans of {' or '.join(counts)}; reconstruct the set again (03_reconstruct)."
+        )
+    with writing(out) as target:
+        target.mkdir()
+        for row in tqdm(rows, desc=f"{Path(out).parent.name}, {Path(out).name}", unit="volume"):
+            case, place = read_case(folder, row), target / row["subject"]
+            began = time.perf_counter()
+            ys = reconstruct(case.image, case.mask, draws=draws, seed=noise_seed(seed, case.subject))
+            row |= {"seconds": time.perf_counter() - began, "threads": torch.get_num_threads()}
+            place.mkdir()
+            for part in ("image", "mask", "seg"):
+                shutil.copyfile(Path(folder) / row["subject"] / f"{part}.nii.gz", place / f"{part}.nii.gz")
+            affine = read_nifti(place / "image.nii.gz")[1]
+            mean = ys.mean(0, dtype=np.float32)
+            save_nifti(place / "reconstruction.nii.gz", mean, affine)
+            np.savez_compressed(place / "draws.npz", np.rint(LEVELS * (ys - mean)[:, case.mask]).astype(np.int16))
+        pd.DataFrame(rows).to_csv(target / "scans.csv", index=False)
+    return pd.DataFrame(rows)
+
+
+def read_draws(folder, case):
+    """The reconstructions of a case of such a folder: float32 [draws, H, W, D], 0 outside the mask."""
+    with np.load(Path(folder) / case.subject / "draws.npz") as file:
+        added = file["arr_0"].astype(np.float32) / LEVELS
+    ys = np.zeros((len(added), *case.mask.shape), np.float32)
+    ys[:, case.mask] = (case.reconstruction[case.mask] + added).clip(0, 1)
+    return ys
+
+
+# Scores
+
+
+def steps_known(model, steps):
+    """Those of the noising steps that the network of a model folder has learned: a tuple."""
+    training = json.loads((Path(model) / "config.json").read_text(encoding="utf-8"))["training"]
+    first, last = training["t_range"] or (1, training["timesteps"])
+    return tuple(step for step in steps if first <= step <= last)
+
+
+def minutes_of(module, model):
+    """How long the network of a method was trained, as the log in its model folder has it; 0 where it takes none."""
+    if not module.NETWORK:
+        return 0.0
+    log = f"{module.NETWORK}.csv" if module.NETWORK in AUTOENCODERS else "log.csv"
+    return float(pd.read_csv(Path(model) / log).seconds.max() / 60)
+
+
+def scorer_of(folder, scores, context):
+    """A function from a `Case` of the folder to {score: map [1, 1, H, W, D]}.
+
+    Args: scores: {name: module}; one that the context lacks something for is left out. context: a `Context`, whose
+        seed every scan makes its own.
+    """
+    scores = {name: module for name, module in scores.items() if not context.lacks(module)}
+
+    def scorer(case):
+        ys, own = read_draws(folder, case), replace(context, seed=noise_seed(context.seed[0], case.subject))
+        maps = {name: anomaly_map(score, case.image, ys, case.mask, context=own) for name, score in scores.items()}
+        return {name: torch.from_numpy(anomaly)[None, None] for name, anomaly in maps.items()}
+
+    return scorer
+
+
+def score(folders, scores, contexts):
+    """Every score of one reconstructor, with the protocol's post-processing and with the one that suits it.
+
+    Args: folders: {set: folder of `rebuild`}. scores: {name: module}. contexts: {set: `Context`}.
+
+    Returns: (the table of `at_best.score_test` of all sets, validation part first; the choices, of `at_best.choose`).
+    """
+    scorers = {name: scorer_of(folder, scores, contexts[name]) for name, folder in folders.items()}
+    tried = pd.concat([at_best.try_smoothings(folder, scorers[name]) for name, folder in folders.items()])
+    choices = at_best.choose(at_best.means_of(tried))
+    test = [at_best.score_test(folder, scorers[name], choices) for name, folder in folders.items()]
+    return pd.concat([at_best.validation_scores(tried, choices), *test], ignore_index=True), choices
+
+
+def costs(folders, scores, contexts, minutes):
+    """What it takes, on the first test patient of every set: one row a set, and one a set and score.
+
+    Args: as in `score`. minutes: a function (set, score or "") to the minutes of training behind.
+
+    Returns: a DataFrame dataset, score ("": the reconstruction), alone (whether the score looks at none), seconds (of a
+        volume: the median of the reconstructions), training_minutes.
+    """
+    rows = []
+    for name, folder in folders.items():
+        made = float(pd.DataFrame(case_rows(folder)).eval("seconds * threads").median())
+        rows.append(
+            {"dataset": name, "score": "", "alone": False, "seconds": made, "training_minutes": minutes(name, "")}
+        )
+        case = read_case(folder, case_rows(folder, "test")[0])
+        for label, module in scores.items():
+            if contexts[name].lacks(module):
+                continue
+            began = time.perf_counter()
+            scorer_of(folder, {label: module}, contexts[name])(case)
+            spent = (time.perf_counter() - began) * torch.get_num_threads()
+            about = {"dataset": name, "score": label, "alone": is_alone(module), "seconds": spent}
+            rows.append(about | {"training_minutes": minutes(name, label) if is_alone(module) else 0.0})
+    return pd.DataFrame(rows)
+
+
+# All reconstructors together
+
+
+def grid(scores, column="at_best"):
+    """Means over the test patients with their intervals: one row a reconstructor, set and score, with subjects.
+
+    Args: scores: as from `score`, with the column reconstructor. column: protocol or at_best.
+    """
+    test = scores[scores.split == "test"].rename(columns={column: "auprc"})
+    return mean_with_interval(test, ["reconstructor", "dataset", "method"], ["auprc"])
+
+
+def chosen(scores, column="at_best"):
+    """{reconstructor: the score of the highest mean over the validation parts, every set with the same weight}."""
+    means = scores[scores.split == "val"].groupby(["reconstructor", "method", "dataset"], sort=False)[column].mean()
+    means = means.groupby(["reconstructor", "method"], sort=False).mean()
+    return {name: part.idxmax()[1] for name, part in means.groupby("reconstructor", sort=False)}
+
+
+def trade(scores, costs, methods, column="at_best"):
+    """Detection and cost of some of the grid: one row a pair.
+
+    Args: costs: as from `costs`, with the column reconstructor. methods: {reconstructor: scores}.
+
+    Returns: a DataFrame name (the reconstructor's, or that of a score which looks at no reconstruction), method, auprc
+        with its interval (over the test patients of all sets), seconds (of one core, for a volume with its score),
+        training_minutes (of one network); the last two are means over the sets.
+    """
+    test = scores[scores.split == "test"].rename(columns={column: "auprc"})
+    table = mean_with_interval(test, ["reconstructor", "method"], ["auprc"])
+    table = table.set_index(["reconstructor", "method"])
+    means = costs.groupby(["reconstructor", "score"], sort=False)[["alone", "seconds", "training_minutes"]].mean()
+    rows = []
+    for name, method in ((name, method) for name, names in methods.items() for method in names):
+        cost = means.loc[name, at_best.FIXED.get(method, (method,))[0]]
+        whole = cost if cost.alone else cost + means.loc[name, ""]
+        about = {"name": method if cost.alone else name, "method": method} | table.loc[name, method].to_dict()
+        rows.append(about | whole[["seconds", "training_minutes"]].to_dict())
+    return pd.DataFrame(rows)
+
+
+def say_published(scores, reconstructor, column="at_best"):
+    """Whether published orderings of scores hold on this reconstructor's test patients, a sentence each."""
+    own = scores[scores.reconstructor == reconstructor]
+    for name, other, where in PUBLISHED:
+        if not {name, other} <= set(own.method):
+            yield f"{name} ahead of {other} ({where}): not tried with {reconstructor}."
+            continue
+        rows = paired_tests(own, name, [other], column)
+        told = [
+            f"{row.dataset} {row.verdict} ({row.gain:+.3f} [{row.gain_low:+.3f}, {row.gain_high:+.3f}])"
+            for row in rows.itertuples()
+        ]
+        yield f"{name} ahead of {other} ({where})? {'; '.join(told)}."

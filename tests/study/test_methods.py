@@ -1,0 +1,145 @@
+"""Every reconstructor under every score: folders with several draws, both columns, what it costs, what it says."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from helpers import read_cases
+
+from essim.evaluation.cases import case_rows, read_case
+from essim.methods import registry
+from essim.methods.context import Context
+from essim.methods.reconstructors import blur, ddpm
+from essim.study import methods
+
+ASKED = {"draws": 3, "seed": 7, "counts": {"val": 8, "test": 1}}
+
+
+def noisy(image, mask, *, draws, seed):
+    """A reconstructor: dark, but for what its seed says."""
+    return np.random.default_rng(seed).random((draws, *image.shape), np.float32) * mask / 4
+
+
+@pytest.fixture
+def rebuilt(folder, tmp_path):
+    out = tmp_path / "methods/noisy/ms"
+    methods.rebuild(folder, out, noisy, **ASKED)
+    return out
+
+
+def test_a_folder_of_several_draws_is_one_of_reconstructions(folder, rebuilt):
+    rows = pd.DataFrame(case_rows(rebuilt))
+    assert list(rows.subject) == ["007", "b"] and list(rows.split) == ["val", "test"]
+    assert (rows.seconds > 0).all() and (rows.threads >= 1).all()
+    for case in read_cases(rebuilt):
+        before = read_case(folder, {"dataset": "ms", "subject": case.subject, "split": case.split})
+        for part in ("image", "mask", "seg"):
+            assert np.array_equal(getattr(case, part), getattr(before, part))
+        ys = methods.read_draws(rebuilt, case)
+        expected = noisy(case.image, case.mask, draws=3, seed=[7, *case.subject.encode()])
+        np.testing.assert_allclose(ys, expected, atol=1 / 2**15)
+        np.testing.assert_allclose(case.reconstruction, expected.mean(0), atol=1e-6)
+
+
+def test_what_a_scan_becomes_does_not_hang_on_the_others(folder, rebuilt, tmp_path):
+    methods.rebuild(folder, tmp_path / "alone", noisy, **ASKED | {"counts": {"test": 2}})
+    (case,) = read_cases(rebuilt, "test")
+    assert np.array_equal(methods.read_draws(rebuilt, case), methods.read_draws(tmp_path / "alone", case))
+
+
+def test_no_scans_and_a_failure_leave_no_folder(folder, tmp_path):
+    with pytest.raises(ValueError, match="cases: has no scans of train; reconstruct the set again"):
+        methods.rebuild(folder, tmp_path / "new", noisy, **ASKED | {"counts": {"train": 2}})
+
+    def fails(image, mask, **how):
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        methods.rebuild(folder, tmp_path / "new", fails, **ASKED)
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.fixture
+def judged(rebuilt):
+    scores = {name: registry.scores()[name] for name in ("l1", "l2", "mahalanobis", "calibrated")}
+    folders, contexts = {"ms": rebuilt}, {"ms": Context()}
+    table, choices = methods.score(folders, scores, contexts)
+    costs = methods.costs(folders, scores, contexts, lambda dataset, score: 5.0)
+    return [frame.assign(reconstructor="ddpm") for frame in (table, choices, costs)]
+
+
+def test_every_score_is_judged_twice_and_what_it_lacks_leaves_it_out(judged):
+    table, choices, _ = judged
+    assert list(choices.method) == ["l1", "l2", "mahalanobis"], "there is no calibration"
+    assert list(table.split.unique()) == ["val", "test"]
+    assert list(table.method.unique()) == ["l1", "l2", "mahalanobis", "l1 smoothed"]
+    wide = table.pivot(index="subject", columns="method", values="protocol")
+    np.testing.assert_allclose(wide["l1"], wide["l2"], atol=1e-12, err_msg="a median keeps the order")
+    chosen = table[table.split == "val"]
+    assert (chosen.at_best >= chosen.protocol - 1e-12).all()
+
+
+def test_costs_and_what_they_buy(judged):
+    table, _, costs = judged
+    assert list(costs.score) == ["", "l1", "l2", "mahalanobis"]
+    assert list(costs.training_minutes) == [5, 0, 0, 0], "only a score with a network of its own has a training"
+    trade = methods.trade(table, costs, {"ddpm": ["l1", "mahalanobis"]})
+    seconds = costs.set_index("score").seconds
+    np.testing.assert_allclose(trade.seconds, [seconds[""] + seconds[name] for name in ("l1", "mahalanobis")])
+    test = table[(table.split == "test") & (table.method == "mahalanobis")]
+    assert trade.auprc[1] == pytest.approx(test.at_best.mean()) and list(trade.training_minutes) == [5, 5]
+
+
+def test_a_score_that_looks_at_no_reconstruction_stands_for_itself(judged):
+    table, _, costs = judged
+    costs = costs.assign(alone=costs.score == "l2")
+    trade = methods.trade(table, costs, {"ddpm": ["l1", "l2"]})
+    assert list(trade.name) == ["ddpm", "l2"]
+    assert trade.seconds[1] == costs.set_index("score").seconds["l2"], "without the reconstruction's"
+
+
+def scores_of(values):
+    """A score table: {(reconstructor, method, split): AUPRC of the patients}, of two sets."""
+    rows = [
+        {"reconstructor": r, "method": m, "split": split, "dataset": dataset, "subject": str(i), "at_best": value}
+        for (r, m, split), patients in values.items()
+        for dataset in ("ms", "stroke")
+        for i, value in enumerate(patients)
+    ]
+    return pd.DataFrame(rows).assign(protocol=0.0)
+
+
+def test_a_reconstructors_score_is_chosen_on_the_validation_part():
+    table = scores_of(
+        {
+            **{("ddpm", "l1", "val"): [0.5, 0.7], ("ddpm", "l2", "val"): [0.7, 0.8], ("blur", "l1", "val"): [0.1]},
+            **{("ddpm", "l1", "test"): [0.9], ("ddpm", "l2", "test"): [0.1], ("blur", "l1", "test"): [0.1]},
+        }
+    )
+    assert methods.chosen(table) == {"ddpm": "l2", "blur": "l1"}
+    grid = methods.grid(table).set_index(["reconstructor", "dataset", "method"])
+    assert grid.auprc["ddpm", "ms", "l1"] == 0.9 and (methods.grid(table, "protocol").auprc == 0).all()
+
+
+def test_published_orderings_are_said_with_their_interval():
+    rng = np.random.default_rng(0)
+    l1 = rng.uniform(0.1, 0.2, 12)
+    table = scores_of({("ddpm", "l1", "test"): l1, ("ddpm", "ssim_l1", "test"): l1 + 0.3 + 0.01 * rng.random(12)})
+    said = list(methods.say_published(table, "ddpm"))
+    assert len(said) == len(methods.PUBLISHED)
+    (fusion,) = [sentence for sentence in said if "2408.08228" in sentence]
+    assert "ms better (+0.30" in fusion and "stroke better" in fusion
+    assert "mahalanobis ahead of l1 (arXiv 2407.12474): not tried with ddpm." in said
+
+
+def test_steps_that_a_network_knows(tmp_path):
+    for t_range, known in (([100, 300], (160, 300)), (None, (160, 300, 390)), ([400, 600], ())):
+        training = {"t_range": t_range, "timesteps": 1000}
+        (tmp_path / "config.json").write_text(json.dumps({"training": training}))
+        assert methods.steps_known(tmp_path, [160, 300, 390]) == known
+
+
+def test_the_minutes_of_a_training_are_its_logs(tmp_path):
+    pd.DataFrame({"step": [1, 2], "seconds": [30.0, 90.0]}).to_csv(tmp_path / "log.csv", index=False)
+    assert methods.minutes_of(ddpm, tmp_path) == 1.5 and methods.minutes_of(blur, tmp_path) == 0

@@ -1,0 +1,120 @@
+"""The steps of `make methods` before the scores: a method's network is trained, a folder of scans is made healthy.
+
+    methods.py learn NETWORK OUT --asked JSON
+    methods.py rebuild RECONSTRUCTOR OUT --folder FOLDER --model MODEL --asked JSON
+
+In: what 02_train is given; a folder of the study's reconstructions, a model folder. Out: a model folder; a folder with
+several draws kept, as essim.study.methods has it.
+"""
+
+import argparse
+import ast
+import json
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+KINDS = ("reconstructors", "scores")
+OF_THE_STUDY = {"ddpm": "weights", "ae": "ae", "vae": "vae"}  # networks that the study trains itself: their files
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+# What the graph asks: nothing is imported for it
+
+
+def chosen_methods(values):
+    """The names of reconstructors and scores in a profile's `methods`; ValueError, one sentence, for a wrong one."""
+    for kind in KINDS:
+        known = sorted(path.stem for path in (ROOT / "essim/methods" / kind).glob("[!_]*.py"))
+        for name in values[kind]:
+            if name not in known:
+                raise ValueError(f"methods: {kind}: unknown {name!r}: known are {', '.join(known)}.")
+    if "l1" not in values["scores"]:
+        raise ValueError("methods: scores: l1 is missing, which the others are held against; add it.")
+    return [*values["reconstructors"], *values["scores"]]
+
+
+def path_of(method):
+    """The file of a reconstructor or score below the repository's root; "" where there is none of that name."""
+    paths = (f"essim/methods/{kind}/{method}.py" for kind in KINDS)
+    return next((path for path in paths if (ROOT / path).is_file()), "")
+
+
+def network_of(method):
+    """The name of the network that a method takes; None where it takes none."""
+    taken, path = None, path_of(method)
+    for node in ast.parse((ROOT / path).read_text(encoding="utf-8")).body if path else ():
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Tuple):
+            names = [target.id for target in node.targets[0].elts]
+            taken = ast.literal_eval(node.value)[names.index("NETWORK")] if "NETWORK" in names else taken
+    return taken
+
+
+def own_network(method):
+    """The same, where it isn't one of the study's; else None."""
+    taken = network_of(method)
+    return None if taken in OF_THE_STUDY else taken
+
+
+def folder_of(method, contrast, results, networks):
+    """The model folder of the network that a method takes, in a contrast: the study's, one that comes trained, its own.
+
+    Args: results: the study's folder. networks: what the folders of networks that come trained start with; "": none.
+    """
+    own = own_network(method)
+    trained = f"{networks}_{own}_{contrast}"
+    if not own:
+        return f"{results}/models/{contrast}"
+    return trained if networks and (ROOT / trained).is_dir() else f"{results}/methods/models/{own}_{contrast}"
+
+
+# The steps
+
+
+def learn(arguments):
+    """Train the network of a method as 02_train trains the study's, or go on with a training that was stopped."""
+    from essim.data.datasets import load_scans
+    from essim.methods.networks import train_method
+    from essim.runs.params import check
+
+    asked = check("02_train", arguments.asked)
+    scans, how = load_scans(asked.data, fold=asked.fold), (asked.contrast, asked.preprocessing)
+    train_method(arguments.name, asked.training, scans, *how, arguments.out, asked.cache)
+
+
+def rebuild(arguments):
+    """Let a reconstructor make every asked scan of a folder healthy."""
+    from essim.methods.networks import load_method
+    from essim.methods.registry import pick, reconstructors
+    from essim.study import methods
+
+    module, model = pick(reconstructors(), arguments.name), load_method(arguments.name, arguments.model)
+
+    def reconstruct(image, mask, **how):
+        return module.reconstruct(model, image, mask, **how)
+
+    methods.rebuild(arguments.folder, arguments.out, reconstruct, **arguments.asked)
+
+
+def main(words=None):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("step", choices=("learn", "rebuild"))
+    parser.add_argument("name", help="of the method")
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--asked", type=json.loads, required=True, help="JSON")
+    parser.add_argument("--folder", type=Path)
+    parser.add_argument("--model", type=Path)
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args(words)
+    os.environ |= dict.fromkeys(THREADS, str(arguments.threads))  # before torch reads them
+    try:
+        {"learn": learn, "rebuild": rebuild}[arguments.step](arguments)
+    except (OSError, ValueError) as error:
+        print(f"methods: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

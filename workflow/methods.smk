@@ -1,0 +1,124 @@
+"""The field's methods (`make methods`): every reconstructor of the profile under every score, on the study's patients.
+
+What the Snakefile's graph makes -> results/<profile>/methods/<reconstructor>, then the tables and figures of all. A
+network is trained as the study's own is, and for as long, or taken from models/<networks>_<network>_<contrast>, where
+it comes trained. A new method is a file of essim/methods and a word in the profile; it runs alone. Names are those of
+the Snakefile.
+"""
+
+from methods import OF_THE_STUDY, chosen_methods, folder_of, network_of, own_network, path_of
+
+METHODS = f"{RESULTS}/methods"
+TRIED = PLAN.profile["methods"]
+RECONSTRUCTORS = TRIED["reconstructors"]
+try:
+    LEARNED = sorted({*filter(None, map(own_network, chosen_methods(TRIED)))})
+except ValueError as error:
+    raise WorkflowError(str(error)) from None
+HEALTHY = [f"healthy_{contrast}" for contrast in PLAN.contrasts]
+
+
+def harness_of(notebook):
+    """The modules behind a notebook but for the methods themselves, of which it takes a few."""
+    return lambda wildcards: [path for path in modules_of(notebook) if path.count("/") < 3]
+
+
+def module_of(method):
+    """What a reconstructor, or a score, depends on."""
+    return modules_behind(path_of(method).removesuffix(".py").replace("/", "."))
+
+
+def model_of(wildcards):
+    """The model folder that a folder's reconstructor takes."""
+    contrast = PLAN.sets.get(wildcards.folder) or wildcards.folder.removeprefix("healthy_")
+    return folder_of(wildcards.reconstructor, contrast, HOME + wildcards.part, NETWORKS)
+
+
+def weights_of(wildcards):
+    """The file of that network; nothing where the reconstructor takes none."""
+    taken = network_of(wildcards.reconstructor)
+    return f"{model_of(wildcards)}/{OF_THE_STUDY.get(taken, 'weights')}.safetensors" if taken else []
+
+
+def asked_of(wildcards):
+    """What a folder is rebuilt with, as JSON."""
+    step = STEPS[wildcards.part]["10_methods"]
+    patients = {"val": step["patients_val"], "test": step["patients_test"]}
+    counts = patients if wildcards.folder in PLAN.sets else {"yardstick": step["yardsticks"]}
+    return json.dumps({"draws": step["draws"], "seed": step["seed"], "counts": counts})
+
+
+rule learn:
+    input:
+        lambda wildcards: module_of(wildcards.network),
+        modules_behind("essim.train.loop"),
+        STAMP,
+    output:
+        expand(
+            f"{METHODS}/models/{{network}}_{{contrast}}/{{file}}",
+            file=["weights.safetensors", "config.json", "log.csv"],
+            allow_missing=True,
+        ),
+    params:
+        asked=lambda wildcards: json.dumps(STEPS[wildcards.part][f"02_train_{wildcards.contrast}"]),
+    wildcard_constraints:
+        network="|".join(LEARNED) or "none",
+    threads: max(1, CORES // 2)
+    shell:
+        f"exec {shlex.quote(sys.executable)} workflow/methods.py learn {{wildcards.network}} $(dirname {{output[0]:q}}) "
+        "--asked {params.asked:q} --threads {threads}"
+
+
+rule rebuild:
+    input:
+        lambda wildcards: module_of(wildcards.reconstructor),
+        modules_behind("essim.study.methods"),
+        weights_of,
+        folder=f"{RESULTS}/reconstructions/{{folder}}",
+    output:
+        directory(f"{METHODS}/{{reconstructor}}/{{folder}}"),
+    params:
+        asked=asked_of,
+        model=model_of,
+    wildcard_constraints:
+        reconstructor="|".join(RECONSTRUCTORS),
+        folder="|".join([*PLAN.sets, *HEALTHY]),
+    threads: max(1, CORES // 2)
+    shell:
+        f"exec {shlex.quote(sys.executable)} workflow/methods.py rebuild {{wildcards.reconstructor}} {{output:q}} "
+        "--folder {input.folder:q} --model {params.model:q} --asked {params.asked:q} --threads {threads}"
+
+
+use rule run_notebook as one_method with:
+    input:
+        harness_of("10_one_method"),
+        lambda wildcards: sum(map(module_of, [wildcards.reconstructor, *TRIED["scores"]]), []),
+        expand(f"{METHODS}/{{reconstructor}}/{{folder}}", folder=[*PLAN.sets, *HEALTHY], allow_missing=True),
+        lambda wildcards: [
+            f"{folder}/weights.safetensors"
+            for folder in STEPS[wildcards.part][f"10_one_method_{wildcards.reconstructor}"]["segmenters"].values()
+        ],
+    output:
+        [f"{METHODS}/{{reconstructor}}/{name}.csv" for name in ("scores", "choices", "costs")],
+        figure("methods_{reconstructor}"),
+    log: executed("10_one_method_{reconstructor}")
+    params: **step("10_one_method_{reconstructor}")
+    wildcard_constraints:
+        reconstructor="|".join(RECONSTRUCTORS),
+
+
+use rule run_notebook as methods_grid with:
+    input:
+        modules("10_methods"),
+        expand(rules.one_method.output, reconstructor=RECONSTRUCTORS, allow_missing=True),
+    output:
+        tables("methods_grid", "methods_choices", "methods_trade"),
+        figure("methods_grid", "methods"),
+    log: executed("10_methods")
+    params: **step("10_methods")
+    threads: 1
+
+
+rule methods:
+    input:
+        expand(rules.methods_grid.output, part=PLAN.parts),
