@@ -332,7 +332,10 @@ def test_a_source_may_have_any_name(finished, name):
 def test_an_unknown_profile_is_one_sentence(finished):
     done = finished.run(config=["profile=lapptop"])
     assert done.returncode != 0
-    assert "unknown profile `lapptop`: known are confirm, gpu, laptop, networks, paper, pretrained, real, smoke" in done.stdout
+    assert (
+        "unknown profile `lapptop`: known are confirm, gpu, laptop, networks, paper, pretrained, real, smoke"
+        in done.stdout
+    )
     assert "Traceback" not in done.stdout
 
 
