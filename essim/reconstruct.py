@@ -36,16 +36,17 @@ def by_slices(predict, volume, mask, device):
     return result * mask
 
 
-def reconstruct_volume(diffusion, image, mask, *, t, draws, seed):
+def reconstruct_volume(diffusion, image, mask, *, t, draws, seed, tone=None):
     """The healthy version of a volume by a `GaussianDiffusion`, on its device.
 
     Args: image: float32 [H, W, D] in [0, 1]. mask: bool. t, draws: as in `GaussianDiffusion.reconstruct`.
         seed: a list of ints (`noise_seed`), to which the number of the batch is added.
+        tone: as in `tone_for`.
 
     Returns: float32 [H, W, D] in [0, 1], 0 outside the mask.
     """
 
-    tone = tone_for(diffusion, image, mask)
+    tone = tone_for(diffusion, image, mask, tone)
 
     def predict(slices, batch):
         return diffusion.reconstruct(slices, t=t, draws=draws, seed=[*seed, batch], tone=tone)
@@ -53,12 +54,17 @@ def reconstruct_volume(diffusion, image, mask, *, t, draws, seed):
     return by_slices(predict, image, mask, diffusion.betas.device)
 
 
-def tone_for(diffusion, image, mask):
+def tone_for(diffusion, image, mask, tone=None):
     """The `tone` that a `GaussianDiffusion` needs for slices of a volume; arguments as in `reconstruct_volume`.
+
+    Args: tone: float32 [tones] that the network is told instead of the volume's own (`tone_of`).
 
     Returns: float32 [1, tones] on its device; None where the network isn't told the tone.
     """
-    return torch.from_numpy(tone_of(image, mask))[None].to(diffusion.betas.device) if diffusion.tones else None
+    if not diffusion.tones:
+        return None
+    tone = tone_of(image, mask) if tone is None else tone
+    return torch.from_numpy(tone)[None].to(diffusion.betas.device)
 
 
 def noise_seed(seed, subject):

@@ -22,6 +22,7 @@ reconstruction matched to the scan's.
 import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,7 @@ from essim.evaluation.cases import case_rows, read_case
 from essim.evaluation.metrics import average_precision
 from essim.models import load_model
 from essim.postprocess import postprocess
-from essim.reconstruct import by_slices
+from essim.reconstruct import reconstruct_volume
 from essim.settings import Preprocessing
 from essim.ssim import check_pair
 from essim.study.promise import divergence, drift
@@ -111,16 +112,9 @@ def reconstruct(diffusion, scan, known, *, t, draws, seed):
     A network that isn't told the tone has no first one.
     """
 
-    device = diffusion.betas.device
-
-    def ask(tone):
-        tone = torch.from_numpy(tone)[None].to(device) if diffusion.tones else None
-        how = {"t": t, "draws": draws, "tone": tone}
-        predict = lambda slices, batch: diffusion.reconstruct(slices, seed=[*seed, batch], **how)  # noqa: E731
-        return by_slices(predict, scan.image, scan.mask, device)
-
-    found = {TOLD: ask(tone_of(scan.image, scan.mask))} if diffusion.tones else {}
-    found[UNTOLD] = ask(known)
+    ask = partial(reconstruct_volume, diffusion, scan.image, scan.mask, t=t, draws=draws, seed=seed)
+    found = {TOLD: ask()} if diffusion.tones else {}
+    found[UNTOLD] = ask(tone=known)
     return found | {MATCHED: match_tone(scan.image, found[UNTOLD], scan.mask)}
 
 
