@@ -18,7 +18,7 @@ SNAKEMAKE = $(BIN)/snakemake --profile $(WHERE) $(DRY)
 SETTINGS = profile=$(PROFILE) $(if $(SEEDS),seeds="[$(SEEDS)]") $(if $(DATA),source="@$(DATA)")
 NOTEBOOKS = $(wildcard notebooks/*.ipynb notebooks/*/*.ipynb)
 
-.PHONY: help env reproduce smoke figures ablations shifts methods real confirm report site test bench verify tolerances reference networks \
+.PHONY: help env reproduce smoke figures ablations shifts methods real confirm report site test bench verify tolerances reference numbers networks \
   method lab lint strip lock clean
 
 help: ## Say what there is (this list)
@@ -99,6 +99,9 @@ tolerances: .venv/stamp ## Train with two more seeds and write the tolerances th
 
 reference: .venv/stamp ## Make the present results the reference
 	@$(BIN)/python workflow/verify.py keep $(RESULTS) results/reference/$(PROFILE)
+
+numbers: .venv/stamp ## Write the numbers in README, docs and notebooks' text anew, each from its table
+	@$(BIN)/python workflow/numbers_in_prose.py
 
 # Heads that real ones were the model for have data, results and networks of their own.
 KIND := $(if $(ANATOMIES),anatomies,networks)
