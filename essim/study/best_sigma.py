@@ -156,7 +156,7 @@ def line(frame, term, points=50):
 def in_words(fitted):
     """What the table of `fit_models` says, as sentences."""
     if fitted.r_squared.isna().any():
-        return ["There are too few subjects or sets for every model; the laptop profile has enough."]
+        return ["Too few subjects or sets to fit every model; the laptop profile has enough."]
     rows = fitted.set_index(["model", "term"])
     share = {model: f"{100 * part.r_squared.iloc[0]:.0f} %" for model, part in fitted.groupby("model")}
     steps = {"volume": "Twice the volume", "thickness": "Twice the thickness", "contrast": "One SD more contrast"}
@@ -164,12 +164,12 @@ def in_words(fitted):
     for name, step in steps.items():
         row = rows.loc[(name, name)]
         by, low, high = (f"{100 * (2**value - 1):+.0f} %" for value in (row.slope, row.low, row.high))
-        clear = "clearly not nothing" if row.low * row.high > 0 else "which may be nothing"
-        change = f"{step}: the narrow window's odds over the wide one's change by {by} ({low} to {high}, {clear})"
-        texts.append(f"{change}; {share[name]} explained.")
+        clear = "clearly not zero" if row.low * row.high > 0 else "possibly zero"
+        change = f"{step}: the odds ratio of the narrow to the wide window changes by {by} ({low} to {high}, {clear})"
+        texts.append(f"{change}; R² {share[name]}.")
     p = rows.p[("all three, pathology", "pathology")]
-    matters = "still matters" if p < 0.05 else "doesn't show any more"
+    matters = "still matters" if p < 0.05 else "no longer shows"
     three = f"All three together explain {share['all three']}, the pathology alone {share['pathology']}"
-    texts.append(f"{three}, all four {share['all three, pathology']} of how lesions differ.")
-    texts.append(f"Where size, thickness and contrast are known, the pathology {matters} (p = {p:.2g}).")
+    texts.append(f"{three}, all four {share['all three, pathology']} of the variance between lesions.")
+    texts.append(f"Given size, thickness and contrast, the pathology {matters} (p = {p:.2g}).")
     return texts

@@ -104,7 +104,7 @@ def sentences(kept, methods):
     texts = []
     for (contrast, group), part in kept[kept.by == "group"].groupby(["contrast", "who"], sort=False):
         told = "; ".join(_how_kept(method, part[part.method == method]) for method in methods)
-        texts.append(f"{contrast.upper()}, {group}, marked over promised: {told}.")
+        texts.append(f"{contrast.upper()}, {group}, share marked / share promised: {told}.")
     return texts
 
 
@@ -113,6 +113,4 @@ def _how_kept(method, rows):
     inside = (rows.marked_low >= rows.promised / FACTOR) & (rows.marked_high <= rows.promised * FACTOR)
     shares = ", ".join(f"{share:.1%}" for share in rows.promised[inside]) or "no share"
     ratios = rows.marked / rows.promised
-    return (
-        f"{method} {ratios.min():.2f} to {ratios.max():.2f}, with the whole interval within {FACTOR} times at {shares}"
-    )
+    return f"{method} {ratios.min():.2f} to {ratios.max():.2f}, whole interval within a factor of {FACTOR} at {shares}"

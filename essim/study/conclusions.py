@@ -126,7 +126,7 @@ def say(table):
         alike += [f"{claim} ({known[0]})"] if len({*known}) == 1 and len(known) > 1 else []
     count = table.claim.nunique()
     which = f": {', '.join(alike)}" if alike else ""
-    return [f"Of {count} claims {len(alike)} come out alike wherever there are enough patients{which}.", *sentences]
+    return [f"Of {count} claims, {len(alike)} agree wherever there are enough patients{which}.", *sentences]
 
 
 def _told(rows):

@@ -107,7 +107,7 @@ def say_training(gains):
     for (kind, dataset), part in gains.groupby(ABOUT, sort=False):
         texts = [f"{row.scored} {row.gain:+.2f}" + _ends(row) for row in part.itertuples()]
         lesions = part.subjects.max()
-        sentences.append(f"{kind} {dataset} ({lesions}), AUPRC gained by learning from real heads: {'; '.join(texts)}.")
+        sentences.append(f"{kind} {dataset} ({lesions}), AUPRC gained by training on real heads: {'; '.join(texts)}.")
     return sentences
 
 

@@ -113,7 +113,7 @@ def say_found(rows):
         first, *others = scores[list(LEVELS)].sort_values(ascending=False).index
         text = f"{subject}, {contrast.upper()}: {first} is ahead, AUPRC {scores[first]:.2f}; "
         text += ", ".join(f"{method} {scores[method]:.2f}" for method in others)
-        text += f"; with hindsight the best single window, \u03c3 = {scan.sigma.max():g}, {scores['ssim best']:.2f}. "
+        text += f"; best single window, with hindsight, \u03c3 = {scan.sigma.max():g}, {scores['ssim best']:.2f}. "
         text += f"Outside the lesions {first} marks {marked[first]:.1%} where {PROMISED:.0%} is promised."
         sentences.append(text)
     return sentences
@@ -124,7 +124,7 @@ def say_windows(rows, sigmas):
     best = rows[rows.method == "ssim best"].set_index(["subject", "contrast"])
     short = [f"{method} on {(_scores(rows, method) > best.auprc).sum()} of {len(best)} scans" for method in LEVELS]
     ends = best.sigma.isin([min(sigmas), max(sigmas)]).sum()
-    return f"No single window reaches {', '.join(short)}; on {ends} the best one is the smallest or the largest tried."
+    return f"No single window reaches {', '.join(short)}; on {ends} the best is the smallest or largest one tried."
 
 
 def _scores(rows, method):
@@ -135,12 +135,12 @@ def say_marked(rows):
     """Sentences about the rows of `healthy`: what each method marks in them, and whether it is more with age."""
     sentences = []
     for (unknown, method), part in rows.groupby([rows.split == "test", "method"], sort=False):
-        who = "unknown to the networks" if unknown else "whose anatomy the networks know"
-        text = f"{len(part)} healthy scans of people {who}: {method} marks {part.marked.median():.1%} in the median"
-        sentences.append(f"{text}, {part.marked.min():.1%} to {part.marked.max():.1%}.")
+        who = "not used in training" if unknown else "whose anatomy was used in training"
+        text = f"{len(part)} scans of healthy controls {who}: {method} marks a median of {part.marked.median():.1%}"
+        sentences.append(f"{text} ({part.marked.min():.1%} to {part.marked.max():.1%}).")
     for method, part in rows.groupby("method", sort=False):
         age = pd.to_numeric(part.age, errors="coerce")
         if age.nunique() > 2:
             rho, p = stats.spearmanr(age, part.marked, nan_policy="omit")
-            sentences.append(f"Age and the share that {method} marks: Spearman's \u03c1 {rho:+.2f}, p = {p:.2f}.")
+            sentences.append(f"Age against the share that {method} marks: Spearman's \u03c1 {rho:+.2f}, p = {p:.2f}.")
     return sentences

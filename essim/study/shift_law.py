@@ -170,11 +170,11 @@ def say_law(table, network, post, method=BEST):
         rows = part[part.method == method].set_index("measure")
         first = rows.loc[rows.rho.abs().idxmax()]
         texts = [f"{measure} {row.rho:+.2f}{_ends(row, 'rho')}" for measure, row in rows.iterrows()]
-        text = f"{name}, {network}, {post}: {NAMES[method]} is ahead of l1 under {first.ahead:.0%} of {first.scanners} "
+        text = f"{name}, {network}, {post}: {NAMES[method]} is ahead of l1 on {first.ahead:.0%} of {first.scanners} "
         text += f"scanners; \u03c1 of its gain with {', '.join(texts)}"
         if not np.isnan(first.crossing):
             side = "above" if first.rho > 0 else "below"
-            text += f"; by a line it is ahead {side} a {first.name} of {first.crossing:.2f}{_ends(first, 'crossing')}"
+            text += f"; by a linear fit ahead {side} a {first.name} of {first.crossing:.2f}{_ends(first, 'crossing')}"
         sentences.append(f"{text}.")
     return sentences
 
@@ -191,7 +191,7 @@ def say_limits(axes, network, post, method=BEST):
         "dataset", sort=False
     ):
         kinds = {"grows": part.change_low > 0, "falls": part.change_high < 0}
-        kinds["is not clearly changed"] = ~(kinds["grows"] | kinds["falls"])
+        kinds["does not clearly change"] = ~(kinds["grows"] | kinds["falls"])
         texts = []
         for kind, rows in kinds.items():
             listed = [f"{row.axis} ({row.change:+.2f}, residual {row.residual:.2f})" for row in part[rows].itertuples()]
@@ -207,8 +207,8 @@ def say_common(axes, network, post, method=BEST):
     kinds = {
         "clearly grows along": (part.change_low.min() > 0),
         "clearly falls along": (part.change_high.max() < 0),
-        "grows, not clearly, along": (part.change.min() > 0),
-        "falls, not clearly, along": (part.change.max() < 0),
+        "grows, but not clearly, along": (part.change.min() > 0),
+        "falls, but not clearly, along": (part.change.max() < 0),
         "goes either way along": part.change.size() > 0,
     }
     told, texts = set(), []
@@ -228,7 +228,7 @@ def say_remains(points, post):
         own = part[part.axis == ""].set_index("network").gain
         moved = part[part.axis != ""].groupby("network", sort=False).gain.mean()
         texts = [f"{network} {own[network]:+.2f} and {moved[network]:+.2f}" for network in moved.index]
-        sentences.append(f"{name}, {post}: {NAMES[method]} gains, at home and moved: {', '.join(texts)}.")
+        sentences.append(f"{name}, {post}: {NAMES[method]} gains, on unmoved and moved scanners: {', '.join(texts)}.")
     return sentences
 
 

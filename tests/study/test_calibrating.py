@@ -110,7 +110,7 @@ def test_a_promise_is_kept_where_the_whole_interval_is():
     kept = kept.assign(by="group", contrast="t1", who="known scanners")
     (text,) = sentences(pd.concat([kept, kept.assign(by="site")]), ["calibrated", "l1"])
     assert text == (
-        "T1, known scanners, marked over promised: "
-        "calibrated 1.00 to 1.20, with the whole interval within 1.5 times at 1.0%; "
-        "l1 1.10 to 1.20, with the whole interval within 1.5 times at no share."
+        "T1, known scanners, share marked / share promised: "
+        "calibrated 1.00 to 1.20, whole interval within a factor of 1.5 at 1.0%; "
+        "l1 1.10 to 1.20, whole interval within a factor of 1.5 at no share."
     )

@@ -77,7 +77,7 @@ def test_too_few_patients_conclude_nothing(grown):
 
 def test_sentences_follow_the_table(grown):
     first, *others = say(conclusions(grown, {"half-real": patients(12), "real": patients(1)}))
-    assert len(others) == len(CLAIMS) and first.startswith("Of 6 claims ")
+    assert len(others) == len(CLAIMS) and first.startswith("Of 6 claims, ")
     assert BEATS_L1 in first and list(PAIRS)[0] not in first, "grown patients leave it open, half-real ones say no"
     assert others[1].startswith(
         "The calibrated ensemble beats l1: grown: holds (ms +0.200 [+0.100, +0.300]); half-real: holds (ms +0.1"
@@ -118,4 +118,4 @@ def test_two_networks_are_compared_patient_by_patient():
     gain = gains.set_index("scored").gain
     assert gain["l1"] == pytest.approx(0.3) and gain["calibrated"] == 0 and gains.subjects.tolist() == [6] * 3
     (sentence,) = half_real.say_training(gains)
-    assert sentence.startswith("half-real ms (6), AUPRC gained by learning from real heads: l1 +0.30 [+0.30, +0.30]; ")
+    assert sentence.startswith("half-real ms (6), AUPRC gained by training on real heads: l1 +0.30 [+0.30, +0.30]; ")

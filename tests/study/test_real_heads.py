@@ -60,21 +60,21 @@ def test_sentences_follow_the_numbers():
     rows = rows.assign(subject="bert", contrast="t2", sigma=[np.nan, 0.5, np.nan, np.nan], auprc=[0.3, 0.2, 0.1, 0.4])
     (sentence,) = real_heads.say_found(rows)
     assert sentence == (
-        "bert, T2: calibrated is ahead, AUPRC 0.40; l1 0.30, adaptive 0.10; with hindsight the best single window, "
+        "bert, T2: calibrated is ahead, AUPRC 0.40; l1 0.30, adaptive 0.10; best single window, with hindsight, "
         f"\u03c3 = 0.5, 0.20. Outside the lesions calibrated marks 3.4% where {PROMISED:.0%} is promised."
     )
     windows = real_heads.say_windows(rows, [0.3, 0.5])
     assert windows == (
         "No single window reaches l1 on 1 of 1 scans, adaptive on 0 of 1 scans, calibrated on 1 of 1 scans; "
-        "on 1 the best one is the smallest or the largest tried."
+        "on 1 the best is the smallest or largest one tried."
     )
     people = pd.DataFrame({"age": [20, 30, 40, ""], "marked": [0.01, 0.02, 0.03, 0.5], "split": "test", "method": "l1"})
     share, age = real_heads.say_marked(people)
-    assert share == "4 healthy scans of people unknown to the networks: l1 marks 2.5% in the median, 1.0% to 50.0%."
-    assert age.startswith("Age and the share that l1 marks: Spearman's \u03c1 +1.00")
+    assert share == "4 scans of healthy controls not used in training: l1 marks a median of 2.5% (1.0% to 50.0%)."
+    assert age.startswith("Age against the share that l1 marks: Spearman's \u03c1 +1.00")
     known, new, _ = real_heads.say_marked(people.assign(split=["train", "val", "test", "test"]))
-    assert known.startswith("2 healthy scans of people whose anatomy the networks know: l1 marks 1.5% in the median")
-    assert new.startswith("2 healthy scans of people unknown to the networks")
+    assert known.startswith("2 scans of healthy controls whose anatomy was used in training: l1 marks a median of 1.5%")
+    assert new.startswith("2 scans of healthy controls not used in training")
 
 
 def test_a_network_of_an_older_kind_is_one_sentence(place, tmp_path, seen):  # noqa: F811

@@ -49,10 +49,10 @@ def test_a_gain_that_follows_the_residual_is_found_with_its_crossing():
     words = shift_law.say_law(shift_law.law(best), "told", "median")
     assert (
         len(words) == 1
-        and "ahead of l1 under 20% of 5 scanners" in words[0]
+        and "ahead of l1 on 20% of 5 scanners" in words[0]
         and "ahead above a residual of 1.6" in words[0]
     )
-    assert "by a line" not in shift_law.say_law(shift_law.law(best), "told", "median", "calibrated")[0]
+    assert "by a linear fit" not in shift_law.say_law(shift_law.law(best), "told", "median", "calibrated")[0]
 
 
 def test_two_patients_have_no_interval():
@@ -78,13 +78,13 @@ def test_limits_are_axis_by_axis():
     assert common.endswith("on l1 goes either way along contrast, noise.")
     clear = axes.assign(change_low=axes.change - 0.1, change_high=axes.change + 0.1)
     assert "on l1 clearly grows along contrast; it " in shift_law.say_common(clear, "told", "median")
-    assert "grows along contrast (+0." in words[0] and "is not clearly changed along noise" in words[0]
+    assert "grows along contrast (+0." in words[0] and "does not clearly change along noise" in words[0]
 
 
 def test_what_remains():
     points = shift_law.points(shift_law.with_best(table(noise=0)))
     first = shift_law.say_remains(points, "median")[0]
-    assert first == "ms, median: the best window gains, at home and moved: told -0.12 and -0.05."
+    assert first == "ms, median: the best window gains, on unmoved and moved scanners: told -0.12 and -0.05."
 
 
 def test_an_axis_reaches_a_residual_or_does_not():
