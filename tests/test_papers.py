@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+import essim
+
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("essim", "workflow", "notebooks", "tests", "docs", "models", "results/reference", "benchmarks")
 
@@ -28,3 +30,9 @@ def test_every_command_in_contributing_is_a_target():
 def test_every_name_in_contributing_is_in_its_file():
     for name, path in re.findall(r"`([A-Z_]{4,})` in `(\S+\.py)`", read("CONTRIBUTING.md")):
         assert re.search(rf"^{name} = ", read(path), re.MULTILINE), f"{path} has no {name}"
+
+
+def test_the_changelog_has_the_present_version():
+    versions = re.findall(r"^## \[(\d+\.\d+\.\d+)\] - \d{4}-\d{2}-\d{2}$", read("CHANGELOG.md"), re.MULTILINE)
+    assert versions[0] == essim.__version__
+    assert versions == sorted(versions, key=lambda version: [int(n) for n in version.split(".")], reverse=True)
