@@ -19,7 +19,7 @@ SETTINGS = profile=$(PROFILE) $(if $(SEEDS),seeds="[$(SEEDS)]") $(if $(DATA),sou
 NOTEBOOKS = $(wildcard notebooks/*.ipynb notebooks/*/*.ipynb)
 
 .PHONY: help env reproduce smoke figures ablations shifts methods real confirm report site test bench verify tolerances reference numbers networks \
-  method lab lint strip lock clean
+  cards method lab lint strip lock clean
 
 help: ## Say what there is (this list)
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -109,6 +109,9 @@ GROWN := $(if $(ANATOMIES),cohort="{anatomies: $(ANATOMIES)}" data=data/anatomie
 networks: .venv/stamp ## Train the networks of models/ anew, for PROFILE=pretrained; ANATOMIES=folder: from real heads
 	+@$(SNAKEMAKE) --until healthy baselines --config profile=networks $(GROWN)
 	@$(BIN)/python workflow/verify.py release results/$(KIND) models/$(if $(ANATOMIES),anatomies,laptop)
+
+cards: .venv/stamp ## Write the card of each network in models/ anew, from the committed tables
+	@$(BIN)/python workflow/cards.py
 
 method: .venv/stamp ## Draw the picture at the top of the README anew, from a run with a network of models/
 	@$(BIN)/python workflow/method.py results/reference/method
