@@ -23,7 +23,7 @@ _grown = functools.lru_cache(maxsize=8)(grow_subject)  # T1 and T2 of one person
 
 
 def who(dataset, index):
-    """Age, sex, site and the rest of `generate.grow_subject`, for index 0 to 99 of healthy, tumour, stroke, ms or wmh."""
+    """Age, sex, site and more from `generate.grow_subject`, for index 0 to 99 of healthy, tumour, stroke, ms or wmh."""
     return _grown(PEOPLE, dataset, index)
 
 
