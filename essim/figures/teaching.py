@@ -18,16 +18,16 @@ from scipy.ndimage import binary_erosion
 from essim.figures.pictures import MARKS
 from essim.figures.style import ORANGE, new_figure
 
-ZOOM = 4  # pixels a voxel
+ZOOM = 4  # pixels per voxel
 GAP = 2  # voxels between two panels
-LINE = 22  # pixels of a line of titles
-FONT = ImageFont.truetype(findfont("DejaVu Sans"), 14)  # matplotlib brings it; it has Greek
+LINE = 22  # height of the line of titles, in pixels
+FONT = ImageFont.truetype(findfont("DejaVu Sans"), 14)  # comes with matplotlib; has Greek letters
 
 
 def strip(*panels, titles=()):
-    """Panels of one height side by side, in their colours, titles above them: the bytes of a PNG, for `follow`.
+    """Panels of equal height side by side, in their colours, with titles above: the bytes of a PNG, for `follow`.
 
-    matplotlib takes a tenth of a second and more for the same: too slow behind a slider.
+    matplotlib takes a tenth of a second or more for the same: too slow for a slider.
     """
     pictures = [_colours(panel) for panel in panels]
     gap = np.ones((len(pictures[0]), GAP * ZOOM, 3))
@@ -43,9 +43,9 @@ def strip(*panels, titles=()):
 
 
 def follow(look, **controls):
-    """A picture that follows its sliders: `look` takes their values by name and gives a `strip`.
+    """A picture that follows its sliders: `look` takes their values by name and returns a `strip`.
 
-    As `ipywidgets.interact`, but without an Output widget: with one, nbclient waits for ever now and then.
+    Like `ipywidgets.interact`, but without an Output widget: with one, nbclient sometimes waits forever.
     """
     picture = ipywidgets.Image()
 
@@ -60,7 +60,7 @@ def follow(look, **controls):
 
 
 def _colours(panel):
-    """One panel as RGB in [0, 1], front up, ZOOM pixels a voxel."""
+    """One panel as RGB in [0, 1], front up, ZOOM pixels per voxel."""
     low, high = panel.value_range
     colours = matplotlib.colormaps[panel.cmap](np.clip((panel.image - low) / (high - low), 0, 1))[:, :, :3]
     if panel.marks is not None:
@@ -74,9 +74,9 @@ def _colours(panel):
 
 
 def plot_curves(panels, *, level=None, sharey=True, **settings):
-    """Lines, one panel a title: {title: {label: (x, y, format, colour)}}, a label's format and colour as in matplotlib.
+    """Lines, one panel per title: {title: {label: (x, y, format, colour)}}, format and colour as in matplotlib.
 
-    `level` is a horizontal line in every panel, `sharey` whether they have one vertical scale; `settings` are those of
+    `level` is a horizontal line in every panel; `sharey`: whether they share a vertical scale; `settings` are those of
     every axis (xlabel, yscale, ylim ...).
     """
     figure, axes = new_figure(1, len(panels), 2.7 * len(panels) + 1.6, 2.5, sharey=sharey)
@@ -87,7 +87,7 @@ def plot_curves(panels, *, level=None, sharey=True, **settings):
         if level is not None:
             axis.axhline(level, color="black", linewidth=0.8)
         axis.set(title=title)
-    for axis in axes[0]:  # once all is drawn: their limits are shared
+    for axis in axes[0]:  # after all is drawn: their limits are shared
         axis.set(**settings)
         if "xticks" in settings:
             axis.set_xticks([], minor=True)

@@ -1,7 +1,7 @@
 """What the teaching notebooks share: a patient in a second, and the few formulas that only they take apart.
 
 In: a set of the built-in cohort and a number. Out: a `Scan` or a reconstructed `Case` in the space of the networks in
-models/, which never saw these people; nothing is written. Paper: sections 2 and 3, step by step.
+models/, which were not trained on these people; no file is written. Paper: sections 2 and 3, step by step.
 """
 
 import functools
@@ -17,13 +17,13 @@ from essim.settings import Preprocessing
 from essim.ssim import K1, K2, blur
 
 PEOPLE = CohortConfig(seed=2024, voxel_mm=2, train=0, val=100, test=0, patients_val=0, patients_test=100)
-SPACE = Preprocessing(smooth=False, shape=(80, 96, 64), factor=1)  # of the networks in models/
+SPACE = Preprocessing(smooth=False, shape=(80, 96, 64), factor=1)  # that of the networks in models/
 
 _grown = functools.lru_cache(maxsize=8)(grow_subject)  # T1 and T2 of one person: grown once
 
 
 def who(dataset, index):
-    """Age, sex, site and all of `generate.grow_subject`, for index 0 to 99 of healthy, tumour, stroke, ms or wmh."""
+    """Age, sex, site and more from `generate.grow_subject`, for index 0 to 99 of healthy, tumour, stroke, ms or wmh."""
     return _grown(PEOPLE, dataset, index)
 
 
@@ -36,7 +36,7 @@ def scan(dataset, index, contrast):
 
 
 def case(dataset, index, contrast, diffusion, *, t=500, draws=1):
-    """A person as the study keeps them: the scan, and what the network makes of it. A `Case`."""
+    """A person as the study stores them: the scan and its reconstruction, as a `Case`."""
     x, person = scan(dataset, index, contrast), who(dataset, index)
     noise = noise_seed(PEOPLE.seed, person["subject"])
     healthy = reconstruct_volume(diffusion, x.image, x.mask, t=t, draws=draws, seed=noise)
@@ -45,10 +45,10 @@ def case(dataset, index, contrast, diffusion, *, t=500, draws=1):
 
 
 def spectrum(fields):
-    """Mean power of images [N, H, W] (each less its mean) over the wavelength: (wavelengths in pixels, power).
+    """Mean power of images [N, H, W] (each minus its mean) by wavelength: (wavelengths in pixels, power).
 
-    Wavelengths fall from 64 to 2 pixels in steps of a quarter octave. The power is the mean over all waves of about
-    that length, so that Gaussian noise is flat.
+    Wavelengths fall from 64 to 2 pixels in steps of a quarter octave. The power is averaged over all waves of about
+    that length, so Gaussian noise is flat.
     """
     height, width = fields.shape[1:]
     waves = np.abs(np.fft.fft2(fields - fields.mean((1, 2), keepdims=True))) ** 2 / (height * width)
@@ -62,10 +62,10 @@ def spectrum(fields):
 
 @torch.no_grad()
 def walk_back(diffusion, x, times, seed, tone=None):
-    """Down the reverse chain, for comparison with one prediction: x [N, 1, H, W] in [0, 1], as it comes back.
+    """Walk down the reverse chain, for comparison with one prediction: x [N, 1, H, W] in [0, 1], reconstructed.
 
-    Noised to times[0], then from step to step, each a draw from q(x_s | x_t, x_0) with the network's x_0; the last of
-    the falling `times` is predicted from at once. (1 - abar_s) / (1 - abar_t) (1 - abar_t / abar_s) is its variance.
+    x is noised to times[0], then drawn step by step from q(x_s | x_t, x_0) with the network's x_0; from the last of the
+    falling `times`, x_0 is predicted in one step. (1 - abar_s) / (1 - abar_t) (1 - abar_t / abar_s) is its variance.
     `tone` is that of `GaussianDiffusion.reconstruct`.
     """
     streams = np.random.SeedSequence(seed).generate_state(len(times))
@@ -75,7 +75,7 @@ def walk_back(diffusion, x, times, seed, tone=None):
     for t, s, noise in zip(steps, steps[1:], noises[1:], strict=False):
         x0 = diffusion.predict_start(x_t, t, tone)
         abar_t, abar_s = (diffusion.alphas_cumprod[step - 1].reshape(-1, 1, 1, 1) for step in (t, s))
-        left = (x_t - abar_t.sqrt() * x0) / (1 - abar_t).sqrt()  # the noise that x_0 leaves over
+        left = (x_t - abar_t.sqrt() * x0) / (1 - abar_t).sqrt()  # the noise: what x_0 leaves unexplained
         variance = (1 - abar_s) / (1 - abar_t) * (1 - abar_t / abar_s)
         x_t = abar_s.sqrt() * x0 + (1 - abar_s - variance).sqrt() * left + variance.sqrt() * noise
     return (diffusion.predict_start(x_t, steps[-1], tone) + 1) / 2
@@ -84,7 +84,7 @@ def walk_back(diffusion, x, times, seed, tone=None):
 def ssim_factors(x, y, sigma, data_range=1.0):
     """SSIM's three factors, luminance, contrast and structure, of [N, C, *spatial]: a dict of maps.
 
-    As Wang et al. (2004) wrote them, in float64, with c3 = c2 / 2; their product is SSIM.
+    As defined by Wang et al. (2004), in float64, with c3 = c2 / 2; their product is SSIM.
     """
     x, y, shape = x.double().flatten(0, 1), y.double().flatten(0, 1), x.shape
     c1, c2 = ((k * data_range) ** 2 for k in (K1, K2))
@@ -97,12 +97,12 @@ def ssim_factors(x, y, sigma, data_range=1.0):
 
 
 def tune_and_check(gains, tries, rounds=300, seed=0):
-    """What tuning on test patients is worth: the gain where it was tuned, and the gain of fresh patients.
+    """What tuning on test patients is worth: the gain on those used for tuning, and the gain on fresh patients.
 
     Args: gains [patients, candidates]: what each candidate adds to each patient's score. tries: how many candidates,
-        drawn anew each round, are tried on a random half of the patients; nothing at all (a gain of 0) is one more.
+        drawn anew each round, are tried on a random half of the patients, besides changing nothing (a gain of 0).
 
-    Returns: [rounds, 2]: the best one's mean gain on that half, and on the other half, which had no say.
+    Returns: [rounds, 2]: the best one's mean gain on that half, and on the other half, which had no part in it.
     """
     rng, gained = np.random.default_rng(seed), []
     for _ in range(rounds):
