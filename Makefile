@@ -24,7 +24,7 @@ NOTEBOOKS = $(wildcard notebooks/*.ipynb notebooks/*/*.ipynb)
 help: ## Say what there is (this list)
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 	@echo "  Settings: PROFILE=smoke|pretrained|laptop|networks|gpu|paper|real|confirm ($(PROFILE))  JOBS=cores ($(JOBS))  SEEDS=0,1,2 (one study each)"
-	@echo "            CLUSTER=slurm for one batch job a step (README, On a cluster)"
+	@echo "            CLUSTER=slurm for one batch job a step (docs/cluster.md)"
 	@echo "            DATA=path of your own scans (docs/own-data.md)  REAL=folder of the scans of make real"
 	@echo "            make -n reproduce: the plan, nothing runs"
 

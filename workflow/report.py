@@ -2,8 +2,8 @@
 
     report.py PROFILE [RESULTS [PAGE]] [--data SCANS]      PAGE is RESULTS/report.html if not given
 
-In: RESULTS with the executed notebooks, the main table with its provenance, and the main figures; the README. Out: one
-HTML file with everything inside it. Parameters are those that the notebooks were given, whatever the profile says now.
+In: RESULTS with the executed notebooks, the main table with its provenance, and the main figures; docs/cohort.md. Out:
+one HTML file with everything inside it. Parameters are those that the notebooks were given, whatever the profile says now.
 """
 
 import argparse
@@ -21,7 +21,6 @@ from profiles import read_profile
 from essim.runs.files import writing
 
 ROOT = Path(__file__).resolve().parents[1]
-SECTION = "## The built-in cohort: what it is and is not\n"
 FIGURES = {
     "qualitative": "One patient of every set: scan, reconstruction, anomaly maps, and the lesion outlined.",
     "score_over_sigma": "How well 1 − SSIM finds a lesion over the size of its window; the lines don't depend on it.",
@@ -132,7 +131,7 @@ def _given(notebook):
 
 
 def _statement(notebooks, built_in):
-    """What the README says of the built-in cohort, or that these scans are the reader's own."""
+    """What docs/cohort.md says of the built-in cohort, or that these scans are the reader's own."""
     own = sorted({_given(notebook).get("data", built_in) for notebook in notebooks.values()} - {built_in})
     if own and "01_cohort" not in notebooks:  # a study on scans of one's own grows no cohort
         return (
@@ -140,8 +139,8 @@ def _statement(notebooks, built_in):
             "built-in cohort. What they are, and whom they stand for, those can say who brought them. Nothing here is "
             "for diagnosis.</p>"
         )
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    return prose(readme.split(SECTION, 1)[1].split("\n## ", 1)[0], "statement")
+    about = (ROOT / "docs/cohort.md").read_text(encoding="utf-8").split("\n## ", 1)[0]
+    return prose(about.partition("\n")[2], "statement")
 
 
 def _provenance(record, notebooks):
