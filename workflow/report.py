@@ -3,7 +3,8 @@
     report.py PROFILE [RESULTS [PAGE]] [--data SCANS]      PAGE is RESULTS/report.html if not given
 
 In: RESULTS with the executed notebooks, the main table with its provenance, and the main figures; docs/cohort.md. Out:
-one HTML file with everything inside it. Parameters are those that the notebooks were given, whatever the profile says now.
+one HTML file with everything inside it. Parameters are those that the notebooks were given, whatever the profile says
+now.
 """
 
 import argparse
