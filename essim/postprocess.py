@@ -83,12 +83,29 @@ def postprocess(anomaly, mask, *, post=PROTOCOL["post"], order=PROTOCOL["order"]
         raise ValueError(f"order must be {ERODE_FIRST!r}, {ERODE_LAST!r} or {NO_EROSION!r}, got {order!r}.")
     wanted = mask if order == NO_EROSION else erode_slices(mask)
     inside = wanted if order == ERODE_FIRST else mask
-    return POST[post](np.where(inside, anomaly, 0).astype(np.float32), inside, wanted) * wanted
+    result = np.zeros(np.shape(anomaly), np.float32)
+    box = bounding_box(inside, MEDIAN // 2)  # beyond it all is 0, and further than any median looks
+    volume = np.where(inside[box], anomaly[..., *box], 0).astype(np.float32)
+    result[..., *box] = POST[post](volume, inside[box], wanted[box]) * wanted[box]
+    return result
+
+
+def bounding_box(mask, margin=0):
+    """The smallest box around a bool mask [H, W, D], and `margin` voxels more where the volume has them: three slices;
+    empty ones for an empty mask."""
+    box = []
+    for axis, size in enumerate(mask.shape):
+        filled = np.flatnonzero(mask.any(tuple({0, 1, 2} - {axis})))
+        box.append(slice(max(filled[0] - margin, 0), min(filled[-1] + 1 + margin, size)) if len(filled) else slice(0))
+    return tuple(box)
 
 
 def remove_small(binary, min_voxels=MIN_VOXELS):
     """Drop the 26-connected components of fewer than `min_voxels` voxels from a bool map [H, W, D]."""
-    return cc3d.dust(binary.astype(np.uint8), threshold=min_voxels, connectivity=CONNECTIVITY).astype(bool)
+    result, box = np.zeros(binary.shape, bool), bounding_box(binary)
+    if binary[box].size:
+        result[box] = cc3d.dust(binary[box].astype(np.uint8), threshold=min_voxels, connectivity=CONNECTIVITY)
+    return result
 
 
 def connected_components(binary):

@@ -10,6 +10,7 @@ from essim.postprocess import (
     ERODE_LAST,
     NO_EROSION,
     POST,
+    bounding_box,
     erode_slices,
     median_by_partition,
     median_inside,
@@ -153,3 +154,24 @@ def test_remove_small_takes_any_memory_layout():
     assert remove_small(binary.transpose(2, 0, 1)).sum() == 8
     assert remove_small(np.asfortranarray(binary)).sum() == 8
     assert remove_small(np.zeros((4, 4, 4), bool)).sum() == 0
+
+
+@pytest.mark.parametrize("post", POST)
+@pytest.mark.parametrize("order", [ERODE_FIRST, ERODE_LAST, NO_EROSION])
+def test_what_lies_beyond_the_brain_changes_nothing(post, order):
+    """Only the brain's box is looked at; a brain that touches the volume's border has no room around it."""
+    rng = np.random.default_rng(0)
+    anomaly, mask = rng.random((40, 36, 30), np.float32), np.zeros((40, 36, 30), bool)
+    mask[0:29, 5:30, 8:30] = True
+    wide = [(0, 9), (7, 6), (5, 0)]  # not where it touches the border, at which values are mirrored
+    result = postprocess(anomaly, mask, post=post, order=order)
+    whole = postprocess(np.pad(anomaly, wide), np.pad(mask, wide), post=post, order=order)
+    np.testing.assert_array_equal(result, whole[:40, 7:43, 5:])
+
+
+def test_a_bounding_box_is_as_small_as_can_be():
+    mask = np.zeros((6, 7, 8), bool)
+    assert mask[bounding_box(mask)].size == 0 and mask[bounding_box(mask, 2)].size == 0
+    mask[1:3, 4, 0:8:7] = True
+    assert bounding_box(mask) == (slice(1, 3), slice(4, 5), slice(0, 8))
+    assert bounding_box(mask, 2) == (slice(0, 5), slice(2, 7), slice(0, 8))

@@ -67,10 +67,11 @@ def matched(labels, parts):
 
     Args: labels, parts: int [H, W, D], lesions and predicted components, 1, 2, ...; 0 is none.
     """
-    both = (labels > 0) & (parts > 0)
-    pairs, shared = np.unique(np.stack([labels[both], parts[both]]), axis=1, return_counts=True)
-    lesions, predicted = pairs.astype(int)
-    overlap = shared / (np.bincount(labels.ravel())[lesions] + np.bincount(parts.ravel())[predicted] - shared)
+    both, count = (labels > 0) & (parts > 0), int(parts.max(initial=0)) + 1
+    pairs, shared = np.unique(labels[both].astype(np.int64) * count + parts[both], return_counts=True)
+    lesions, predicted = np.divmod(pairs, count)
+    sizes, extents = np.bincount(labels[labels > 0]), np.bincount(parts[parts > 0])
+    overlap = shared / (sizes[lesions] + extents[predicted] - shared)
     partners = {}
     for i in np.argsort(-overlap, kind="stable"):
         if overlap[i] >= OVERLAP and lesions[i] not in partners and predicted[i] not in partners.values():
