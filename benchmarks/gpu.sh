@@ -71,14 +71,14 @@ fi
 for part in "${parts[@]}"; do
   case $part in
     tests)
-      run tests 90 "$python" -m pytest -q -p no:cacheprovider tests/kernels "${tests[@]}"
+      run tests 110 "$python" -m pytest -q -p no:cacheprovider tests/kernels "${tests[@]}"
       tail -n 1 "$logs/tests.log" >"$out/tests_$device.txt" ;;
     ssim) run ssim 80 "$python" benchmarks/ssim.py --device $device --out "$out" "${ssim[@]}" ;;
-    unet) run unet 200 "$python" benchmarks/unet.py --device $device --out "$out" "${unet[@]}" ;;
-    training) run training 70 "$python" benchmarks/training.py --device $device --out "$out" "${steps[@]}" ;;
+    unet) run unet 240 "$python" benchmarks/unet.py --device $device --out "$out" "${unet[@]}" ;;
+    training) run training 60 "$python" benchmarks/training.py --device $device --out "$out" "${steps[@]}" ;;
     piece)
       while [[ $(jobs -pr) ]] && ((SECONDS < TOTAL - 60)); do sleep 0.2; done # for the heads
-      left=$((SECONDS < TOTAL - 60 ? TOTAL - SECONDS : 60))
+      left=$((SECONDS < TOTAL - 50 ? TOTAL - SECONDS : 50))
       [[ -f $training/settings.json ]] || tail -n 3 "$logs/grow.log"
       run piece $left "$python" benchmarks/piece.py train "$training" --device $device --out "$out" \
         --seconds "$([[ $dry ]] && echo 0 || echo $((left - 40)))" ;;

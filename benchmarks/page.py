@@ -44,9 +44,9 @@ PAGE = """<!DOCTYPE html>
 <p>Score, network and training beside other libraries, from the files in <code>{folder}</code>.</p></header>
 <main>
 <section id="goals"><h2>Every ratio, its goal and its limit</h2>
-<p>A ratio (×) says how many times faster essim is, than the faster one where two are named. The score is that of the
-whole volume, without a mask. Its limit is what its arithmetic would take at the speed of a matrix product on the same
-device; a network's is not known.</p>
+<p>A ratio (×) says how many times as fast as the library beside it essim is; where two are named, the faster one
+counts. A score is that of the whole volume, without a mask. Its limit is what its arithmetic would take at the speed of
+a matrix product on the same device. The limit of a network is not known.</p>
 {goals}</section>
 {sections}
 </main></body></html>

@@ -1,4 +1,4 @@
-"""A training in pieces, for a machine that is there for minutes: `essim train`, stopped in time, gone on with next time.
+"""A training in pieces, for a machine that is there for minutes: `essim train`, stopped in time, and gone on with.
 
     python benchmarks/piece.py grow FOLDER [--profile gpu] [--workers 1]
     python benchmarks/piece.py train FOLDER [--seconds 120] [--device cuda] [--out results/bench]

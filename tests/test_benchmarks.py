@@ -184,19 +184,13 @@ def test_the_page_of_the_reference_is_whole_and_loads_nothing(load, tmp_path):
 
 
 def test_ratios_stand_beside_their_goals_and_limits(load):
-    def score(name, milliseconds):
-        return {
-            "size": "192x192x100",
-            "contender": name,
-            "milliseconds": milliseconds,
-            "times_torchmetrics": 60 / milliseconds,
-        }
-
-    table = pd.DataFrame([score("essim, triton", 0.4), score("torchmetrics", 60), score("floor", 0.1)])
+    times = {"essim, triton": 0.4, "torchmetrics": 60, "floor": 0.1}
+    table = pd.DataFrame({"size": "192x192x100", "contender": times.keys(), "milliseconds": times.values()})
+    table["times_torchmetrics"] = 60 / table.milliseconds
     unet = {"size": "paper", "what": "train", "contender": "essim", "times_the_faster_peer": 1.5}
     unet = pd.DataFrame([unet | {"how": how} for how in ("as called", "with every advantage")])
     found = load("page").ratios({"ssim_cuda": table, "unet_cuda": unet})
-    rows = {(row.what, row.against, row.where): list(row[3:]) for _, row in found.iterrows()}
+    rows = {tuple(row[:3]): row[3:] for row in found.to_numpy().tolist()}
     score, gpu = "score of 192x192x100", "one GPU"
     assert rows[score, "torchmetrics", gpu] == ["150 ×", "100 ×", "600 ×", "yes"]
     assert rows[score, "the clock", gpu] == ["400 µs", "300 µs", "100 µs", "75% of it"]
