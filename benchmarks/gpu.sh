@@ -4,10 +4,11 @@
 #
 #     PYTHON=python3 benchmarks/gpu.sh [--dry-run] [--out FOLDER] [--training FOLDER] [PART ...]
 #
-# Parts: tests ssim unet training piece; all of them in this order, unless some are named. Each has a time limit and
-# writes its file to --out (results/reference/bench) as soon as it has it; one that fails doesn't stop the next. Heads
-# for the training are grown meanwhile, on half of the cores; they and its checkpoint stay in --training (data/piece).
-# --dry-run does the same on a CPU, as small as it can be, in a minute (results/dry-run, data/dry-run).
+# PYTHON is .venv/bin/python unless it is set; folders are relative to the repository. Parts: tests ssim unet training
+# piece; all of them in this order, unless some are named. Each has a time limit and writes its file to --out
+# (results/reference/bench) as soon as it has it; one that fails doesn't stop the next. Heads for the training are grown
+# meanwhile, on half of the cores; they and its checkpoint stay in --training (data/piece). --dry-run does the same on a
+# CPU, as small as it can be, in a minute or two (results/dry-run, data/dry-run).
 # The exit code is 0, or 1 if a part failed, or 2 if nothing could be begun.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 2
