@@ -89,6 +89,7 @@ bench: .venv/stamp ## Speed and memory of score, network and training beside oth
 	@$(BIN)/python benchmarks/ssim.py
 	@$(BIN)/python benchmarks/unet.py
 	@$(BIN)/python benchmarks/training.py
+	@$(BIN)/python benchmarks/page.py
 
 verify: .venv/stamp ## Compare the results with the reference, number by number
 	@$(BIN)/python workflow/verify.py check $(RESULTS) results/reference/$(PROFILE)

@@ -6,7 +6,9 @@ Every contender makes the adaptive ensemble of the eight sigmas from the same tw
 maps, then the softmax); `calibrated` is the one that healthy scans calibrate. Contenders take turns, round by round,
 on one thread, or one GPU without TF32; the time is the median of the rounds, the ratio is against torchmetrics. The
 error is the largest of the anomaly map against float64, away from the borders, where libraries differ on purpose; a
-second one on the same data shifted by +100. Peers that are not installed are left out: pip install -e ".[bench]".
+second one on the same data shifted by +100. Two peers give no ensemble, so that they have no error: pytorch-msssim
+gives the means of the eight maps and no map, fused-ssim the map of one window, whatever sigma is wanted; it is asked
+eight times. Peers that are not installed are left out, and the table says so: pip install -e ".[bench]".
 """
 
 import argparse
@@ -89,6 +91,22 @@ def by_skimage(x, y, mask):
     return combine([one(sigma) for sigma in SIGMAS])
 
 
+def by_pytorch_msssim(x, y, mask):
+    from pytorch_msssim import ssim
+
+    data_range = check_pair(x, y, SIGMAS, None).item()
+    for sigma in SIGMAS:
+        ssim(x, y, data_range=data_range, win_size=2 * radius(sigma) + 1, win_sigma=sigma)
+
+
+def by_fused_ssim(x, y, mask):
+    from fused_ssim import FusedSSIMMap, fused_ssim3d  # noqa: F401 (releases without the second have no 3-D)
+
+    data_range = check_pair(x, y, SIGMAS, None).item()
+    constants = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
+    combine([FusedSSIMMap.apply(*constants, x, y, "same", False, 3) for _ in SIGMAS])
+
+
 def essim(backend):
     return lambda x, y, mask: ensemble_map(x, y, backend=backend)
 
@@ -109,14 +127,16 @@ def calibration_for(shape):
 
 
 ANYWHERE = {"essim, torch": essim("torch"), "MONAI": by_monai, "torchmetrics": by_torchmetrics}
+ANYWHERE |= {"pytorch-msssim": by_pytorch_msssim}
 CONTENDERS = {
     "cpu": {"essim, numba, mask": essim_inside("cpu"), "essim, numba": essim("cpu")}
     | {"essim, numba, mask, calibrated": essim_calibrated("cpu"), "scikit-image": by_skimage}
     | ANYWHERE,
     "cuda": {"essim, triton, mask": essim_inside("cuda"), "essim, triton": essim("cuda")}
-    | {"essim, triton, mask, calibrated": essim_calibrated("cuda")}
+    | {"essim, triton, mask, calibrated": essim_calibrated("cuda"), "fused-ssim": by_fused_ssim}
     | ANYWHERE,
 }
+NOTES = {"pytorch-msssim": "means, no map", "fused-ssim": "one window, eight times"}  # no ensemble, no error
 # what tracemalloc sees
 IN_NUMPY = ("essim, numba, mask", "essim, numba", "essim, numba, mask, calibrated", "scikit-image")
 
@@ -168,17 +188,20 @@ def race(shape, rounds, device):
     pairs = [[volume.to(device) for volume in phantom(shape, seed)] for seed in range(1 if device == "cpu" else 8)]
     small = [volume.to(device) for volume in phantom((16, 16, 16), 0)]
     x, y, mask = pairs[0]
-    times, rows, size = {}, {}, "x".join(map(str, shape))
+    times, rows, size, absent = {}, {}, "x".join(map(str, shape)), []
     for name, make in CONTENDERS[device].items():
         try:
             make(*small)  # compiles
         except ImportError:
+            absent.append({"size": size, "contender": name, "note": "left out: not installed"})
             continue
         maps = []
         first = seconds(lambda make=make, maps=maps: maps.append(make(x, y, mask)), device)
-        rows[name] = {"size": size, "contender": name, "error": error(maps[0], name, x, y, mask)}
+        rows[name] = {"size": size, "contender": name, "note": NOTES.get(name, "")}
+        if name not in NOTES:
+            rows[name]["error"] = error(maps[0], name, x, y, mask)
         times[name] = [first] if first >= SLOW else []
-        if first < SLOW:
+        if first < SLOW and name not in NOTES:
             far = x + 100, y + 100, mask
             rows[name]["error_at_100"] = error(make(*far), name, *far)
         if name in IN_NUMPY:
@@ -190,7 +213,8 @@ def race(shape, rounds, device):
                 taken.append(seconds(lambda make=make, pair=pair: make(*pair), device))
     for name, taken in times.items():
         rows[name]["milliseconds"] = 1000 * statistics.median(taken)
-    return pd.DataFrame([*rows.values(), {"size": size, "contender": "floor", "milliseconds": floor(shape, device)}])
+    rows["floor"] = {"size": size, "contender": "floor", "milliseconds": floor(shape, device)}
+    return pd.DataFrame([*rows.values(), *absent])
 
 
 def main(arguments=None):
@@ -203,11 +227,12 @@ def main(arguments=None):
     torch.set_num_threads(1)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     shapes = [tuple(map(int, size.split("x"))) for size in given.sizes]
-    table = pd.concat([race(shape, given.rounds, given.device) for shape in shapes])
-    slowest = table[table.contender == "torchmetrics"].set_index("size").milliseconds
-    table["times_torchmetrics"] = table["size"].map(slowest) / table.milliseconds
-    record = provenance({"sizes": given.sizes, "rounds": given.rounds, "device": given.device})
-    write_table(table, given.out / f"ssim_{given.device}.csv", record)
+    record, table = provenance({"sizes": given.sizes, "rounds": given.rounds, "device": given.device}), None
+    for shape in shapes:  # what is measured is kept, whatever comes after
+        table = pd.concat([table, race(shape, given.rounds, given.device)])
+        slowest = table[table.contender == "torchmetrics"].set_index("size").milliseconds
+        table["times_torchmetrics"] = table["size"].map(slowest) / table.milliseconds
+        write_table(table, given.out / f"ssim_{given.device}.csv", record)
     save_figure(plot_speed(table), given.out / f"ssim_{given.device}", record)
     print(table.to_markdown(index=False, floatfmt=".4g"))
     print(f"Written to {given.out}: ssim_{given.device}.csv, .png and .pdf")

@@ -258,16 +258,15 @@ def main(arguments=None):
     given = parser.parse_args(arguments)
     compiled = given.device == "cuda" if given.compile is None else given.compile
     set_up()
-    tables = []
+    chosen = {"sizes": given.sizes, "rounds": given.rounds, "device": given.device, "compile": compiled}
+    record, tables = provenance(chosen), []
     for size in given.sizes:
         counts = count_parameters(SIZES[size])
         print(f"{size}, millions of parameters:", ", ".join(f"{name} {count:.3g}" for name, count in counts.items()))
         for what in ("train", "reconstruct"):
             tables.append(race(size, what, list(counts), given.rounds, given.device, compiled))
-    table = compare(pd.concat(tables))
-    chosen = {"sizes": given.sizes, "rounds": given.rounds, "device": given.device, "compile": compiled}
-    record = provenance(chosen)
-    write_table(table, given.out / f"unet_{given.device}.csv", record)
+            table = compare(pd.concat(tables))  # what is measured is kept, whatever comes after
+            write_table(table, given.out / f"unet_{given.device}.csv", record)
     save_figure(plot_speed(table), given.out / f"unet_{given.device}", record)
     print(table.to_markdown(index=False, floatfmt=".4g"))
     print(f"Written to {given.out}: unet_{given.device}.csv, .png and .pdf")

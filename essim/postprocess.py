@@ -85,6 +85,8 @@ def postprocess(anomaly, mask, *, post=PROTOCOL["post"], order=PROTOCOL["order"]
     inside = wanted if order == ERODE_FIRST else mask
     result = np.zeros(np.shape(anomaly), np.float32)
     box = bounding_box(inside, MEDIAN // 2)  # beyond it all is 0, and further than any median looks
+    if not inside[box].size:
+        return result
     volume = np.where(inside[box], anomaly[..., *box], 0).astype(np.float32)
     result[..., *box] = POST[post](volume, inside[box], wanted[box]) * wanted[box]
     return result

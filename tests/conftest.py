@@ -20,6 +20,7 @@ if not torch.cuda.is_available():
 def pytest_collection_modifyitems(items):
     """The longest files first, or the other worker would wait for them at the end."""
     long = ("test_paper", "test_smoke", "test_workflow", "test_walkthrough", "test_score", "test_score_errors")
+    long += ("test_benchmarks",)
     items.sort(key=lambda item: item.path.stem not in long)
 
 

@@ -1,12 +1,19 @@
 """The benchmarks run, at their smallest, and write what they say; how fast anything is isn't tested."""
 
 import importlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
-import numba
 import numpy as np
 import pandas as pd
 import pytest
+from fragments import loads
+from pages import Page
 
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
 
@@ -22,14 +29,6 @@ def unet(load):
     return load("unet")
 
 
-def run(module, out, *words):
-    """The tables that a benchmark writes, each with its provenance: {name: table}."""
-    module.main(["--rounds", "1", "--device", "cpu", "--out", str(out), *words])
-    tables = sorted(out.glob("*.csv"))
-    assert all(path.with_name(f"{path.name}.json").is_file() for path in tables)
-    return {path.stem: pd.read_csv(path) for path in tables}
-
-
 def positive(columns):
     return np.isfinite(columns).all(axis=None) and (columns > 0).all(axis=None)
 
@@ -39,17 +38,90 @@ def skip_without_peers():
         pytest.importorskip(peer, reason=f"{peer} is not installed; `make bench` installs it")
 
 
-def test_ssim(load, tmp_path):
-    table = run(load("ssim"), tmp_path, "--sizes", "24x24x20")["ssim_cpu"]
-    assert positive(table[["milliseconds", "times_torchmetrics"]])
-    assert {"essim, numba", "torchmetrics", "scikit-image", "floor"} <= set(table.contender)
-    assert (tmp_path / "ssim_cpu.png").is_file()
+def dry_run(folder, *parts, **variables):
+    """benchmarks/gpu.sh on a CPU, as small as it can be; returns what it said, its exit code among it."""
+    command = [FOLDER / "gpu.sh", "--dry-run", "--out", folder / "out", "--training", folder / "training", *parts]
+    own = os.environ | {"PYTHON": sys.executable} | variables
+    return subprocess.run(command, env=own, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def dry(tmp_path_factory):
+    """A dry run whose first part can't work, without peers of the network: (what it said, its folder)."""
+    if not shutil.which("timeout"):
+        pytest.skip("GNU's timeout is not installed")
+    folder = tmp_path_factory.mktemp("gpu")
+    for peer in ("diffusers", "monai"):
+        (folder / f"{peer}.py").write_text("raise ImportError")
+    return dry_run(folder, PYTEST_ADDOPTS="--out-of-order", PYTHONPATH=str(folder)), folder
+
+
+def tables_in(folder):
+    """The tables in a folder, each with its provenance: {name: table}."""
+    paths = sorted(folder.glob("*.csv"))
+    assert all(path.with_name(f"{path.name}.json").is_file() for path in paths)
+    return {path.stem: pd.read_csv(path) for path in paths}
+
+
+def lines_of(done):
+    """What the summary says of each part: {part: words}."""
+    found = re.findall(r"^(\w+) +\d+ s  (.+)$", done.stdout.split("=== after")[1], re.MULTILINE)
+    return dict(found)
+
+
+def test_a_part_that_fails_is_reported_and_stops_no_other(dry):
+    done, folder = dry
+    assert done.returncode == 1, done.stdout + done.stderr
+    said = lines_of(done)
+    assert list(said) == ["tests", "ssim", "unet", "training", "piece"]
+    assert said.pop("tests").startswith("FAILED with code 4: ")
+    assert set(said.values()) == {"done"}, done.stdout
+    names = ["noise_cpu", "piece_cpu", "ssim_cpu", "training_cpu", "unet_cpu"]
+    assert list(tables_in(folder / "out")) == names
+    assert all(f"{folder}/out/{name}.csv\n" in done.stdout for name in names)
+    assert "piece.csv.json" not in done.stdout and str(folder) not in (folder / "out/piece_cpu.csv.json").read_text()
+
+
+def test_a_second_call_goes_on_with_the_training(dry):
+    _, folder = dry
+    before = tables_in(folder / "out")["piece_cpu"]
+    done = dry_run(folder, "tests", "piece")
+    assert done.returncode == 0 and lines_of(done) == {"tests": "done", "piece": "done"}, done.stdout + done.stderr
+    after = tables_in(folder / "out")["piece_cpu"]
+    assert len(after) > len(before) > 0
+    pd.testing.assert_frame_equal(after.head(len(before)), before)
+    assert re.search(r"\d+ passed.* in ", (folder / "out/tests_cpu.txt").read_text())
+
+
+@pytest.mark.parametrize(
+    ("words", "variables", "says"),
+    [
+        (["--quick"], {}, "--quick: unknown; take"),
+        (["--out"], {}, "--out: name a folder after it."),
+        ([], {"PYTHON": "no-such-python"}, "no-such-python: no such program"),
+        ([], {"PYTHON": sys.executable, "CUDA_VISIBLE_DEVICES": ""}, "its torch sees no GPU"),
+    ],
+)
+def test_what_cannot_begin_is_refused_in_a_sentence(words, variables, says):
+    command, own = [FOLDER / "gpu.sh", *words], os.environ | {"PYTHON": sys.executable} | variables
+    done = subprocess.run(command, env=own, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and says in done.stderr and done.stderr.count("\n") == 1 and not done.stdout
+
+
+def test_ssim(dry):
+    table = tables_in(dry[1] / "out")["ssim_cpu"]
+    left_out = table.note.fillna("").str.startswith("left out")
+    assert positive(table.loc[~left_out, ["milliseconds", "times_torchmetrics"]])
+    assert {"essim, numba", "torchmetrics", "scikit-image", "floor"} <= set(table.contender[~left_out])
+    assert "MONAI" in set(table.contender[left_out]) and table.milliseconds[left_out].isna().all()
+    assert (dry[1] / "out/ssim_cpu.png").is_file()
 
 
 def test_unet(unet, tmp_path, monkeypatch):
     skip_without_peers()
     monkeypatch.setattr(unet, "peak_memory", lambda *contender: 1.0)  # see below
-    table = run(unet, tmp_path, "--sizes", "tiny")["unet_cpu"]
+    unet.main(["--rounds", "1", "--device", "cpu", "--out", str(tmp_path), "--sizes", "tiny"])
+    table = tables_in(tmp_path)["unet_cpu"]
     keys = ["size", "what", "how", "contender"]
     assert list(table) == [*keys, "slices_per_second", "times_the_faster_peer", "peak_mb"]
     assert len(table) == len(table[keys].drop_duplicates()) == 2 * 2 * 3
@@ -88,12 +160,48 @@ def test_networks_of_other_sizes_are_refused(unet, monkeypatch):
         unet.count_parameters(unet.SIZES["tiny"])
 
 
-def test_training(load, tmp_path):
-    threads = numba.get_num_threads()
-    tables = run(load("training"), tmp_path, "--profiles", "smoke")
-    numba.set_num_threads(threads)
+def test_training(dry):
+    tables = tables_in(dry[1] / "out")
     table, noise = tables["training_cpu"], tables["noise_cpu"]
     parts = ["slices", "augmentation", "noise", "forward", "backward", "optimizer", "average"]
     assert list(table.part) == [*parts, "step"]
     assert positive(table[["milliseconds", "share", "slices_per_second", "hours"]])
     assert positive(noise[["milliseconds", "times_the_loop"]]) and noise.times_the_loop.iloc[-1] == 1
+
+
+# The page
+
+
+def test_the_page_of_the_reference_is_whole_and_loads_nothing(load, tmp_path):
+    reference = FOLDER.parent / "results/reference/bench"
+    load("page").main([str(reference), str(tmp_path / "index.html")])
+    html = (tmp_path / "index.html").read_text(encoding="utf-8")
+    page, tables = Page(html), sorted(path.stem for path in reference.glob("*.csv"))
+    assert len(page.loaded) == len(list(reference.glob("*.png"))) and not loads(html)
+    assert set(page.ids) == {"goals", *tables} and "prefers-color-scheme: dark" in html
+    device = json.loads((reference / "ssim_cpu.csv.json").read_text())["device"]
+    assert device in page.text and "nan" not in page.text.lower()
+
+
+def test_ratios_stand_beside_their_goals_and_limits(load):
+    times = {"essim, triton": 0.4, "torchmetrics": 60, "floor": 0.1}
+    table = pd.DataFrame({"size": "192x192x100", "contender": times.keys(), "milliseconds": times.values()})
+    table["times_torchmetrics"] = 60 / table.milliseconds
+    unet = {"size": "paper", "what": "train", "contender": "essim", "times_the_faster_peer": 1.5}
+    unet = pd.DataFrame([unet | {"how": how} for how in ("as called", "with every advantage")])
+    found = load("page").ratios({"ssim_cuda": table, "unet_cuda": unet})
+    rows = {tuple(row[:3]): row[3:] for row in found.to_numpy().tolist()}
+    score, gpu = "score of 192x192x100", "one GPU"
+    assert rows[score, "torchmetrics", gpu] == ["150 ×", "100 ×", "600 ×", "yes"]
+    assert rows[score, "the clock", gpu] == ["400 µs", "300 µs", "100 µs", "75% of it"]
+    assert rows[score, "torchmetrics", "one CPU thread"] == ["not measured", "300 ×", "–", ""]
+    network, peers = "U-Net of paper: train", "diffusers and MONAI"
+    assert rows[network, f"{peers}, as called", gpu] == ["1.5 ×", "2 ×", "–", "75% of it"]
+    assert rows[network, f"{peers}, with every advantage", gpu] == ["1.5 ×", "1 ×", "–", "yes"]
+    assert not [what for what, *_ in rows if what.startswith(("noise", "score of 48"))]
+
+
+def test_a_folder_without_tables_is_refused(load, tmp_path):
+    with pytest.raises(SystemExit, match="holds no table of a benchmark; run `make bench` first"):
+        load("page").main([str(tmp_path)])
+    assert not list(tmp_path.iterdir())

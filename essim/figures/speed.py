@@ -7,14 +7,15 @@ import itertools
 
 import numpy as np
 
-from essim.figures.style import BLUE, BROWN, GREEN, ORANGE, PURPLE, RED, SKY, new_figure
+from essim.figures.style import BLUE, BROWN, GREEN, GREY, ORANGE, PURPLE, RED, SKY, new_figure
 
 
 def plot_speed(table):
     """Milliseconds over volume size, a line a contender, both axes logarithmic."""
     figure, axes = new_figure(1, 1, 5.5, 3.6)
+    table = table.dropna(subset="milliseconds")  # peers that weren't installed
     voxels = table["size"].map(lambda size: np.prod([int(side) for side in size.split("x")]))
-    looks = itertools.cycle(zip((GREEN, BLUE, SKY, ORANGE, PURPLE, BROWN, RED), "DoPvsX^", strict=True))
+    looks = itertools.cycle(zip((GREEN, BLUE, SKY, ORANGE, PURPLE, BROWN, RED, GREY), "DoPvsX^p", strict=True))
     for name, line in table.assign(voxels=voxels).groupby("contender", sort=False):
         colour, marker = ("black", "") if name == "floor" else next(looks)
         style = ":" if name == "floor" else "-" if name.startswith("essim") else "--"
