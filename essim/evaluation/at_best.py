@@ -1,12 +1,12 @@
 """Every score with the post-processing that suits it best, beside the protocol's own.
 
-In: folders of reconstructed patients, one a set, and a scorer for each (as in `scoring`). Out: tables. Post-processing
-is chosen for each score by itself, once for all sets: the variant of the highest mean AUPRC over the validation
-patients of a set, and over the sets with equal weight; first what smooths, then whether before or after the erosion,
-which changes little. A score is then judged twice, in two columns:
+In: folders of reconstructed patients, one per set, and a scorer for each (as in `scoring`). Out: tables.
+Post-processing is chosen separately for each score, once for all sets: the variant with the highest AUPRC, averaged
+over the validation patients of each set, then over the sets with equal weight. The smoothing is chosen first, then
+whether it comes before or after the erosion, which changes little. A score is then judged twice, in two columns:
 
     protocol   the published post-processing, whatever the score
-    at_best    its own choice
+    at_best    the choice for this score
 
 Not in the paper, whose post-processing is the same for all.
 """
@@ -21,9 +21,9 @@ from essim.evaluation.cases import rows_of
 from essim.evaluation.metrics import average_precision
 from essim.postprocess import ERODE_FIRST, ERODE_LAST, POST, PROTOCOL, postprocess
 
-COLUMNS = {"protocol": "protocol", "at_best": "at its best"}  # how a score is judged, and what that is called
-SMOOTHINGS = [{"post": post, "order": ERODE_FIRST} for post in POST]  # what is tried of every score
-# a score with a post-processing that nobody chose: (the score, its post-processing); the same in both columns
+COLUMNS = {"protocol": "protocol", "at_best": "at its best"}  # how a score is judged, and its label
+SMOOTHINGS = [{"post": post, "order": ERODE_FIRST} for post in POST]  # tried with every score
+# scores whose post-processing is fixed, not chosen: (the score, its post-processing); the same in both columns
 FIXED = {"l1 smoothed": ("l1", {"post": "gauss 1", "order": ERODE_FIRST})}
 USUAL = 1.5  # the usual window of SSIM, in voxels
 
@@ -32,7 +32,8 @@ def scorer_of(contrast, calibration, *, sigmas, temperature, windows, blur):
     """A scorer of every score of the study.
 
     Args: contrast: of the scans. calibration: a `Calibration`. sigmas, temperature: the ensemble's. windows: sigmas of
-        single ones. blur: sigma in voxels of the scan that is no reconstruction but blurred; None leaves it out.
+        the single windows. blur: sigma, in voxels, of the blurred scan that stands in for a reconstruction; None leaves
+        it out.
 
     Returns: a function from a `Case` to {method: map [1, 1, H, W, D]}: intensity, blur, l1, ssim <sigma> for each
         window, mean, min, adaptive, calibrated.
@@ -52,7 +53,7 @@ def scorer_of(contrast, calibration, *, sigmas, temperature, windows, blur):
 
 
 def try_smoothings(folder, scorer):
-    """Every score of the validation part with every one of SMOOTHINGS: one row a patient, score and smoothing.
+    """Every score on the validation part with each of SMOOTHINGS: one row per patient, score and smoothing.
 
     Returns: a DataFrame dataset, subject, method, post, order, auprc.
     """
@@ -63,14 +64,14 @@ def try_smoothings(folder, scorer):
 
 
 def try_orders(folder, scorer, choices):
-    """The same, of every score only its choice of `choose`, eroded last."""
+    """The same with each score's choice from `choose` only, eroded last."""
     by_post = choices[choices.post != "none"].groupby("post", sort=False).method
     wanted = [({"post": post, "order": ERODE_LAST}, set(methods)) for post, methods in by_post]
     return _try(folder, scorer, wanted)
 
 
 def _try(folder, scorer, wanted):
-    """The rows of the validation part. wanted: pairs (variant, the scores that get it, None: all)."""
+    """The rows of the validation part. wanted: pairs (variant, the scores it applies to; None: all)."""
 
     def judge(case):
         maps = {method: anomaly[0, 0].numpy() for method, anomaly in scorer(case).items()}
@@ -84,17 +85,17 @@ def _try(folder, scorer, wanted):
 
 
 def means_of(tried):
-    """Mean AUPRC of every score and post-processing: columns method, post, order, the sets, and mean, over them."""
+    """Mean AUPRC of every score and post-processing: columns method, post, order, each set, and mean (over sets)."""
     names = ["method", "post", "order"]
     means = tried.groupby([*names, "dataset"], sort=False).auprc.mean().unstack("dataset")
     return means[tried.dataset.unique()].assign(mean=lambda table: table.mean(axis=1)).reset_index()
 
 
 def choose(means):
-    """What suits each score best: one row a score, of `means_of`.
+    """The post-processing that suits each score best, from the table of `means_of`: one row per score.
 
-    The protocol's own where it is as good as any. Returns: a DataFrame method, post, order, val_protocol, val_at_best
-        (mean AUPRC over the validation parts).
+    A tie goes to the protocol's. Returns: a DataFrame method, post, order, val_protocol, val_at_best (mean AUPRC over
+        the validation parts).
     """
     rows = []
     for method, part in means.groupby("method", sort=False):
@@ -106,7 +107,7 @@ def choose(means):
 
 
 def validation_scores(tried, choices):
-    """What was tried as a table like that of `score_test`, of the validation part."""
+    """The validation part as a table like that of `score_test`, from what was tried."""
     keys = ["dataset", "subject", "split", "method"]
     tried, protocol = tried.assign(split="val"), pd.DataFrame([PROTOCOL])
     both = tried.merge(protocol).rename(columns={"auprc": "protocol"}).drop(columns=["post", "order"])
@@ -119,11 +120,11 @@ def validation_scores(tried, choices):
 
 
 def score_test(folder, scorer, choices):
-    """Every test patient under every score, with the protocol's post-processing and with its own.
+    """Every test patient under every score, with the protocol's post-processing and with the score's own.
 
-    Args: choices: a table with method, post, order, as from `choose`; scores that it doesn't have are left out.
+    Args: choices: a table with method, post, order, as from `choose`; scores that it lacks are left out.
 
-    Returns: a DataFrame dataset, subject, split, method, protocol, at_best (AUPRC); those of FIXED behind the others.
+    Returns: a DataFrame dataset, subject, split, method, protocol, at_best (AUPRC); the scores of FIXED come last.
     """
     own = {row.method: {"post": row.post, "order": row.order} for row in choices.itertuples()}
 
@@ -144,10 +145,10 @@ def score_test(folder, scorer, choices):
 
 
 def with_windows(scores, best=None):
-    """The same table with two names more: `ssim default`, the window nearest to USUAL, and `ssim best`, each set's own.
+    """The same table with two more methods: `ssim default`, the window nearest USUAL, and `ssim best`, each set's best.
 
     Args: scores: as from `score_test`. best: {(dataset, column): window, `ssim <sigma>`} as from `best_windows`; None
-        for what the table's own validation part says.
+        to choose them on the table's own validation part.
     """
     best = best_windows(scores) if best is None else best
     usual = min(_windows(scores), key=lambda name: abs(_sigma(name) - USUAL))
@@ -161,7 +162,7 @@ def with_windows(scores, best=None):
 
 
 def best_windows(scores):
-    """{(dataset, column): the single window of the highest mean on the validation part}."""
+    """{(dataset, column): the single window with the highest mean on the validation part}."""
     part = scores[(scores.split == "val") & scores.method.isin(_windows(scores))]
     means = part.groupby(["dataset", "method"], sort=False)[list(COLUMNS)].mean()
     return {(name, column): means.loc[name][column].idxmax() for name in part.dataset.unique() for column in COLUMNS}

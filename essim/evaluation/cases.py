@@ -1,9 +1,9 @@
-"""Patients as if healthy, on disk and back: the reconstructions that every score starts from, and the loop over them.
+"""Healthy-looking reconstructions, written and read back: what every score starts from, and the loop over them.
 
 In: the scan table and a trained network. Out: a folder of reconstructions, the `Case`s read from one, or a table of
-what a function says about each of them.
+what a function returns for each of them.
 
-    reconstructions/<set>/scans.csv                                          one row a subject
+    reconstructions/<set>/scans.csv                                          one row per subject
     reconstructions/<set>/<subject>/{image,reconstruction,mask,seg}.nii.gz   preprocessed, on one grid
 
 Paper: section 3 (reconstruction).
@@ -24,14 +24,14 @@ from essim.reconstruct import noise_seed, reconstruct_volume
 from essim.runs.files import writing
 
 PARTS = ("image", "reconstruction", "mask", "seg")
-FEW = 8  # validation patients of a set, where so many things are tried that all of them would take too long
+FEW = 8  # validation patients per set, where so much is tried that using all of them would take too long
 
 
 @dataclass
 class Case:
     """One reconstructed scan: [H, W, D] arrays on one grid; `split` is "val" or "test".
 
-    `mask` is the brain, `seg` the lesions, `scored` the brain without what is neither lesion nor background;
+    `mask` is the brain, `seg` the lesions, `scored` the brain without voxels labelled neither lesion nor background;
     `spacing_mm` the three sides of a voxel.
     """
 
@@ -61,7 +61,7 @@ class Case:
 
 
 def reconstruct_set(diffusion, scans, preprocessing, out, *, t, draws, seed, cache=None):
-    """Reconstruct every scan of a table into the folder `out` (written whole or not at all).
+    """Reconstruct every scan of a table into the folder `out` (written completely or not at all).
 
     `cache` is as in `load_scan`. Returns the table of `out`.
     """
@@ -69,7 +69,7 @@ def reconstruct_set(diffusion, scans, preprocessing, out, *, t, draws, seed, cac
         raise ValueError(f"{out}: no scans to reconstruct; check `dataset` and `contrast` against the scan table.")
     if scans.subject.duplicated().any():
         twice = scans.subject[scans.subject.duplicated()].iloc[0]
-        raise ValueError(f"{out}: {twice} comes more than once; keep one set and one contrast of the table.")
+        raise ValueError(f"{out}: {twice} occurs more than once; keep one set and one contrast of the table.")
     with writing(out) as folder:
         folder.mkdir()
         for row in tqdm(scans.to_dict("records"), desc="reconstruct", unit="volume"):
@@ -87,10 +87,10 @@ def reconstruct_set(diffusion, scans, preprocessing, out, *, t, draws, seed, cac
 
 
 def case_rows(folder, split=None):
-    """The rows of a folder's scans.csv as dicts, all or those of one split; FileNotFoundError where there is none.
+    """The rows of a folder's scans.csv as dicts, all or those of one split; FileNotFoundError where it is missing.
 
-    `split` may also be one of `essim.data.splits.VALIDATES`, of healthy validation scans: those whose column `part`
-    says so, and those that serve for all, whose `part` is empty or missing.
+    `split` may also be one of `essim.data.splits.VALIDATES`, the parts of the healthy validation scans: those whose
+    column `part` names it, and those that serve every purpose, whose `part` is empty or missing.
     """
     folder = Path(folder)
     if not (folder / "scans.csv").is_file():
@@ -113,8 +113,8 @@ def read_case(folder, row):
 
 
 def for_each(folder, split, work, what, first=None):
-    """[work(case) for the cases of a split, None: all, or its `first` few], several at a time, with a progress bar
-    called `what`."""
+    """[work(case) for the cases of a split (None: all), or for its `first` few], several at a time, with a progress bar
+    labelled `what`."""
     rows = case_rows(folder, split)[:first]
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         results = pool.map(lambda row: work(read_case(folder, row)), rows)
@@ -122,16 +122,16 @@ def for_each(folder, split, work, what, first=None):
 
 
 def rows_of(folder, split, judge, what, first=None):
-    """What `judge`, a function from a `Case` to records (dicts), says about the cases that `for_each` goes through.
+    """The records (dicts) that `judge` returns for each `Case` that `for_each` goes through.
 
-    Returns: a DataFrame, one row a record, in the order of scans.csv: dataset, subject, then the record's.
+    Returns: a DataFrame, one row per record, in the order of scans.csv: dataset, subject, then the record's.
     """
     cases = for_each(folder, split, lambda case: [case.name | record for record in judge(case)], what, first)
     return pd.DataFrame([record for records in cases for record in records])
 
 
 def residuals(folder):
-    """How well each case was rebuilt: a DataFrame, mean |x - y| `inside` its lesions and `outside` in the brain."""
+    """How well each case was reconstructed: a DataFrame, mean |x - y| `inside` its lesions and `outside`, in brain."""
 
     def judge(case):
         error, voxels = np.abs(case.image - case.reconstruction), case.seg.sum()

@@ -1,16 +1,16 @@
-"""How well a binary map finds lesions, one by one: sensitivity, false positives, F1, FROC, distance between surfaces.
+"""How well a binary map finds lesions, one by one: sensitivity, false positives, F1, FROC, surface distances.
 
-In: a prediction (or an anomaly map and thresholds), the lesions `seg` and the voxels that count `scored`, [H, W, D]
-each. Out: counts of one scan, or tables of them. Voxel by voxel: essim.evaluation.metrics. Not in the paper.
+In: a prediction (or an anomaly map and thresholds), the lesions `seg` and the voxels that count, `scored`, [H, W, D]
+each. Out: counts for one scan, or tables of them. Voxel by voxel: essim.evaluation.metrics. Not in the paper.
 
-Lesions and predicted components (of the 26-neighbourhood) are matched one to one, those that overlap most first: a
-lesion is found if it has a partner whose overlap with it, |both| / |either| (IoU), is OVERLAP or more; a predicted
-component without a partner is a false positive. An overlap to be counted by and one partner each are what Metrics
-Reloaded asks for (Maier-Hein, Reinke et al., Nature Methods 21:195, 2024, arXiv 2206.01653); 0.1, for lesions that are
-to be pointed out rather than outlined, is nnDetection's (Baumgartner et al., arXiv 2106.00817). It also means that a
-partner is at most ten times as large as its lesion. Where one touching voxel is enough (as in the WMH challenge: Kuijf
-et al., IEEE TMI 38:2556, 2019), a blur that marks half of the brain in one piece finds everything without a false
-positive. What doesn't count is taken away before the components are.
+Lesions and predicted components (26-neighbourhood) are matched one to one, largest overlap first: a lesion is found if
+it has a partner whose overlap with it, |both| / |either| (IoU), is OVERLAP or more; a predicted component without a
+partner is a false positive. A minimum overlap and one-to-one matching are what Metrics Reloaded recommends (Maier-Hein,
+Reinke et al., Nature Methods 21:195, 2024, arXiv 2206.01653); 0.1, for lesions to be located rather than outlined, is
+nnDetection's (Baumgartner et al., arXiv 2106.00817). It also means that a partner is at most ten times as large as its
+lesion. Where one touching voxel is enough (as in the WMH challenge: Kuijf et al., IEEE TMI 38:2556, 2019), a blur that
+marks half of the brain in one piece finds everything without a false positive. Voxels that don't count are removed
+before components are formed.
 """
 
 import numpy as np
@@ -20,10 +20,10 @@ from scipy import ndimage
 
 from essim.postprocess import connected_components, remove_small
 
-SIZES = {"< 0.1 ml": 0.1, "0.1 to 1 ml": 1.0, "1 to 10 ml": 10.0, "> 10 ml": np.inf}  # of a lesion: below this many ml
-OVERLAP = 0.1  # |both| / |either| of a lesion and what is predicted for it, at least
-BLOATED = 10  # times the lesions' volume: who marks more has not found them
-SHELL = (2, 3)  # voxels from a lesion, where its surroundings are: the voxel next to it may be partly lesion
+SIZES = {"< 0.1 ml": 0.1, "0.1 to 1 ml": 1.0, "1 to 10 ml": 10.0, "> 10 ml": np.inf}  # of a lesion: upper bounds in ml
+OVERLAP = 0.1  # least |both| / |either| of a lesion and its partner
+BLOATED = 10  # times the lesions' volume: a prediction larger than that has not located them
+SHELL = (2, 3)  # voxels from a lesion, where its surroundings are measured: the voxel next to it may be partly lesion
 
 
 def size_of(volume_ml):
@@ -32,17 +32,17 @@ def size_of(volume_ml):
 
 
 def detect(prediction, seg, scored):
-    """What one binary prediction finds of one scan's lesions; all are bool [H, W, D], else a ValueError.
+    """How many of one scan's lesions a binary prediction finds. All are bool [H, W, D]; ValueError if shapes differ.
 
     Returns: a dict of
-        lesions, found, predicted, false_positives    counts; `predicted` and the last are components of the prediction
-        sensitivity    found / lesions; NaN without lesions (the challenge has 1)
-        precision      found / predicted; NaN without a prediction (there 1)
-        f1             their harmonic mean; 1 where nothing is to be found and nothing is predicted, 0 where only one of
-                       the two is empty (as in the challenge)
+        lesions, found, predicted, false_positives    counts; the last two are of components of the prediction
+        sensitivity    found / lesions; NaN without lesions (1 in the WMH challenge)
+        precision      found / predicted; NaN without a prediction (1 in the challenge)
+        f1             their harmonic mean; 1 where there is no lesion and no prediction, 0 where only one of them is
+                       missing (as in the challenge)
         bloated        1.0 where more than BLOATED times the lesions' volume is predicted, else 0.0; NaN without lesions
 
-    A mean over subjects leaves NaN out: sensitivity is of the patients who have lesions; F1 is of all.
+    A mean over subjects leaves NaN out: mean sensitivity is over patients with lesions, mean F1 over everyone.
     """
     if not prediction.shape == seg.shape == scored.shape:
         shapes = [list(a.shape) for a in (prediction, seg, scored)]
@@ -65,7 +65,7 @@ def _detect(prediction, labels, lesions):
 def matched(labels, parts):
     """The lesions that are found: {label of a lesion: label of its partner}.
 
-    Args: labels, parts: int [H, W, D], lesions and predicted components, 1, 2, ...; 0 is none.
+    Args: labels, parts: int [H, W, D], lesions and predicted components numbered 1, 2, ...; 0 is background.
     """
     both, count = (labels > 0) & (parts > 0), int(parts.max(initial=0)) + 1
     pairs, shared = np.unique(labels[both].astype(np.int64) * count + parts[both], return_counts=True)
@@ -84,13 +84,13 @@ def lesions(seg, image, scored, spacing_mm):
 
     Args: image: the scan, [H, W, D]. spacing_mm: the three sides of a voxel.
 
-    Returns: (table, labels). A row a lesion, with the columns
+    Returns: (table, labels). One row per lesion, with the columns
         label          of its voxels in `labels`, int [H, W, D]
-        voxels         how many
+        voxels         number of voxels
         volume_ml
-        thickness_mm   diameter of the largest ball inside, up to a voxel; of a single voxel its (shortest) side
+        thickness_mm   diameter of the largest ball inside, to within a voxel; for a single voxel, its (shortest) side
         contrast       (mean inside - mean around) / standard deviation around, in healthy brain 2 to 3 voxels away:
-                       negative where the lesion is darker; NaN where nothing healthy is that near
+                       negative where the lesion is darker; NaN where there is no healthy brain at that distance
     """
     labels, _ = connected_components(seg & scored)
     healthy = scored & ~seg
@@ -112,11 +112,11 @@ def lesions(seg, image, scored, spacing_mm):
 
 
 def operating_points(anomaly, seg, scored, thresholds):
-    """One scan's counts at every threshold, cleaned as for Dice (positive above it, small components removed).
+    """One scan's counts at every threshold, as for Dice: positive above it, small components removed.
 
-    Returns: a DataFrame, one row a threshold, with the columns threshold, lesions, found, false_positives.
+    Returns: a DataFrame, one row per threshold, with the columns threshold, lesions, found, false_positives.
     """
-    boxes = ndimage.find_objects(((anomaly > min(thresholds)) | seg).astype(np.uint8))  # outside nothing happens
+    boxes = ndimage.find_objects(((anomaly > min(thresholds)) | seg).astype(np.uint8))  # nothing to count outside
     box = boxes[0] if boxes else ...
     anomaly, seg, scored = (np.ascontiguousarray(volume[box]) for volume in (anomaly, seg, scored))
     truth, rows = connected_components(seg & scored), []
@@ -127,16 +127,16 @@ def operating_points(anomaly, seg, scored, thresholds):
 
 
 def froc(counts, by=()):
-    """The FROC curve: all scans' lesions as one, false positives a scan.
+    """The FROC curve: sensitivity over the lesions of all scans, false positives per scan.
 
-    It may fall again: where so much is marked that lesions and what lies between them become one, none is found.
+    It may fall again: where so much is marked that lesions and the tissue between them merge, none is found.
 
-    Args: counts: the `operating_points` of the scans at the same thresholds, one table below the other. by: further
-        columns that tell curves apart, such as the method.
+    Args: counts: the `operating_points` of the scans at the same thresholds, concatenated. by: further columns that
+        tell curves apart, such as the method.
 
-    Returns: one row a curve and threshold, in their order of appearance: the columns `by`, threshold,
-        sensitivity        found lesions / lesions of all scans; NaN where no scan has any
-        false_positives    predicted components without a partner, a scan
+    Returns: one row per curve and threshold, in their order of appearance: the columns `by`, threshold,
+        sensitivity        lesions found / lesions of all scans; NaN where no scan has any
+        false_positives    predicted components without a partner, per scan
         scans
     """
     groups = counts.groupby([*by, "threshold"], sort=False)
@@ -147,13 +147,13 @@ def froc(counts, by=()):
 
 
 def surface_distances(prediction, seg, spacing_mm):
-    """How far the surfaces of two bool maps [H, W, D] lie apart, in mm, weighted by area, both directions.
+    """How far apart the surfaces of two bool maps [H, W, D] are, in mm, weighted by area, in both directions.
 
     Returns: a dict of
         distance_mm        mean distance from each point of one surface to the other surface
         hausdorff95_mm     the larger of the two directions' 95th percentiles
-    Both are NaN where a map is empty: there is no distance to nothing, and a mean over subjects leaves them out; so
-    read them beside sensitivity, which says how often that was.
+    Both are NaN where a map is empty, since there is no surface to measure to, and a mean over subjects leaves NaN out;
+    so read them beside sensitivity, which says how often that happened.
     """
     if not (prediction.any() and seg.any()):
         return {"distance_mm": np.nan, "hausdorff95_mm": np.nan}

@@ -1,14 +1,14 @@
-"""One set of patients under every score and every threshold: the tables that 06_evaluate reads aloud.
+"""One set of patients under every score and every threshold: the tables that 06_evaluate shows.
 
 In: folders of reconstructions (patients, and healthy scans of the same contrast) and a scorer (as in `scoring`).
-Out: tidy tables of the test part: one row a volume, a decision (a volume cut at a threshold) or a lesion. Its maps are
-made when they are needed and never kept, so that hundreds of test volumes take no more memory than a few; those of a
+Out: tidy tables of the test part: one row per volume, decision (a volume cut at a threshold) or lesion. Test maps are
+made when needed and never kept, so that hundreds of test volumes take no more memory than a few; the maps of the
 validation part, on which thresholds are fitted, are kept.
 
-A threshold is always called by its source:
-    healthy 1%   above it lie 1 % of the brain voxels of healthy validation scans; needs no lesion
+A threshold is always named after its source:
+    healthy 1%   1 % of the brain voxels of healthy validation scans lie above it; needs no lesions
     validation   the best Dice over the pooled voxels of the labelled validation part (the paper, section 3)
-    oracle       the same on the test part itself: an upper bound that nobody reaches, never a result
+    oracle       the same on the test part itself: an upper bound, never a result
 """
 
 import threading
@@ -34,25 +34,25 @@ SHARES_MARKED = np.geomspace(1e-5, 0.1, 20)  # of all voxels, at the thresholds 
 class Evaluation:
     """The test part of one set, table by table; dataset, subject and method are columns of each."""
 
-    volumes: pd.DataFrame  # auprc, best_dice (of any threshold: an upper bound), prevalence
+    volumes: pd.DataFrame  # auprc, best_dice (at any threshold: an upper bound), prevalence
     precision: pd.DataFrame  # recall, precision
     decisions: pd.DataFrame  # as from `decide`
     lesions: pd.DataFrame  # as from `essim.evaluation.detection.lesions`; source of the threshold, found
     operating: pd.DataFrame  # threshold, lesions, found, false_positives: the FROC curve's counts
-    pooled: pd.DataFrame  # auprc, bound, prevalence: all volumes' voxels as one (`Pooled`); no subject
+    pooled: pd.DataFrame  # auprc, bound, prevalence over the voxels of all volumes (`Pooled`); no subject
     thresholds: dict  # {method: {source: threshold}}
 
 
 def source_of(share):
-    """What the threshold is called that leaves this share of healthy voxels above it: `healthy 1%`."""
+    """The name of the threshold that leaves this share of healthy voxels above it: `healthy 1%`."""
     return f"healthy {100 * share:g}%"
 
 
 def evaluate(folder, healthy, scorer, shares):
-    """Everything about one set: an `Evaluation`.
+    """Evaluate one set in full: an `Evaluation`.
 
     Args: folder: the reconstructed patients. healthy: the reconstructed healthy scans, whose validation part gives the
-        thresholds that need no lesion. scorer: as in `scoring`. shares: of healthy voxels above a threshold.
+        thresholds that need no lesions. scorer: as in `scoring`. shares: of healthy voxels above a threshold.
 
     Raises ValueError where the set has no validation or no test cases.
     """
@@ -77,7 +77,7 @@ def evaluate(folder, healthy, scorer, shares):
 
 
 def pool(folder, scorer):
-    """The test part as one: {method: `Pooled`}."""
+    """All voxels of the test part, pooled: {method: `Pooled`}."""
     rows, lock = case_rows(folder, "test"), threading.Lock()
     if not rows:
         raise ValueError(f"{folder}: has no test cases; there is nothing to evaluate.")
@@ -114,14 +114,14 @@ def decide(folder, scorer, thresholds):
 
     Args: thresholds: {method: {source: threshold}}; methods without an entry are left out.
 
-    Returns: a DataFrame, one row a scan, method and source, with the columns
+    Returns: a DataFrame, one row per scan, method and source, with the columns
         dataset, subject, method, source, threshold,
-        dice             1 where nothing is to be found and nothing is
+        dice             1 where there is nothing to find and nothing is marked
         lesions, found, predicted, false_positives, sensitivity, precision, f1, bloated    of `detection.detect`
-        distance_mm, hausdorff95_mm    of `detection.surface_distances`; at the source `validation` only, for they take
-                         longer than all the rest of a decision
+        distance_mm, hausdorff95_mm    of `detection.surface_distances`; at the source `validation` only, since they
+                         take longer than the rest of a decision
         false_ml         volume marked outside lesions
-        level            how high the map of the whole scan stands (`sites.scan_level`), whatever the threshold
+        level            how high the map reaches as a whole (`sites.scan_level`), whatever the threshold
     """
 
     def judge(case):
@@ -149,9 +149,9 @@ def scores_of_reconstructions(folder, remakes, scorer, single, sigmas):
 
     Args: remakes: {name: a function from a case to its reconstruction [H, W, D]}. scorer: as in `scoring`.
         single: a function (case, sigma) -> one map, whose sigma is chosen on the first FEW of the validation
-        part, for each reconstruction anew.
+        part, separately for each reconstruction.
 
-    Returns: a DataFrame of the test part, one row a scan, reconstruction and score: dataset, subject, reconstruction,
+    Returns: a DataFrame of the test part, one row per scan, reconstruction and score: dataset, subject, reconstruction,
         score (the scorer's, and `ssim best`), sigma (of `ssim best`), auprc.
     """
     tables = [_scores_of(folder, name, remake, scorer, single, sigmas) for name, remake in remakes.items()]
@@ -159,7 +159,7 @@ def scores_of_reconstructions(folder, remakes, scorer, single, sigmas):
 
 
 def _scores_of(folder, name, remake, scorer, single, sigmas):
-    """The rows of `scores_of_reconstructions` for one of them."""
+    """The rows of `scores_of_reconstructions` for one reconstruction."""
 
     def singles(case):
         case = replace(case, reconstruction=remake(case))

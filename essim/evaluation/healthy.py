@@ -1,9 +1,9 @@
-"""What is learned from healthy scans alone: a calibration, and thresholds that need no lesion.
+"""What is learned from healthy scans alone: a calibration, and thresholds that need no lesions.
 
-In: folders of reconstructed healthy scans of one contrast that the network has not learned from; where they are enough,
-some are the yardstick, and others set thresholds (`essim.data.splits.validation_parts`). Out: a `Calibration`
-(essim.calibration), one without each scan, thresholds that promise a share of marked voxels, and a table of how the
-promise is kept. Not in the paper.
+In: folders of reconstructed healthy scans of one contrast that the network was not trained on; where there are enough,
+some are the yardstick and others set thresholds (`essim.data.splits.validation_parts`). Out: a `Calibration`
+(essim.calibration), one without each scan, thresholds that promise a share of marked voxels, and a table of how well
+the promise is kept. Not in the paper.
 """
 
 import numpy as np
@@ -21,8 +21,8 @@ from essim.ssim import check_pair
 def fit_calibration(folder, sigmas):
     """The calibration from the yardstick scans of a folder of healthy ones, and one without each of them.
 
-    A scan stands out less from a calibration that has seen it. Where few scans serve for all, and a threshold is
-    learned from the same ones later, each is to be scored with the calibration that leaves it out.
+    A scan stands out less under a calibration that has seen it. Where few scans serve every purpose, and thresholds are
+    then learned from the same ones, each scan has to be scored with the calibration that leaves it out.
 
     Returns: (`Calibration`, {subject: `Calibration` without it}). Errors are those of `healthy_moments`.
     """
@@ -35,7 +35,7 @@ def fit_calibration(folder, sigmas):
 
 
 def healthy_moments(folder, sigmas):
-    """What every yardstick scan of a folder adds to a calibration.
+    """What each yardstick scan of a folder contributes to a calibration.
 
     Returns: ({subject: moments of its differences in units of its level}, {subject: level}, their grid [H, W, D]).
 
@@ -45,7 +45,7 @@ def healthy_moments(folder, sigmas):
     def measure_scan(case):
         x, y, _ = case.tensors()
         data_range = check_pair(x, y, sigmas, None)
-        level = level_of(x, y, data_range).item() or 1.0  # rebuilt without a fault: nothing to divide by
+        level = level_of(x, y, data_range).item() or 1.0  # a perfect reconstruction: nothing to divide by
         maps = differences(x, y, sigmas, data_range)[:, 0, 0] / level
         return case.subject, case.mask.shape, moments(maps, case.mask), level
 
@@ -59,10 +59,10 @@ def healthy_moments(folder, sigmas):
 
 
 def healthy_thresholds(folder, scorer, shares):
-    """Where each method's map of healthy scans ends: {method: {share: threshold}}.
+    """Each method's thresholds from healthy scans: {method: {share: threshold}}.
 
-    Above a threshold lies that share of the brain voxels of all healthy scans that set thresholds together,
-    post-processed.
+    That share of the brain voxels, pooled over all healthy scans that set thresholds, lies above the threshold, after
+    post-processing.
     """
     masks, maps = zip(
         *for_each(folder, "thresholds", lambda c: (c.scored, clean_maps(c, scorer)), "healthy scans"), strict=True
@@ -74,7 +74,7 @@ def healthy_thresholds(folder, scorer, shares):
 
 
 def healthy_looks(folder):
-    """What the healthy validation scans of a folder look like, and how far they are from their reconstructions.
+    """How the healthy validation scans of a folder look, and how far they are from their reconstructions.
 
     Returns: {"residual": mean |x - y| of their tissue, in [0, 1]; "tone", "texture": ranges, as `looks.range_of`}.
     """
@@ -90,9 +90,9 @@ def healthy_looks(folder):
 def marked_shares(folder, scorer, thresholds, margin_mm=0):
     """How much of every scan of the test part lies above thresholds that promise a share; lesions are left out.
 
-    Args: thresholds: as from `healthy_thresholds`. margin_mm: what lies up to so far from a lesion is left out as well.
+    Args: thresholds: as from `healthy_thresholds`. margin_mm: tissue this close to a lesion is left out as well.
 
-    Returns: a DataFrame, one row a scan, method and share, with the columns dataset, subject, site, sex, age, method,
+    Returns: a DataFrame, one row per scan, method and share, with the columns dataset, subject, site, sex, age, method,
         promised and marked (shares of the brain's voxels, after post-processing).
     """
 

@@ -2,7 +2,7 @@
 
 In: scores and labels of one shape (arrays or tensors), optionally the mask of voxels that count. Out: numbers.
 Paper: section 3 (metrics). A voxel is positive where score > threshold; lesion prevalence is AUPRC's chance level.
-One volume is judged exactly; `Pooled` judges any number of them together, in the memory of one. Lesion by lesion:
+One volume is judged exactly; `Pooled` judges any number of them together, in fixed memory. Lesion by lesion:
 essim.evaluation.detection.
 """
 
@@ -14,7 +14,7 @@ _SIGN = 1 << 31  # of a float32
 
 
 def _voxels(score, label, mask):
-    """Flat float scores and bool labels of the voxels that count; ValueError says what can't be judged."""
+    """Flat float scores and bool labels of the voxels that count; ValueError for what can't be judged."""
     score, label = _array(score, "score"), _array(label, "label")
     mask = np.ones(score.shape, bool) if mask is None else _array(mask, "mask")
     if not score.shape == label.shape == mask.shape:
@@ -39,7 +39,7 @@ def _array(values, name):
         values = values.detach().cpu()
         values = values.float() if "bfloat16" in str(values.dtype) else values
     if np.ma.is_masked(values):
-        raise ValueError(f"metrics: the {name} is a masked array; pass its data, and what counts as the mask.")
+        raise ValueError(f"metrics: the {name} is a masked array; pass its data, and its valid voxels as the mask.")
     values = np.asarray(values)
     if values.dtype.kind not in "biuf":
         raise ValueError(f"metrics: the {name} must have real numbers, got {values.dtype}.")
@@ -47,8 +47,8 @@ def _array(values, name):
 
 
 def _keys(score):
-    """Unsigned integers that sort as the floats do: the bits, turned round below 0."""
-    bits = (score.astype(np.float32) + np.float32(0)).view(np.uint32)  # + 0: there is but one zero
+    """Unsigned integers that sort as the floats do: the bits, inverted below 0."""
+    bits = (score.astype(np.float32) + np.float32(0)).view(np.uint32)  # + 0 turns -0 into 0
     return np.where(bits >> 31, ~bits, bits | np.uint32(_SIGN))
 
 
@@ -60,7 +60,8 @@ def _floats(keys):
 def _ranked(score, label):
     """(thresholds, hits, marked) of flat voxels, from the highest distinct score down.
 
-    Above `thresholds[i]`, the next lower score or just below the lowest, lie `marked[i]` voxels, `hits[i]` positive.
+    `marked[i]` voxels, `hits[i]` of them positive, lie above `thresholds[i]`: the next lower score, or just below the
+    lowest.
     """
     if score.dtype == np.float32:  # sorting integers, the label their last bit, is several times faster than argsort
         keys = np.sort(_keys(score).astype(np.uint64) << np.uint64(1) | label)[::-1]
@@ -74,16 +75,16 @@ def _ranked(score, label):
 
 
 def _best(thresholds, hits, marked):
-    """(Dice, threshold) of the best of the `_ranked` thresholds, the highest where several are as good."""
+    """(Dice, threshold) of the best of the `_ranked` thresholds; a tie goes to the highest."""
     overlap = 2 * hits / (marked + hits[-1])
     best = int(np.argmax(overlap))
     return float(overlap[best]), float(thresholds[best])
 
 
 def average_precision(score, label, mask=None):
-    """Area under the precision-recall curve (AUPRC, the step-wise sum of scikit-learn), a float in [0, 1].
+    """Area under the precision-recall curve (AUPRC, scikit-learn's step-wise sum), a float in [0, 1].
 
-    NaN, with a warning, where no voxel is positive: precision and recall have no meaning there.
+    NaN, with a warning, where no voxel is positive: precision and recall are meaningless there.
 
     >>> import essim
     >>> essim.average_precision([0.9, 0.8, 0.3, 0.1], [True, False, True, False])
@@ -101,8 +102,8 @@ def average_precision(score, label, mask=None):
 
 
 def precision_at(score, label, recalls, mask=None):
-    """The precision where each recall in (0, 1] is first reached, from the highest score down: an array; NaN without
-    positives."""
+    """The precision at which each recall in (0, 1] is first reached, from the highest score down: an array; NaN without
+    positive voxels."""
     score, label = _voxels(score, label, mask)
     if not label.any():
         return np.full(len(recalls), np.nan)
@@ -123,7 +124,7 @@ def best_dice(score, label, mask=None):
     """The best Dice that any threshold reaches, by an exact sweep over every distinct score.
 
     Returns: (dice, threshold), positive where score > threshold. On test data this is an upper bound, not a result.
-    A tie goes to the highest threshold. Without positive voxels: (1.0, the largest score): nothing marked is right.
+    A tie goes to the highest threshold. Without positive voxels, marking nothing is right: (1.0, the largest score).
 
     >>> import essim
     >>> essim.best_dice([0.9, 0.8, 0.3, 0.1], [True, False, True, False])
@@ -136,19 +137,19 @@ def best_dice(score, label, mask=None):
 
 
 def healthy_threshold(scores, masks, share):
-    """The threshold above which a share of the voxels of healthy volumes lies, all inside their masks pooled."""
+    """The threshold with a given share of healthy voxels above it, pooled over all volumes inside their masks."""
     pooled = [
         _voxels(score, np.zeros(np.shape(score), bool), mask)[0] for score, mask in zip(scores, masks, strict=True)
     ]
     if not pooled:
-        raise ValueError("healthy_threshold: no volumes; it needs healthy scans that the network has not seen.")
+        raise ValueError("healthy_threshold: no volumes; give healthy scans that the network was not trained on.")
     return float(np.quantile(np.concatenate(pooled), 1 - share))
 
 
 def fit_threshold(scores, labels, masks):
     """The threshold with the best Dice over the pooled voxels of several volumes (the paper's, on validation parts).
 
-    Args: lists of volumes, of any shapes that agree item by item; None in `masks`: all voxels count.
+    Args: lists of volumes, whose shapes agree item by item; None in `masks`: all voxels count.
     Returns: the threshold (positive above it).
 
     >>> import essim
@@ -165,9 +166,9 @@ def fit_threshold(scores, labels, masks):
 class Pooled:
     """The voxels of any number of volumes judged as one, without keeping them: a histogram over the score.
 
-    A bin holds the scores that agree in the leading 20 of their 32 bits, which lie within 0.05 % of each other (2^-11);
-    0 has a bin of its own. Counts above a bin's edge are exact, so Dice is, at every edge; only thresholds inside a bin
-    aren't tried. AUPRC comes with a bound on what the bins may hide. 16 MB, whatever is added.
+    A bin holds the scores that agree in the leading 20 of their 32 bits, which are within 0.05 % of each other (2^-11);
+    0 has a bin of its own. Counts above a bin's edge are exact, and so is Dice at every edge; only thresholds inside a
+    bin aren't tried. AUPRC comes with a bound on its binning error. It takes 16 MB, however much is added.
     """
 
     _SHIFT, _BINS = 12, 1 << 20
@@ -184,17 +185,17 @@ class Pooled:
         self.positives += np.bincount(bins[label], minlength=self._BINS)
 
     def prevalence(self):
-        """Positive voxels / voxels: the AUPRC of guessing; NaN before there are any."""
+        """Positive voxels / voxels: the AUPRC of guessing; NaN before any are added."""
         return float(self.positives.sum() / self.voxels.sum()) if self.voxels.any() else float("nan")
 
     def marking(self, shares):
-        """For each share in (0, 1), a threshold with about that share of all voxels above it, one a bin at most."""
+        """For each share in (0, 1), a threshold with about that share of all voxels above it, at most one per bin."""
         thresholds, _, marked = self._ranked()
         chosen = np.unique(np.searchsorted(marked, np.asarray(shares) * marked[-1]).clip(0, len(marked) - 1))
         return thresholds[chosen]
 
     def average_precision(self):
-        """(AUPRC, bound): that of the voxels themselves lies within `bound` of it; (NaN, NaN) without positives."""
+        """(AUPRC, bound): the exact value lies within `bound` of it; (NaN, NaN) without positive voxels."""
         if not self.positives.any():
             return float("nan"), float("nan")
         _, hits, marked = self._ranked()
@@ -208,13 +209,13 @@ class Pooled:
         return value, max(high - value, value - low)
 
     def best_dice(self):
-        """(Dice, threshold) of the best edge, positive where score > threshold; ties and no positives: `best_dice`."""
+        """(Dice, threshold) of the best edge, positive where score > threshold; ties, no positives: see `best_dice`."""
         if not self.positives.any():
             return 1.0, float(_below((self._bins()[:1] + 1) << self._SHIFT).max(initial=0))
         return _best(*self._ranked())
 
     def _bins(self):
-        """The bins that hold voxels, the highest first."""
+        """The bins that hold voxels, highest first."""
         return np.flatnonzero(self.voxels)[::-1]
 
     def _ranked(self):

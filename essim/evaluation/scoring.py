@@ -1,8 +1,8 @@
 """Every case of a set under every score, judged at thresholds from the set's own labelled validation part.
 
 In: a folder of reconstructions (essim.evaluation.cases) and a *scorer*, a function from a `Case` to its anomaly maps,
-{method: tensor [1, 1, H, W, D]}; it's the only thing that differs between the notebooks that compare scores.
-Out: tables, one row a case and method, or their means. Paper: section 3 (post-processing, metrics).
+{method: tensor [1, 1, H, W, D]}; it is all that differs between the notebooks that compare scores.
+Out: tables, one row per case and method, or their means. Paper: section 3 (post-processing, metrics).
 """
 
 from dataclasses import replace
@@ -25,11 +25,11 @@ def clean_maps(case, scorer):
 def score_set(folder, scorer):
     """Score all cases of a folder: fit each method's threshold on the validation part, then judge every case.
 
-    Returns: a DataFrame, one row for each case and method, with the columns
+    Returns: a DataFrame, one row per case and method, with the columns
         dataset, subject, split, method,
         auprc        average precision inside the brain
         dice         at `threshold`, small components removed
-        best_dice    of any threshold: an upper bound, not a result
+        best_dice    at any threshold: an upper bound, not a result
         threshold    best pooled Dice on the validation part, before small components are removed
         prevalence   lesion voxels / brain voxels, AUPRC's chance level
     """
@@ -53,7 +53,7 @@ def judge_set(folder, maps_of, judge):
     Args: maps_of: a function from a case to its cleaned maps {method: [H, W, D]}. judge: a function (case, method, map,
         threshold) that yields records.
 
-    Returns: a DataFrame, one row a record, the validation part first: dataset, subject, split, then the record's.
+    Returns: a DataFrame, one row per record, the validation part first: dataset, subject, split, then the record's.
     """
     validation = labelled_validation(folder, maps_of)
     thresholds = fitted_thresholds(validation)
@@ -69,8 +69,8 @@ def judge_set(folder, maps_of, judge):
 
 
 def labelled_validation(folder, work, first=None):
-    """[(case, work(case))] of the cases that choices are made on, or their `first` few; ValueError where there are
-    none."""
+    """[(case, work(case))] for the validation part, on which choices are made, or its `first` few; ValueError where it
+    is empty."""
     pairs = for_each(folder, "val", lambda case: (case, work(case)), "score val", first)
     if not pairs:
         raise ValueError(f"{folder}: has no validation cases; thresholds need a labelled validation part.")
@@ -85,8 +85,8 @@ def fitted_thresholds(validation):
 
 
 def validation_auprc(folder, scorer, first=None):
-    """Each method's mean AUPRC on the labelled validation part (or its `first` few), a Series: where a choice may be
-    made."""
+    """Each method's mean AUPRC on the labelled validation part (or its `first` few), on which choices are made: a
+    Series."""
 
     def judge(case):
         maps = clean_maps(case, scorer)
@@ -96,10 +96,10 @@ def validation_auprc(folder, scorer, first=None):
 
 
 def training_length(folder, networks, scorer, *, t, draws, seed):
-    """What a shorter training would have found, on the first FEW of the validation part.
+    """How well a network trained for fewer steps would have scored, on the first FEW of the validation part.
 
-    Args: networks: {training step: the `GaussianDiffusion` after it}; what the last one makes of the cases is already
-        in the folder. t, draws, seed: as in `reconstruct_set`.
+    Args: networks: {training step: the `GaussianDiffusion` after it}; the last one's reconstructions are already in the
+        folder. t, draws, seed: as in `reconstruct_set`.
 
     Returns: a DataFrame `dataset, step, method, auprc, error`, means over the cases with their intervals (`_low`,
         `_high`); `error` is the mean |x - y| of healthy brain.
@@ -121,7 +121,7 @@ def training_length(folder, networks, scorer, *, t, draws, seed):
 
 
 def map_levels(folder, scorer):
-    """How high each raw map stands in healthy brain and in lesions, a DataFrame `dataset, method, healthy, lesion`.
+    """The level of each raw map in healthy brain and in lesions, a DataFrame `dataset, method, healthy, lesion`.
 
     Means over the validation part with their intervals, without the rim of the brain, which post-processing cuts off.
     """

@@ -1,10 +1,10 @@
-"""What a scanner has to do with it: patients against healthy people of their own site, and results site by site.
+"""The scanner's part in it: patients against healthy controls of their own site, and results site by site.
 
 In: tables of `essim.evaluation.evaluate`, and the site of every subject. Out: how well the level of a whole scan tells
-patients from healthy people, and means by site. Not in the paper, which judges voxels only.
+patients from healthy controls, and means by site. Not in the paper, which judges voxels only.
 
-A patient's scan that stands out because its scanner does says nothing about lesions: so only people of one site are
-compared with each other.
+A patient's scan that stands out because of its scanner says nothing about lesions, so people are compared only within
+a site.
 """
 
 import numpy as np
@@ -16,9 +16,9 @@ HIGHEST = 0.001  # of the brain's voxels: about 1.5 ml
 
 
 def scan_level(anomaly, scored):
-    """How high a scan stands as a whole: the mean of the highest 1 in 1,000 voxels (at least one) of its map.
+    """The level of a whole scan: the mean of the highest 1 in 1,000 voxels (at least one) of its anomaly map.
 
-    Args: anomaly: float [H, W, D]. scored: bool [H, W, D], the voxels that count; NaN where there is none.
+    Args: anomaly: float [H, W, D]. scored: bool [H, W, D], the voxels that count; NaN if there are none.
     """
     values = anomaly[scored]
     if not values.size:
@@ -28,16 +28,16 @@ def scan_level(anomaly, scored):
 
 
 def auroc_within_sites(patients, healthy, *, resamples=2000, seed=0):
-    """How often a patient's scan stands higher than a healthy one of the same site; ties count half.
+    """How often a patient's scan has a higher level than a healthy one of the same site; ties count half.
 
-    Args: DataFrames of one row a scan with the columns site ("" where it isn't known: left out) and level.
+    Args: DataFrames of one row per scan with the columns site ("" where it isn't known: left out) and level.
 
     Returns: a dict
         auroc, auroc_low, auroc_high    over all pairs within a site, and the middle 95 % over bootstraps of the people
             of each site; NaN where no site has both
-        patients, healthy    how many people have a partner at their site
+        patients, healthy    how many of each have someone to be compared with at their site
     """
-    pairs = []  # of every site: [patients, healthy], 1 where the patient stands higher
+    pairs = []  # of every site: [patients, healthy], 1 where the patient's level is higher
     for site, own in patients[patients.site != ""].dropna(subset="level").groupby("site"):
         others = healthy[healthy.site == site].level.dropna().to_numpy()
         if len(others):
@@ -60,9 +60,9 @@ def _mean(pairs):
 
 
 def auroc_table(patients, healthy):
-    """`auroc_within_sites` for every set and method: columns dataset, contrast, method, then those.
+    """`auroc_within_sites` for every set and method: columns dataset, contrast, method, then its results.
 
-    Args: patients: one row a scan and method, with dataset, contrast, site, method, level. healthy: the same without
+    Args: patients: one row per scan and method, with dataset, contrast, site, method, level. healthy: the same without
         dataset; methods that it lacks are left out.
     """
     rows = []

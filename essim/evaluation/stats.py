@@ -1,7 +1,7 @@
-"""How sure a mean over subjects is: bootstrap intervals, paired tests, corrected for how many were made.
+"""How certain a mean over subjects is: bootstrap intervals, and paired tests corrected for their number.
 
-In: scores, one a subject. Out: intervals, or a table of comparisons; and groups by age. What another training would
-change is not in them: `essim.evaluation.summaries.spread`. Not in the paper.
+In: scores, one per subject. Out: intervals, or a table of comparisons; and groups by age. They don't cover what another
+training would change: `essim.evaluation.summaries.spread` does. Not in the paper.
 """
 
 import numpy as np
@@ -9,17 +9,17 @@ import pandas as pd
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-PERMUTATIONS = 10_000  # up to 13 subjects there are fewer: then all of them
-MARGIN = 0.02  # of AUPRC or Dice: a mean difference that is smaller matters to nobody
-EQUAL = 1e-12  # values that differ by no more than this share of the largest are the same but for rounding
+PERMUTATIONS = 10_000  # up to 13 subjects there are fewer, and all are used
+MARGIN = 0.02  # of AUPRC or Dice: a smaller mean difference has no practical relevance
+EQUAL = 1e-12  # values that differ by no more than this share of the largest are equal but for rounding
 
 
 def interval(values, *, level=0.95, resamples=2000, seed=0):
     """The bootstrap interval of the mean over subjects: (low, high), bias-corrected and accelerated (BCa).
 
-    NaN values are left out: subjects whose score has no meaning. Fewer than 3 left: (NaN, NaN). All equal: that value
-    twice; the data can't say more, and BCa, undefined without spread, is defined for the mean of anything else.
-    The same values, in the same order, give the same interval.
+    NaN values, of subjects without a meaningful score, are left out. With fewer than 3 left: (NaN, NaN). If all are
+    equal: that value twice, since BCa is undefined without spread. The same values in the same order give the same
+    interval.
     """
     values = np.asarray(values, float)
     values = values[~np.isnan(values)]
@@ -33,9 +33,9 @@ def interval(values, *, level=0.95, resamples=2000, seed=0):
 
 
 def mean_with_interval(frame, by, columns):
-    """Means over subjects with their intervals: one row a group, in order of appearance.
+    """Means over subjects with their intervals: one row per group, in order of appearance.
 
-    Args: frame: one row a subject and group. by: the columns that name a group (NaN is a name too). columns: scores.
+    Args: frame: one row per subject and group. by: the columns that name a group (NaN is a name too). columns: scores.
 
     Returns: a DataFrame with the columns `by`; for each score `<c>`, `<c>_low`, `<c>_high`; and `subjects`, the rows
         of the group. NaN scores are left out, as in `interval`; where all are NaN, so is the mean.
@@ -55,20 +55,20 @@ def paired_tests(scores, method, others, score="auprc"):
 
     Args: scores: as from `essim.evaluation.scoring.score_set`, of one or more sets. others: names of methods.
 
-    Returns: a DataFrame, one row a dataset and other method, with the columns
+    Returns: a DataFrame, one row per dataset and other method, with the columns
         dataset, method, other, subjects
         gain, gain_low, gain_high    mean of method - other, and its 95 % interval (`interval`)
-        better            share of the subjects with a gain
+        better            share of subjects with a gain
         effect            Cohen's d_z: mean / standard deviation of the differences; NaN where they are all equal
         rank_biserial     (rank sum of the gains - that of the losses) / both: -1 to 1; what Wilcoxon's test tests
         p_wilcoxon        Wilcoxon's signed-rank test, two-sided; zero differences are ranked, then left out (Pratt)
         p_permutation     the mean gain against random signs, two-sided: all 2^n of them up to 13 subjects, else 10,000
                           (the smallest p is then 2 / 10,001)
-        p_wilcoxon_holm, p_permutation_holm    corrected by Holm for all rows of this table
+        p_wilcoxon_holm, p_permutation_holm    corrected for all rows of this table by Holm's method
         verdict           "better" or "worse" where p_permutation_holm is below 0.05; else "equivalent" where the whole
-                          interval lies within MARGIN of 0 (stricter than two one-sided tests at 5 %, whose interval is
-                          that of 90 %; of one row, not corrected); else "no clear difference": nothing is shown
-    A subject that lacks one of the two scores, or has NaN, is left out. No difference at all: p = 1.
+                          interval lies within MARGIN of 0 (stricter than two one-sided tests at 5 %, which use the 90 %
+                          interval; not corrected for the number of rows); else "no clear difference": nothing is shown
+    A subject without one of the two scores, or with NaN, is left out. Without any difference, p = 1.
 
     Raises ValueError where a set has no test patient with both scores.
     """
@@ -99,7 +99,7 @@ def _compare(gains):
     row["effect"] = gains.mean() / spread if spread > EQUAL * np.abs(gains).max() else np.nan
     ranks = stats.rankdata(np.abs(gains)) * np.sign(gains)
     row["rank_biserial"] = ranks.sum() / np.abs(ranks).sum() if ranks.any() else 0.0
-    # of few subjects, all signs of the ranks, ties or not: scipy's own way takes a second
+    # with few subjects, every sign of the ranks, ties or not: scipy's own exact test takes a second
     few = 2**count <= PERMUTATIONS or not gains.any()
     wilcoxon = _p_of_signs(ranks) if few else float(stats.wilcoxon(gains, zero_method="pratt").pvalue)
     return row | {"p_wilcoxon": wilcoxon, "p_permutation": _p_of_signs(gains)}
@@ -114,6 +114,6 @@ def _p_of_signs(values):
 
 
 def age_group(ages):
-    """The bin of each age in years, a number or text: an ordered categorical Series; NaN where it isn't known."""
+    """The bin of each age in years, a number or text: an ordered categorical Series; NaN where unknown."""
     years = pd.to_numeric(ages, errors="coerce")
     return pd.cut(years, [0, 40, 60, np.inf], labels=["< 40", "40 to 59", "60 +"], right=False)

@@ -1,6 +1,6 @@
 """Score tables summed up: means over patients, regret over pathologies, the spread over several runs of the study.
 
-In: tables as from `essim.evaluation.scoring.score_set`. Out: tables of one row a set, a method or a run, and a mean
+In: tables as from `essim.evaluation.scoring.score_set`. Out: tables with one row per set, method or run, and a mean
 with its interval as text. Regret is the study's own measure of what not knowing the pathology costs.
 """
 
@@ -12,7 +12,7 @@ from essim.evaluation.stats import mean_with_interval
 SCORE_NAMES = {"auprc": "AUPRC", "dice": "Dice"}
 MEAN = "{:.3f} ({:.3f} to {:.3f})"  # how `with_interval` writes a mean, ...
 GAIN = "{:+.3f}, {:+.3f} to {:+.3f}"  # ... a difference, ...
-GAIN_IN_BRACKETS = "{:+.3f} [{:+.3f}, {:+.3f}]"  # ... and one among others in a sentence
+GAIN_IN_BRACKETS = "{:+.3f} [{:+.3f}, {:+.3f}]"  # ... and several differences in one sentence
 
 
 def with_interval(row, score, form=MEAN):
@@ -21,7 +21,7 @@ def with_interval(row, score, form=MEAN):
 
 
 def summarise(scores, split="test"):
-    """Means over the subjects of one split: one row for each dataset and method, in their order of appearance.
+    """Means over the subjects of one split: one row per dataset and method, in order of appearance.
 
     Returns: dataset, method, then auprc, dice and best_dice, each with `_low` and `_high` (see `stats.interval`),
         subjects, threshold, prevalence.
@@ -32,31 +32,31 @@ def summarise(scores, split="test"):
 
 
 def typical(scores, method):
-    """The row of the test patient in the middle: of median AUPRC by one method, among those who have one."""
+    """The row of a typical test patient: the one with the median AUPRC by one method, among those who have an AUPRC."""
     part = scores[(scores.split == "test") & (scores.method == method)].dropna(subset="auprc")
     part = part.sort_values(["auprc", "subject"])
     return part.iloc[len(part) // 2]
 
 
 def regret(scores, singles, score="auprc", split="test", resamples=2000, seed=0):
-    """How much a method gives away for not knowing the pathology.
+    """How much a method loses by not knowing the pathology.
 
-    Args: scores: all sets' and methods' (`score_set`). singles: the names of the single-sigma methods.
+    Args: scores: of all sets and methods (`score_set`). singles: the names of the single-window methods.
 
-    Returns: one row a method, the least first: `regret`, the mean over datasets of (best single - method) / best single
-        of the mean scores of a split. Negative: better than the best single sigma, which is chosen with hindsight, set
-        by set. `regret_low`, `regret_high`: the middle 95 % over bootstraps of each set's subjects, in which the best
-        single sigma is found anew.
+    Returns: one row per method, the lowest regret first: `regret`, the mean over datasets of (best single - method) /
+        best single, from the mean scores of a split. Negative: better than the best single window, which is chosen with
+        hindsight, set by set. `regret_low`, `regret_high`: the middle 95 % over bootstraps of each set's subjects, each
+        of which chooses the best single window again.
     """
     rng, methods = np.random.default_rng(seed), list(scores.method.unique())
     part = scores[scores.split == split]
-    lost = []  # [1 + resamples, methods] for each set; the first is the set itself
+    lost = []  # [1 + resamples, methods] for each set; the first row is the set itself
     for _, group in part.groupby("dataset", sort=False):
         wide = group.pivot(index="subject", columns="method", values=score)[methods]
         draws = rng.integers(len(wide), size=(resamples, len(wide)))
         means = np.concatenate([wide.mean().to_numpy()[None], np.nanmean(wide.to_numpy()[draws], axis=1)])
         best = means[:, [methods.index(name) for name in singles]].max(axis=1, keepdims=True)
-        best[best <= 0] = np.nan  # a set where no sigma finds anything tells nothing
+        best[best <= 0] = np.nan  # a set where no window finds anything says nothing
         lost.append((best - means) / best)
     shares = np.nanmean(lost, axis=0)
     low, high = np.nanquantile(shares[1:], [0.025, 0.975], axis=0) if resamples else (np.nan, np.nan)
@@ -65,12 +65,12 @@ def regret(scores, singles, score="auprc", split="test", resamples=2000, seed=0)
 
 
 def spread(table, by, scores):
-    """How far apart several runs of the study lie, the patients' part of it and the training's told apart.
+    """How far apart several runs of the study are, with the patients' share of it separate from the training's.
 
-    Args: table: one table of the runs, one below the other: `seed` and `fold` of the run, the columns `by` which a row
+    Args: table: the tables of the runs, concatenated: `seed` and `fold` of the run, the columns `by` which a row
         is named, `scores`, and `<score>_low` and `_high`, the interval over subjects, where the runs have it.
 
-    Returns: one row a score and name, with the columns by, score,
+    Returns: one row per score and name, with the columns by, score,
         mean              over the runs
         between_subjects  the mean over the runs of half the interval over subjects, where there is one
         between_seeds     standard deviation over seeds of the means over folds, where there are several seeds
@@ -78,7 +78,7 @@ def spread(table, by, scores):
     """
 
     def groups(frame, *names):
-        return frame.groupby([*by, *names], sort=False, dropna=False)  # sigma is empty where there is no window
+        return frame.groupby([*by, *names], sort=False, dropna=False)  # sigma is NaN where there is no window
 
     parts = []
     for score in scores:

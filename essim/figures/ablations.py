@@ -1,4 +1,4 @@
-"""The ablations as figures: a panel a pathology, the validation part beside the test part, the study's value marked.
+"""The ablations as figures: one panel per pathology, validation part beside test part, the study's value marked.
 
 In: tables of essim.study.selection. Out: a matplotlib Figure. Filled markers with intervals are the test part, open
 ones the validation part, on which choices are made. Paper: section 3 (the choices of the study).
@@ -18,13 +18,13 @@ LINES = {"test": "-", "val": "--"}
 
 
 def plot_over_values(table, study, axis_label, *, log=False, score="auprc", dots=None):
-    """The score over a number, a panel a pathology.
+    """The score over a number, one panel per pathology.
 
-    Words among the values stand at the left end if they come before the numbers in the table, else at the right. A
-    method with one value only is a level across the panel.
+    Values that are words stand at the left end if they come before the numbers in the table, else at the right. A
+    method with a single value is a level across the panel.
 
-    Args: table: `essim.study.selection.means`. study: the study's value, as the table calls it. log: logarithmic axes.
-        dots: rows dataset, value, method, <score> that are drawn as small points (runs that a mean is made of).
+    Args: table: `essim.study.selection.means`. study: the study's value, as in the table. log: logarithmic axes.
+        dots: rows dataset, value, method, <score>, drawn as small points (the runs behind a mean).
     """
     datasets, styles, levels = _contents(table)
     place = _places(table.value[~table.method.isin(levels)].unique(), log)
@@ -50,9 +50,9 @@ def plot_over_values(table, study, axis_label, *, log=False, score="auprc", dots
 
 
 def plot_over_categories(tables, study):
-    """The scores of values that are words, a panel a pathology and score; a method with one value only is a level.
+    """The scores of values that are words, one panel per pathology and score; a method with a single value is a level.
 
-    Args: tables: {score: `essim.study.selection.means` of it}, a row of panels each. study: the study's value.
+    Args: tables: {score: `essim.study.selection.means` of it}, one row of panels each. study: the study's value.
     """
     first = next(iter(tables.values()))
     datasets, styles, levels = _contents(first)
@@ -81,9 +81,9 @@ def plot_over_categories(tables, study):
 
 
 def plot_gains(table):
-    """What the validation part's choice changes on the test part, a panel a pathology.
+    """What the validation part's choice changes on the test part, one panel per pathology.
 
-    `table`: `essim.study.selection.choice`, of several choices.
+    `table`: `essim.study.selection.choice`, for several choices.
     """
     datasets = list(table.dataset.unique())
     names = table.choice + ": " + table.chosen + " (" + table.method + ", " + table.score.map(SCORE_NAMES) + ")"
@@ -104,7 +104,7 @@ def plot_gains(table):
 
 
 def _contents(table):
-    """The datasets of a table, its methods' styles, and the methods with one value, which the choice doesn't touch."""
+    """The datasets of a table, its methods' styles, and the methods with one value, which the choice doesn't affect."""
     counts = table.groupby("method").value.nunique()
     return list(table.dataset.unique()), method_styles(table.method.unique()), set(counts.index[counts == 1])
 
@@ -123,7 +123,7 @@ def _places(values, log):
 
 
 def _draw_part(axis, part, score, style, split, numbers):
-    """One method on one part: points, joined if all of the `numbers` of values were tried there; words stand alone."""
+    """One method on one part: points, joined if all `numbers` numeric values were tried on it; words stay separate."""
     look = style.points | {"markerfacecolor": style.colour if split == "test" else "white", "zorder": 3}
     axis.plot(part.x, part[score], **look)
     curve = part[part.number.notna()]

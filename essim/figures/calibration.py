@@ -1,4 +1,4 @@
-"""The calibrated ensemble as figures: what healthy brains show, what was tried, whether promised shares are kept.
+"""The calibrated ensemble as figures: healthy maps, what was tried, whether promised shares are kept.
 
 In: the tables of essim.study.candidates and essim.evaluation, the maps of a `Calibration`. Out: a matplotlib Figure.
 Ours, beyond the paper.
@@ -13,7 +13,7 @@ from essim.figures.style import SET_NAMES, draw_table, error_bars, method_styles
 
 
 def plot_healthy_levels(rows, sigmas):
-    """Healthy maps over the brain, {title: slices [K, H, W]}, one column a sigma; each row has a scale of its own."""
+    """Healthy maps over the brain, {title: slices [K, H, W]}, one column per sigma; each row has its own scale."""
     panels = [[Panel(m, kind="map", limits=(0, np.quantile(maps, 0.995))) for m in maps] for maps in rows.values()]
     figure, axes = slice_grid(panels, [f"\u03c3 = {sigma:g}" for sigma in sigmas], list(rows))
     row_colour_bars(figure, axes, ["healthy mean"] * len(rows))
@@ -23,7 +23,7 @@ def plot_healthy_levels(rows, sigmas):
 def plot_candidates(table):
     """Mean AUPRC over the sets, channels in rows, rules in columns; framed: the best.
 
-    `table`: as from `essim.study.candidates`, one row a patient, channels and rule.
+    `table`: as from `essim.study.candidates`, one row per patient, channels and rule.
     """
     by_set = table.groupby(["channels", "rule", "dataset"], sort=False).auprc.mean()
     wide = by_set.groupby(level=["channels", "rule"], sort=False).mean().unstack("rule")
@@ -36,9 +36,9 @@ def plot_candidates(table):
 
 
 def plot_on_each_set(table, scores=None):
-    """AUPRC on each set: `table` has dataset, method, and of each score <score>, <score>_low, <score>_high.
+    """AUPRC on each set: `table` has dataset, method, and <score>, <score>_low, <score>_high for each score.
 
-    Methods stand side by side. `scores`: {column: what it is called}, one point each, the first hollow; None: auprc.
+    Methods stand side by side. `scores`: {column: label}, one point each, filled for the last only; None: auprc.
     """
     scores = scores or {"auprc": "AUPRC"}
     shifts = np.linspace(-0.16, 0.16, len(scores)) if len(scores) > 1 else [0]
@@ -55,7 +55,7 @@ def plot_on_each_set(table, scores=None):
         axis.set_xticks(range(len(styles)), [style.label for style in styles.values()], rotation=40, ha="right")
         top = part[[f"{score}{end}" for score in scores for end in ("", "_high")]].max(
             axis=None
-        )  # of two patients there is no interval
+        )  # two patients have no interval
         axis.set(title=SET_NAMES[name], ylim=(0, 1.08 * top), xlim=(-0.5, len(styles) - 0.5))
     axes[0, 0].set_ylabel("AUPRC")
     if len(scores) > 1:
@@ -67,10 +67,10 @@ def plot_on_each_set(table, scores=None):
 
 
 def plot_promises(table):
-    """Marked over promised shares, a row a contrast, a column a group; grey: within a factor of 1.5.
+    """Marked over promised shares, one row per contrast, one column per group; grey: within a factor of 1.5.
 
-    `table`: contrast, group, method, promised, marked; one row a scan. Bars are 95 % intervals over scans; a promise is
-    kept where the whole bar lies in the grey.
+    `table`: contrast, group, method, promised, marked; one row per scan. Bars are 95 % intervals over scans; a promise
+    is kept where the whole bar lies in the grey.
     """
     contrasts, groups, styles = table.contrast.unique(), table.group.unique(), method_styles(table.method.unique())
     size = 2.7 * len(groups), 2.4 * len(contrasts) + 0.4

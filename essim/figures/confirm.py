@@ -1,4 +1,4 @@
-"""The confirmatory run as a figure: every declared claim on every set, beside what the development study had.
+"""The confirmatory run as a figure: every declared claim on every set, beside the development study's result.
 
 In: the tables of essim.study.confirm. Out: a matplotlib Figure.
 """
@@ -9,10 +9,10 @@ from essim.figures.style import BLUE, GREY, SET_NAMES, error_bars, new_figure
 
 
 def plot_confirm(table, development):
-    """Differences in AUPRC, a panel a claim, a row a set; filled: fresh patients, hollow: the development study's.
+    """Differences in AUPRC, one panel per claim, one row per set; filled: fresh patients, hollow: the development set.
 
-    Args: table: `confirm.family`'s. development: claim, dataset, gain, gain_low, gain_high, as many of them as there
-        are. Thick bars: 95 % intervals; thin: those of the whole family; grey: what is no difference.
+    Args: table: from `confirm.family`. development: claim, dataset, gain, gain_low, gain_high, for the claims that have
+        them. Thick bars: 95 % intervals; thin: intervals for the whole family; grey: the margin of no difference.
     """
     claims, names = list(table.claim.unique()), list(table.dataset.unique())
     figure, axes = new_figure(1, len(claims), 2.8 * len(claims) + 0.6, 0.5 * len(names) + 1.5, sharey=True)

@@ -15,8 +15,8 @@ from essim.figures.style import GREY, SET_NAMES, draw_table, error_bars, method_
 def plot_detection_curves(precision, operating, lesions, prevalence):
     """One set, three panels: precision over recall, FROC, lesions found by size.
 
-    Args: tables of an `Evaluation`; `lesions` at one threshold. Precision is a mean over patients, the FROC pools the
-        lesions of all. prevalence: the precision of guessing.
+    Args: tables of an `Evaluation`; `lesions` at one threshold. Precision is a mean over patients; the FROC pools the
+        lesions of all patients. prevalence: the precision of guessing.
     """
     figure, axes = new_figure(1, 3, 9.6, 3.2)
     left, middle, right = axes[0]
@@ -34,8 +34,8 @@ def plot_detection_curves(precision, operating, lesions, prevalence):
         bars = error_bars(sizes, "sensitivity")
         right.errorbar(np.arange(len(sizes)) + shift, sizes.sensitivity, bars, linewidth=1, **style.points)
     left.axhline(prevalence, color="black", linewidth=0.8, label="chance (prevalence)")
-    left.set(xlabel="recall", ylabel="precision (mean of patients)", xlim=(0, 1), ylim=(0, 1.02))
-    middle.set(xlabel="false positives a scan", ylabel="lesions found", xscale="symlog", ylim=(-0.02, 1.02))
+    left.set(xlabel="recall", ylabel="precision (mean over patients)", xlim=(0, 1), ylim=(0, 1.02))
+    middle.set(xlabel="false positives per scan", ylabel="lesions found", xscale="symlog", ylim=(-0.02, 1.02))
     middle.set_xlim(0, None)
     middle.xaxis.set_major_formatter("{x:g}")
     right.set(ylabel="lesions found, validation threshold", ylim=(-0.04, 1.04), xlim=(-0.5, len(sizes) - 0.5))
@@ -47,8 +47,8 @@ def plot_detection_curves(precision, operating, lesions, prevalence):
 
 
 def sensitivity_by_size(lesions):
-    """The share of a patient's lesions that is found, by their size: a DataFrame size, lesions, sensitivity (the mean
-    over the patients who have such lesions), sensitivity_low, sensitivity_high."""
+    """The share of a patient's lesions that is found, by size: a DataFrame size, lesions, sensitivity (the mean over
+    patients with lesions of that size), sensitivity_low, sensitivity_high."""
     rows = []
     for size, part in lesions.groupby(size_of(lesions.volume_ml), observed=True):
         shares = part.groupby("subject").found.mean()
@@ -59,7 +59,7 @@ def sensitivity_by_size(lesions):
 
 
 def plot_patients(volumes):
-    """Every patient as a line over the methods, their mean with its interval beside it; a panel a set.
+    """Every patient as a line over the methods, the mean with its interval beside it; one panel per set.
 
     `volumes`: as in an `Evaluation`, of one or more sets. Dashed: the prevalence, AUPRC's chance level.
     """
@@ -86,7 +86,7 @@ def plot_patients(volumes):
 
 
 def plot_thresholds(decisions, methods=("l1", "adaptive")):
-    """Dice by where the threshold comes from, a panel a set; the oracle is drawn hollow: it is no result."""
+    """Dice by where the threshold comes from, one panel per set; the oracle, not a result, is hollow."""
     names, sources, styles = decisions.dataset.unique(), list(decisions.source.unique()), method_styles(methods)
     figure, axes = new_figure(1, len(names), 2.2 * len(names) + 0.5, 2.9, sharey=True)
     for axis, name in zip(axes[0], names, strict=True):
@@ -106,7 +106,7 @@ def plot_thresholds(decisions, methods=("l1", "adaptive")):
 
 
 def plot_transfer(table, method):
-    """Dice on each set (rows) at the threshold of each other one (columns); framed: its own.
+    """Dice on each set (rows) at the threshold of every set (columns); framed: its own.
 
     `table`: dataset, source, dice.
     """
@@ -122,7 +122,7 @@ def plot_transfer(table, method):
 
 
 def plot_scores_of_reconstructions(table):
-    """AUPRC of every reconstruction (rows) under every score (columns), a panel a set; framed: the set's best."""
+    """AUPRC of every reconstruction (rows) under every score (columns), one panel per set; framed: the set's best."""
     names = table.dataset.unique()
     figure, axes = new_figure(1, len(names), 3.1 * len(names) + 0.9, 2.6, sharey=True)
     for axis, name in zip(axes[0], names, strict=True):
@@ -136,9 +136,9 @@ def plot_scores_of_reconstructions(table):
 
 
 def plot_false_alarms(table, methods=("l1", "adaptive", "calibrated")):
-    """What is marked in healthy scans (ml a scan), by site, sex and age: points are scans, bars their means.
+    """What is marked in healthy scans (ml per scan), by site, sex and age: points are scans, bars their means.
 
-    `table`: subject, contrast, site, sex, age, method, false_ml; one row a scan and method.
+    `table`: subject, contrast, site, sex, age, method, false_ml; one row per scan and method.
     """
     figure, axes = new_figure(1, 3, 9, 2.8, sharey=True)
     rng, styles = np.random.default_rng(0), method_styles(methods)

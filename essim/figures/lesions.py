@@ -1,4 +1,4 @@
-"""Lesions as figures: how large they are, and which window sees each best.
+"""Lesions as figures: how large they are, and which window suits each best.
 
 In: the table of the cohort, the tables of essim.study.best_sigma. Out: a matplotlib Figure. Not in the paper.
 """
@@ -7,7 +7,7 @@ import numpy as np
 
 from essim.figures.style import BLUE, GREY, SET_NAMES, new_figure, series_styles, set_ticks, sigma_axis
 
-# term of the models: the lesion's column, its axis
+# term of the models: the lesion's column, its axis label
 AXES = {
     "volume": ("volume_ml", "lesion volume (ml)"),
     "thickness": ("thickness_mm", "thickness (mm)"),
@@ -16,7 +16,7 @@ AXES = {
 
 
 def plot_lesion_sizes(table):
-    """Histograms of the total lesion volume, one panel a patient set; `table` has `dataset` and `lesion_ml`."""
+    """Histograms of the total lesion volume, one panel per patient set; `table` has `dataset` and `lesion_ml`."""
     names = [name for name in table.dataset.unique() if name != "healthy"]
     figure, axes = new_figure(1, len(names), 2.2 * len(names), 2.1, sharex=True, sharey=True)
     for axis, name in zip(axes[0], names, strict=True):
@@ -31,11 +31,11 @@ def plot_lesion_sizes(table):
 
 
 def plot_best_sigma(table, lines):
-    """Narrow minus wide over volume, thickness and contrast, a point a lesion; last, what every sigma makes of them.
+    """Narrow minus wide over volume, thickness and contrast, one point per lesion; last, their AUPRC at every sigma.
 
     Args:
         table: `essim.study.best_sigma.best_sigmas` of all sets; lesions that no sigma finds are left out. Above
-            the grey line the smallest sigma is ahead of the largest; the last panel has medians over lesions.
+            the grey line the smallest sigma is ahead of the largest; the last panel shows medians over lesions.
         lines: {term: `essim.study.best_sigma.line`}, drawn with its 95 % band.
     """
     figure, axes = new_figure(1, 4, 11.5, 2.9)

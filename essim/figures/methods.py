@@ -14,9 +14,9 @@ MARKERS = "osD^vPX*<>ph"
 
 
 def plot_grid(table, datasets):
-    """Mean AUPRC of every reconstructor (rows) under every score (columns), a panel a set; framed: the set's best.
+    """Mean AUPRC of every reconstructor (rows) under every score (columns), one panel per set; framed: the set's best.
 
-    `table`: of `methods.grid`. What was not tried is left white.
+    `table`: from `methods.grid`. Pairs that were not tried are left white.
     """
     rows, columns = table.reconstructor.unique(), table.method.unique()
     size = 0.42 * len(columns) + 1.6, (0.28 * len(rows) + 1.5) * len(datasets)
@@ -34,10 +34,10 @@ def plot_grid(table, datasets):
 
 
 def plot_trade(table):
-    """Detection over cost: AUPRC over the seconds of a volume, and over the minutes of a training.
+    """Detection over cost: AUPRC over the seconds per volume, and over the minutes of training.
 
-    `table`: of `methods.trade`. A colour and marker is a reconstructor, or a score that needs none; hollow is l1,
-    filled what suits it best.
+    `table`: from `methods.trade`. Each colour and marker is a reconstructor, or a score that needs none; hollow: with
+    l1, filled: with the score that suits it best.
     """
     figure, axes = new_figure(1, 2, 8.5, 3.4, sharey=True)
     names = table.name.unique()
@@ -52,7 +52,7 @@ def plot_trade(table):
                 **{"color": colour, "marker": marker, "markerfacecolor": face, "linestyle": "", "linewidth": 0.9},
             )
     axes[0, 0].set(
-        xscale="log", xlabel="seconds of one core, a volume", ylabel="AUPRC, mean over patients", ylim=(0, None)
+        xscale="log", xlabel="seconds per volume, one core", ylabel="AUPRC, mean over patients", ylim=(0, None)
     )
     axes[0, 1].set(xlabel="minutes of training (as logged)", xlim=(-0.03 * table.training_minutes.max() - 0.1, None))
     handles = []

@@ -19,11 +19,11 @@ PLANES = {"axial": 2, "coronal": 1, "sagittal": 0}  # of a volume [H, W, D]: the
 @dataclass
 class Panel:
     """One slice to show: `image` [H, W], an `outline` (bool [H, W]) over it, a `kind`, and its (low, high) values;
-    `marks` (int [H, W], see MARKS) colour what a threshold found, missed and marked for nothing."""
+    `marks` (int [H, W], see MARKS) colour what a threshold found, missed and marked falsely."""
 
     image: np.ndarray
     outline: np.ndarray | None = None
-    kind: str = "scan"  # scan, truth: grey; map: cividis
+    kind: str = "scan"  # scan, truth (ground truth): grey; map: cividis
     limits: tuple | None = None
     marks: np.ndarray | None = None
 
@@ -37,7 +37,7 @@ class Panel:
         return "cividis" if self.kind == "map" else "gray"
 
     def draw(self, axis):
-        """Draw the slice, front up, with its marks and outline: the matplotlib image, for a colour bar."""
+        """Draw the slice, front up, with its marks and outline; returns the matplotlib image, for a colour bar."""
         (low, high), options = self.value_range, {"origin": "lower", "interpolation": "nearest"}
         slice_image = axis.imshow(self.image.T, cmap=self.cmap, vmin=low, vmax=high, **options)
         if self.marks is not None:
@@ -45,13 +45,13 @@ class Panel:
             axis.imshow(marked, cmap=colours, vmin=1, vmax=len(MARKS), **options)
         if self.outline is not None and self.outline.any():
             lines = [("black", 1.8), ("white", 0.8)] if self.kind == "map" else [(ORANGE, 0.8)]
-            for colour, width in lines:  # white on black shows on every colour of a map
+            for colour, width in lines:  # white on black is visible on every colour of a map
                 axis.contour(self.outline.T.astype(float), [0.5], colors=[colour], linewidths=width)
         return slice_image
 
 
 def slice_grid(rows, columns, names, size=1.45):
-    """Panels in a grid, a list of panels a row: (figure, axes).
+    """Panels in a grid, one list per row: (figure, axes).
 
     `columns` are their titles, `names` stand left of the rows, `size` is the width of a panel in inches.
     """
@@ -78,33 +78,33 @@ def bare_figure(*shape_and_size, **options):
 
 
 def show_cohort(rows):
-    """Scans of every set: {dataset: [(t1, t2, lesion or None), ...]}, slices [H, W], as many for each set."""
+    """Scans of every set: {dataset: [(t1, t2, lesion or None), ...]}, slices [H, W], equally many per set."""
     panels = [[Panel(image, seg) for *images, seg in people for image in images] for people in rows.values()]
     people = len(next(iter(rows.values())))
     return slice_grid(panels, ["T1", "T2"] * people, [SET_NAMES[name] for name in rows], 1.3)[0]
 
 
 def show_forward_process(rows, times):
-    """Noised slices in [-1, 1]: {kind of noise: one slice for each of `times`}."""
+    """Noised slices in [-1, 1]: {kind of noise: one slice per noising step in `times`}."""
     panels = [[Panel(image, limits=(-1.4, 1.4)) for image in images] for images in rows.values()]
     return slice_grid(panels, [f"t = {t}" for t in times], [f"{name} noise" for name in rows])[0]
 
 
 def show_reconstruction(rows, names):
-    """Input, reconstruction, difference and truth: one (image, reconstruction, lesion) a row, slices [H, W]."""
+    """Input, reconstruction, difference, ground truth: one (image, reconstruction, lesion) per row, slices [H, W]."""
     panels = []
     for x, y, seg in rows:
         difference = Panel(abs(x - y), kind="map", limits=(0, 0.5))
         panels.append([Panel(x, limits=(0, 1)), Panel(y, limits=(0, 1)), difference, Panel(seg, limits=(0, 1))])
-    figure, axes = slice_grid(panels, ["input x", "reconstruction y", "|x \N{MINUS SIGN} y|", "truth"], names)
+    figure, axes = slice_grid(panels, ["input x", "reconstruction y", "|x \N{MINUS SIGN} y|", "ground truth"], names)
     _colour_bar(figure, axes, axes[0, 2], "|x \N{MINUS SIGN} y| (intensity)")
     return figure
 
 
 def show_reconstructions(rows, methods):
-    """A scan and what several methods make of it: {name: (image, lesion, one reconstruction a method)}, slices [H, W].
+    """A scan and its reconstructions by several methods: {name: (image, lesion, one reconstruction per method)}.
 
-    Left the scan and the reconstructions, right where they differ from it; lesions are outlined in both.
+    Slices [H, W]: on the left the scan and the reconstructions, on the right where they differ; lesions are outlined.
     """
     panels = []
     for x, seg, *reconstructions in rows.values():
@@ -138,7 +138,7 @@ def show_ensemble_weights(similarity, weights, sigmas, outline):
 
 
 def row_colour_bars(figure, axes, labels):
-    """A colour bar at the end of each row of a `slice_grid`, of the row's last panel."""
+    """A colour bar at the end of each row of a `slice_grid`, for the row's last panel."""
     for line, label in zip(axes, labels, strict=True):
         figure.colorbar(line[-1].images[0], ax=line, shrink=0.9, aspect=12, pad=0.01).set_label(label)
 
@@ -146,7 +146,8 @@ def row_colour_bars(figure, axes, labels):
 def show_examples(examples, columns):
     """One patient of every set: {dataset: slices, one for each of `columns`, the last the lesion}.
 
-    The columns `input`, `reconstruction` and `truth` are grey; all others are maps, with the lesion outlined.
+    The columns `input`, `reconstruction` and `truth` (the ground truth) are grey; all others are maps, with the lesion
+    outlined.
     """
     kinds = {"input": "scan", "reconstruction": "scan", "truth": "truth"}
     rows = [
@@ -156,16 +157,17 @@ def show_examples(examples, columns):
         ]
         for slices in examples.values()
     ]
-    return slice_grid(rows, columns, [SET_NAMES[name] for name in examples], 1.3)[0]
+    titles = ["ground truth" if title == "truth" else title for title in columns]
+    return slice_grid(rows, titles, [SET_NAMES[name] for name in examples], 1.3)[0]
 
 
 def hits_and_misses(marked, seg):
-    """What a threshold did, voxel by voxel, as the `marks` of a panel: 1 found, 2 missed, 3 marked for nothing."""
+    """What a threshold did, voxel by voxel, as the `marks` of a panel: 1 found, 2 missed, 3 falsely marked."""
     return np.select([marked & seg, seg, marked], [1, 2, 3])
 
 
 def show_marks(rows, columns, names, size=1.8):
-    """`slice_grid` of panels with marks, and what their colours mean."""
+    """`slice_grid` of panels with marks, with a legend of their colours."""
     figure, _ = slice_grid(rows, columns, names, size)
     handles = [Patch(color=colour, label=word) for word, colour in MARKS.items()]
     figure.legend(handles=handles, loc="outside lower right", ncols=len(handles))
@@ -173,9 +175,10 @@ def show_marks(rows, columns, names, size=1.8):
 
 
 def show_gallery(rows, names):
-    """Cases and what was made of them: one (image, reconstruction, {title: map}, marked, seg) a row, slices [H, W].
+    """Cases, their reconstructions, maps and marks: one (image, reconstruction, {title: map}, marked, seg) per row,
+    slices [H, W].
 
-    `marked` is the binary map of the last title's map; found, missed and falsely marked voxels are told apart.
+    `marked` is the last map, thresholded; found, missed and falsely marked voxels have different colours.
     """
     panels = []
     for image, reconstruction, maps, marked, seg in rows:
@@ -186,6 +189,6 @@ def show_gallery(rows, names):
 
 
 def box_around(seg, margin):
-    """Slices that crop [H, W] to the bounding box of a lesion and `margin` pixels around it; all of it without one."""
+    """Slices that crop [H, W] to the bounding box of a lesion and `margin` pixels around it; without one, all of it."""
     places = [np.flatnonzero(np.any(seg, axis=other)) for other in (1, 0)]
     return tuple(slice(max(0, at[0] - margin), at[-1] + margin + 1) if len(at) else slice(None) for at in places)

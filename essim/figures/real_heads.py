@@ -1,4 +1,4 @@
-"""Real heads as figures: how they lie in study space, and what is marked in healthy people (11).
+"""Real heads as figures: how they lie in study space, and what is marked in healthy controls (11).
 
 In: slices and tables of essim.study.real_heads. Out: a matplotlib Figure. Not in the paper.
 """
@@ -17,7 +17,7 @@ def show_placement(slices, brain, overlaps):
     """A contact sheet: each scan's axial and sagittal slice with the outline of the template's brain.
 
     `slices`: {name: ([H, W], [W, D])}, values up to 1 or so; `brain`: the same two slices of the template's
-    brain, bool; `overlaps`: one a scan, which its title says.
+    brain, bool; `overlaps`: one per scan, shown in its title.
     """
     lines, shapes = -(-len(slices) // PEOPLE), [outline.shape for outline in brain]
     widths = [shape[0] for shape in shapes] * PEOPLE
@@ -35,10 +35,10 @@ def show_placement(slices, brain, overlaps):
 
 
 def plot_marked_in_healthy(table, regions, promised):
-    """What each method marks in healthy people, over their age, and region by region.
+    """What each method marks in healthy controls, over age and by region.
 
-    `table`: rows of healthy scans and methods with age, split, method, and shares: marked, and one for each of
-    `regions`; people whose anatomy the networks know (split not `test`) are hollow. Dotted: the share that is promised.
+    `table`: one row per healthy scan and method, with age, split, method, and shares: marked, and one for each of
+    `regions`; people whose anatomy the networks know (split not `test`) are hollow. Dotted: the promised share.
     """
     styles = method_styles(table.method.unique())
     figure, axes = new_figure(1, 2, 8.2, 3.1, sharey=True, width_ratios=(1.2, 1))

@@ -7,17 +7,17 @@ import numpy as np
 
 from essim.figures.style import GREY, new_figure, series_styles
 
-EDGE = 1.5  # widths of the grown interval beyond its ends: what lies further is drawn there, as an arrow
+EDGE = 1.5  # widths of the grown interval beyond its ends: values further out are drawn there, as arrows
 CONTRASTS = {"t1": "T1", "t2": "T2", "flair": "FLAIR"}
 
 
 def plot_realism(table, real):
-    """Where the real heads lie among the grown ones: a panel a contrast, a line a statistic.
+    """Where the real heads lie among the grown ones: one panel per contrast, one line per statistic.
 
     Args:
         table: `essim.study.realism.compare`. Every statistic is drawn in widths of the grown heads' 5 to 95 % interval,
-            which is shaded: their 5th percentile lies at 0, the 95th at 1. Where they don't differ, nothing is drawn.
-        real: the real heads' statistics, a point a head, a colour and marker a source.
+            which is shaded: their 5th percentile lies at 0, the 95th at 1. Where both are equal, nothing is drawn.
+        real: the real heads' statistics, one point per head, one colour and marker per source.
     """
     contrasts, styles = list(dict.fromkeys(table.contrast)), series_styles(real.source.unique())
     lines = max(table.contrast.value_counts())

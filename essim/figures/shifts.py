@@ -1,4 +1,4 @@
-"""Scanners moved away from the training's as figures: every score over the amount, and the law (13).
+"""Scanners moved away from the training's as figures: every score against the amount, and the law (13).
 
 In: tables of essim.study.shift_law. Out: a matplotlib Figure. Not in the paper.
 """
@@ -31,10 +31,10 @@ KINDS = ("x", "o", "s", "^", "v", "D", "P", "*")
 
 
 def plot_shifts(table, ends, places):
-    """AUPRC over how far a scanner is moved: a row a set, a column an axis; 0 is the training's own scanner.
+    """AUPRC against the amount of change: one row per set, one column per axis; 0 is the training's scanner.
 
     Args: table: `shift_law.means` of one network. ends: {axis: what 1 means}. places: {set: {axis: amount}}, where the
-        reconstruction is as far off as in real patients. l1 is shown as the protocol has it and smoothed.
+        reconstruction is as far off as in real patients. l1 is shown under the protocol and smoothed.
     """
     datasets = list(table.dataset.unique())
     median, smooth = table[table.post == "median"], table[table.post == "smooth"]
@@ -59,10 +59,11 @@ def plot_shifts(table, ends, places):
 
 
 def plot_law(points, real, crossings):
-    """What the best window gains on l1 over the residual in healthy tissue: a row a set, a column a network.
+    """The best window's gain over l1 against the residual in healthy tissue: one row per set, one column per network.
 
-    Args: points: `shift_law.points` of one method and post. real: {set: rows of `shift_law.real_places`}, drawn beside
-        the first network; a star is a patient. crossings: {(set, network): residual at which a line has no gain}.
+    Args: points: `shift_law.points` of one method and post. real: {set: rows of `shift_law.real_places`}, drawn in the
+        first network's panel; a star is a patient. crossings: {(set, network): residual at which a fitted line crosses
+        a gain of 0}.
     """
     datasets, networks = list(points.dataset.unique()), list(points.network.unique())
     names = [name for name in points.axis.unique() if name]
@@ -82,17 +83,17 @@ def plot_law(points, real, crossings):
             for scan in real[name].itertuples() if network == networks[0] and name in real else ():
                 axis.axvline(scan.residual, **REAL)
                 axis.plot(scan.residual, scan.gain, "*", color=BROWN, markersize=11)
-            axis.set(title=f"{SET_NAMES[name]}, network {network}", xlabel="residual (healthy people: 1)")
+            axis.set(title=f"{SET_NAMES[name]}, network {network}", xlabel="residual (healthy controls: 1)")
         row[0].set_ylabel("best window \N{MINUS SIGN} l1, AUPRC")
     handles = [Line2D([], [], label=moved or "the training's scanner", **look) for moved, look in looks.items()]
-    handles.append(Line2D([], [], label="where a line crosses", color=BLUE, linewidth=0.9, linestyle=":"))
-    handles.append(Line2D([], [], label="a real scan", color=BROWN, marker="*", markersize=9, **_line(REAL)))
+    handles.append(Line2D([], [], label="where a linear fit crosses 0", color=BLUE, linewidth=0.9, linestyle=":"))
+    handles.append(Line2D([], [], label="real scan", color=BROWN, marker="*", markersize=9, **_line(REAL)))
     figure.legend(handles=handles, loc="outside lower center", ncols=5)
     return figure
 
 
 def plot_changes(axes_table):
-    """What each axis does to a gain on l1, a panel a set: rows of `shift_law.along_axes` of one network and post."""
+    """How each axis changes a gain over l1, one panel per set: rows of `shift_law.along_axes`, one network and post."""
     datasets, methods = list(axes_table.dataset.unique()), list(axes_table.method.unique())
     names = list(axes_table.axis.unique())
     figure, axes = new_figure(1, len(datasets), 3.2 * len(datasets) + 1.2, 0.42 * len(names) + 1.1, sharey=True)
@@ -102,7 +103,7 @@ def plot_changes(axes_table):
             y = part.axis.map(names.index) + 0.22 * (place - (len(methods) - 1) / 2)
             axis.errorbar(part.change, y, xerr=error_bars(part, "change"), elinewidth=1, **METHOD_STYLES[method].points)
         axis.axvline(0, color="black", linewidth=0.8)
-        axis.set(title=SET_NAMES[name], xlabel="change of the gain on l1", yticks=range(len(names)), yticklabels=names)
+        axis.set(title=SET_NAMES[name], xlabel="change in gain over l1", yticks=range(len(names)), yticklabels=names)
     axes[0, 0].set_ylim(len(names) - 0.5, -0.5)
     handles = [Line2D([], [], label=METHOD_STYLES[m].label, **METHOD_STYLES[m].points) for m in methods]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))

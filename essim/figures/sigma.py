@@ -1,6 +1,6 @@
-"""The score over sigma as figures, the paper's main one among them.
+"""The score over sigma as figures, among them the paper's main one.
 
-In: score tables of essim.evaluation, one row a patient (or set) and method. Out: a matplotlib Figure. Bands and bars
+In: score tables of essim.evaluation, one row per patient (or set) and method. Out: a matplotlib Figure. Bands and bars
 are 95 % intervals over patients (essim.evaluation.stats). Paper: section 3 (the ablation over sigma).
 """
 
@@ -44,10 +44,10 @@ def draw_curve(axis, scores, score, **look):
 def plot_score_over_sigma(
     scores, datasets, score="auprc", lines=("l1", "adaptive", "calibrated"), columns=4, at_best=None
 ):
-    """The main figure: a panel a pathology, SSIM over sigma with its optimum, l1 and the ensemble as lines.
+    """The main figure: one panel per pathology, SSIM over sigma with its optimum, l1 and the ensemble as lines.
 
-    `scores`: test rows of all methods; of `lines` those that are there are drawn, their intervals at the right end.
-    `columns`: panels side by side, at most. `at_best`: the same of every score at its best, in panels below.
+    `scores`: test rows of all methods; those of `lines` that it has are drawn, their intervals at the right end.
+    `columns`: at most this many panels side by side. `at_best`: the same for every score at its best, in panels below.
     """
     lines = [method for method in lines if method in set(scores.method)]
     styles = method_styles(["ssim", *lines])
@@ -65,7 +65,7 @@ def plot_score_over_sigma(
         levels = mean_with_interval(part[part.method.isin(lines)], ["method"], [score])
         levels = levels.set_index("method").sort_values(score)
         top = 1.12 * max(axis.get_ylim()[1], levels[[score, f"{score}_high"]].max(axis=None))
-        under_a_line = (levels[score] - mean.max()).between(0, 0.12 * top).any()  # then there is room below only
+        under_a_line = (levels[score] - mean.max()).between(0, 0.12 * top).any()  # then there is only room below
         side = {mean.index.min(): "left", mean.index.max(): "right"}.get(mean.idxmax(), "center")
         away = {"xytext": (0, -15 if under_a_line else 7), "textcoords": "offset points", "ha": side}
         axis.annotate(f"\u03c3 = {mean.idxmax():g}", (mean.idxmax(), mean.max()), **away)
@@ -81,7 +81,7 @@ def plot_score_over_sigma(
 
 def _draw_levels(axis, levels, score, styles, end, top):
     """Methods without a sigma as lines, from the lowest up: intervals right of the curve's `end`, then their names."""
-    lowest = -1  # place of the next label, as a share of the axis: it stands clear above the last
+    lowest = -1  # height of the next label, as a share of the axis: clear of the last one
     for place, method in enumerate(levels.index, 1):
         level, style = levels.loc[[method]], styles[method]
         mean = level[score].item()
@@ -92,7 +92,7 @@ def _draw_levels(axis, levels, score, styles, end, top):
 
 
 def plot_heatmap(summary, datasets, score="auprc"):
-    """Sigma x pathology: numbers are scores, colours are relative to the row's best, which is framed."""
+    """Sigma by pathology: numbers are scores, colours are relative to the row's best, which is framed."""
     import seaborn as sns
 
     singles = summary.dropna(subset="sigma")

@@ -1,4 +1,4 @@
-"""The benchmark of the score as a figure: essim beside the libraries that people use.
+"""The benchmark of the score as a figure: essim beside other libraries.
 
 In: the table of benchmarks/ssim.py. Out: a matplotlib Figure. Not in the paper.
 """
@@ -11,7 +11,7 @@ from essim.figures.style import BLUE, BROWN, GREEN, GREY, ORANGE, PURPLE, RED, S
 
 
 def plot_speed(table):
-    """Milliseconds over volume size, a line a contender, both axes logarithmic."""
+    """Milliseconds over volume size, one line per contender, both axes logarithmic."""
     figure, axes = new_figure(1, 1, 5.5, 3.6)
     table = table.dropna(subset="milliseconds")  # peers that weren't installed
     voxels = table["size"].map(lambda size: np.prod([int(side) for side in size.split("x")]))

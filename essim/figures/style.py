@@ -1,7 +1,7 @@
-"""The style of all figures: colours, what sets and methods are called, and how methods are drawn.
+"""The style of all figures: colours, labels of sets and methods, and how methods are drawn.
 
 In: names of sets and methods as tables have them. Out: a style, an empty matplotlib Figure, or marks on an axis.
-Importing this sets matplotlib's fonts and lines. What colours tell apart, lines, markers or hatches tell apart too.
+Importing this sets matplotlib's fonts and lines. Whatever differs in colour also differs in line, marker or hatch.
 """
 
 import itertools
@@ -27,7 +27,7 @@ class _Names(dict):
         return name
 
 
-# What figures call the sets; any other set is called by its own name.
+# Labels of the sets; any other set is labelled with its own name.
 SET_NAMES = _Names({"healthy": "Healthy", "tumour": "Tumour", "stroke": "Stroke", "ms": "MS", "wmh": "WMH"})
 
 
@@ -65,12 +65,12 @@ METHOD_STYLES = {
     "adaptive": MethodStyle("ensemble", GREEN, "-.", "D", ".."),
     "calibrated": MethodStyle("calibrated (ours)", SKY, (0, (6, 1, 1, 1)), "P", "xx"),
 }
-WINDOWS = ((BLUE, "o"), (ORANGE, "^"), (PURPLE, "v"))  # single windows, in their order in a figure
+WINDOWS = ((BLUE, "o"), (ORANGE, "^"), (PURPLE, "v"))  # single windows, in order of appearance
 SERIES = ((ORANGE, "s", "-"), (GREEN, "^", "--"), (RED, "D", "-."), (PURPLE, "v", ":"), (BLUE, "o", (0, (5, 1))))
 
 
 def method_styles(methods):
-    """{method: `MethodStyle`}: single windows (`ssim <sigma>`) are told apart, an unknown method is a black star."""
+    """{method: `MethodStyle`}: single windows (`ssim <sigma>`) differ, an unknown method is a black star."""
     windows, styles = itertools.cycle(WINDOWS), {}
     for method in methods:
         if method in METHOD_STYLES:
@@ -84,13 +84,13 @@ def method_styles(methods):
 
 
 def ordered_styles(methods):
-    """The styles of those of the methods that METHOD_STYLES has, in its order."""
+    """The styles of the methods that are in METHOD_STYLES, in its order."""
     present = set(methods)
     return {method: style for method, style in METHOD_STYLES.items() if method in present}
 
 
 def series_styles(names):
-    """{name: options of matplotlib for its line} for lines that are no methods: sets, patients."""
+    """{name: options of matplotlib for its line} for lines that are not methods: sets, patients."""
     styles = [{"color": colour, "marker": marker, "linestyle": line} for colour, marker, line in SERIES]
     return dict(zip(names, itertools.cycle(styles), strict=False))
 

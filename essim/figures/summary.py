@@ -1,4 +1,4 @@
-"""The study summed up as figures: what each method gives away, and how far its runs differ.
+"""The study summed up as figures: each method's regret, and how far its runs differ.
 
 In: the tables of essim.evaluation.summaries. Out: a matplotlib Figure. Regret is the study's measure, not the paper's.
 """
@@ -30,7 +30,7 @@ def plot_regret(table):
 
 
 def plot_spread(table, datasets):
-    """AUPRC of every method, a panel a pathology, a point a run: colour and height say the seed, the marker the fold.
+    """AUPRC of every method, one panel per pathology, one point per run: colour and height by seed, marker by fold.
 
     `table`: all runs' `seed, fold, dataset, method, auprc, auprc_low, auprc_high`. Bands: interval over subjects.
     """
@@ -49,7 +49,7 @@ def plot_spread(table, datasets):
         axis.set(title=SET_NAMES[name], xlabel="AUPRC", xlim=(0, None))
         axis.xaxis.set_major_formatter("{x:g}")
     axes[0, 0].invert_yaxis()
-    band.set_label("interval over\npatients (mean\nof the runs)")
+    band.set_label("interval over\npatients (mean\nover runs)")
     keys = [(f"seed {seed}", "o", colour) for seed, colour in colours.items() if len(seeds) > 1]
     keys += [(f"fold {fold}", marker, "black") for fold, marker in markers.items() if len(folds) > 1]
     handles = [Line2D([], [], linestyle="", marker=marker, color=colour, label=key) for key, marker, colour in keys]

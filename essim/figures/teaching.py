@@ -27,7 +27,7 @@ FONT = ImageFont.truetype(findfont("DejaVu Sans"), 14)  # comes with matplotlib;
 def strip(*panels, titles=()):
     """Panels of equal height side by side, in their colours, with titles above: the bytes of a PNG, for `follow`.
 
-    matplotlib takes a tenth of a second or more for the same: too slow for a slider.
+    matplotlib takes a tenth of a second or more for this: too slow for a slider.
     """
     pictures = [_colours(panel) for panel in panels]
     gap = np.ones((len(pictures[0]), GAP * ZOOM, 3))

@@ -1,4 +1,4 @@
-"""Training as figures: the loss over the steps, and what a longer training does for the scores.
+"""Training as figures: the loss over the steps, and what longer training does for the scores.
 
 In: the logs of essim.train; the table of `essim.evaluation.scoring.training_length`. Out: a matplotlib Figure.
 """
@@ -13,7 +13,7 @@ def plot_training_curves(logs):
         axis.plot(log.step, log.train_loss, color=ORANGE, linestyle="--", label="training")
         axis.plot(log.step, log.val_loss, color=BLUE, label="validation")
         best = log.loc[log.val_loss.idxmin()]
-        axis.plot(best.step, best.val_loss, "*", color="black", markersize=9, label="best, kept")
+        axis.plot(best.step, best.val_loss, "*", color="black", markersize=9, label="best (kept)")
         axis.set(title=title, xlabel="training step", yscale="log")
         axis.yaxis.set_major_formatter("{x:g}")
         axis.yaxis.set_minor_formatter("{x:.2g}")
@@ -24,7 +24,7 @@ def plot_training_curves(logs):
 
 
 def plot_training_length(table):
-    """AUPRC over training steps, a panel a set; last, the mean |x - y| in healthy brain.
+    """AUPRC over training steps, one panel per set; last, the mean |x - y| in healthy brain.
 
     `table`: dataset, step, method, auprc, error.
     """
@@ -38,7 +38,7 @@ def plot_training_length(table):
         axis.set_title(SET_NAMES[name])
         errors = part.drop_duplicates("step")
         last.plot(errors.step, errors.error, label=SET_NAMES[name], **series)
-    last.set(title="Error of healthy brain", ylabel="mean |x \N{MINUS SIGN} y|")
+    last.set(title="Error in healthy brain", ylabel="mean |x \N{MINUS SIGN} y|")
     for axis in axes[0]:
         axis.margins(y=0.1)  # no marker is cut at the top
         axis.set(xscale="log", xlabel="training step", ylim=(0, None))

@@ -1,4 +1,4 @@
-"""Transplants as figures: what was put where, and what is found beside grown and real patients.
+"""Transplants as figures: what was put where, and how well it is found, beside grown and real patients.
 
 In: slices, the tables of essim.study.transplants. Out: a matplotlib Figure. Not in the paper.
 """
@@ -10,13 +10,14 @@ from essim.figures.style import SET_NAMES, error_bars, method_styles, new_figure
 
 
 def show_transplants(rows):
-    """A contact sheet: {dataset: [(healthy head, the same with the lesion, the truth), ...]}, as many for each set.
+    """A contact sheet: {dataset: [(healthy head, the same with the lesion, ground truth), ...]}, equally many per set.
 
-    Slices [H, W] in [0, 1], the truth bool; it is outlined in the third picture of each.
+    Slices [H, W] in [0, 1], the ground truth bool; it is outlined in the third picture of each patient.
     """
     panels = [[panel for one in people for panel in _panels(*one)] for people in rows.values()]
     people = len(next(iter(rows.values())))
-    return slice_grid(panels, ["healthy", "transplant", "truth"] * people, [SET_NAMES[name] for name in rows], 1.3)[0]
+    titles = ["healthy", "transplant", "ground truth"] * people
+    return slice_grid(panels, titles, [SET_NAMES[name] for name in rows], 1.3)[0]
 
 
 def _panels(before, after, truth):
@@ -24,10 +25,10 @@ def _panels(before, after, truth):
 
 
 def plot_transplants(table):
-    """AUPRC by method, a panel a set; grown, half-real and real patients side by side.
+    """AUPRC by method, one panel per set; grown, half-real and real patients side by side.
 
-    `table`: dataset, patients (what kind they are, in words), method, auprc, auprc_low, auprc_high, one row each, as
-    `summarise_transplants` and `mean_with_interval` give them; bars are the intervals, where there is one.
+    `table`: dataset, patients (their kind, in words), method, auprc, auprc_low, auprc_high, as `summarise_transplants`
+    and `mean_with_interval` return them; bars are the intervals, where there is one.
     """
     names, methods = table.dataset.unique(), method_styles(table.method.unique())
     kinds = series_styles(table.patients.unique())

@@ -1,9 +1,9 @@
-"""One choice of the study changed, everything else as it is: the scores of its values.
+"""One choice of the study changed, everything else unchanged: the scores of its values.
 
-In: folders of reconstructions (essim.evaluation.cases) and *variants*: a function that takes a case and yields, for one
-value of the choice after the other, (value, method, anomaly map [1, 1, H, W, D]). Out: a score table, a row a patient,
-value and method, from which essim.study.selection takes the choice. Paper: section 3 (t and its ensemble, noise,
-windows, post-processing). Nothing is trained here.
+In: folders of reconstructions (essim.evaluation.cases) and *variants*: a function that takes a case and yields (value,
+method, anomaly map [1, 1, H, W, D]) for each value of the choice in turn. Out: a score table, one row per patient,
+value and method, from which essim.study.selection chooses. Paper: section 3 (t and its ensemble, noise, windows,
+post-processing). Nothing is trained here.
 """
 
 import json
@@ -22,37 +22,37 @@ from essim.evaluation.scoring import judge_set
 from essim.postprocess import NO_EROSION, postprocess, remove_small
 from essim.reconstruct import noise_seed, reconstruct_volume
 
-STEPS = {  # of post-processing, for the comparison without them
+STEPS = {  # of post-processing, and which of them are left out
     "as scored": {},
     "no erosion": {"order": NO_EROSION},
     "no median": {"post": "none"},
     "no erosion, no median": {"order": NO_EROSION, "post": "none"},
 }
-SPECKS = "small components kept"  # the step that AUPRC doesn't see: it is taken on the binary map
-VOLUMES = ("image", "reconstruction", "mask", "seg")  # that are made coarser
+SPECKS = "small components kept"  # the one step that AUPRC doesn't reflect: it acts on the binary map
+VOLUMES = ("image", "reconstruction", "mask", "seg")  # made coarser
 
 
 def label(value):
-    """A value as tables call it: 500, [500] -> "500"; [250, 500, 750] -> "250, 500, 750"; texts as they are."""
+    """A value as written in tables: 500, [500] -> "500"; [250, 500, 750] -> "250, 500, 750"; text unchanged."""
     values = value if isinstance(value, list | tuple) else [value]
     return ", ".join(item if isinstance(item, str) else f"{item:g}" for item in values)
 
 
 def learned(models, values):
-    """The noising steps that every network has learned.
+    """The noising steps that every network was trained on.
 
     Args: models: model folders. values: lists of steps, each list one value.
 
-    Returns: (the values whose steps all of the networks have learned, a sentence about the others or ""); ValueError
-        where none is left.
+    Returns: (the values whose steps all networks were trained on, a sentence about the others or ""); ValueError where
+        none is left.
     """
     configs = [json.loads((Path(model) / "config.json").read_text())["training"] for model in models]
     ranges = [config["t_range"] or (1, config["timesteps"]) for config in configs]
     first, last = max(low for low, _ in ranges), min(high for _, high in ranges)
     inside = [steps for steps in values if all(first <= t <= last for t in steps)]
-    where = f"{' and '.join(map(str, models))}: learned t from {first} to {last}"
+    where = f"{' and '.join(map(str, models))}: trained on t from {first} to {last}"
     if not inside:
-        raise ValueError(f"{where}, none of `steps` lies there; choose others or train with a wider `t_range`.")
+        raise ValueError(f"{where}, which covers none of `steps`; choose others or train with a wider `t_range`.")
     outside = "; ".join(label(steps) for steps in values if steps not in inside)
     return inside, outside and f"{where}; left out: t = {outside}."
 
@@ -74,10 +74,10 @@ def score_variants(folders, variants, splits=("val", "test"), **steps):
 
 
 def over_steps(networks, scorer, values, *, predictions, seed):
-    """Variants: reconstructed anew at every value of t, each from as many predictions of the network.
+    """Variants: a new reconstruction at every value of t, each from the same number of network predictions.
 
-    Args: networks: {dataset: `GaussianDiffusion`}. scorer: as in evaluation.scoring. values: lists of steps; a list of
-        several is averaged over. predictions: of the network for each value, shared among the steps of a list.
+    Args: networks: {dataset: `GaussianDiffusion`}. scorer: as in evaluation.scoring. values: lists of steps; several
+        steps are averaged. predictions: of the network per value, shared among the steps of a list.
     """
     for steps in values:
         if predictions % len(steps):
@@ -94,8 +94,8 @@ def over_steps(networks, scorer, values, *, predictions, seed):
 
 
 def over_draws(networks, scorer, counts, *, t, seed):
-    """Variants: the mean of the first n of max(counts) noise draws, for every n; in the validation part also every
-    draw alone, called "draw 1", "draw 2", ... The other arguments are those of `over_steps`.
+    """Variants: the mean of the first n of max(counts) noise draws, for every n in counts; on the validation part also
+    every draw alone, named "draw 1", "draw 2", ... The other arguments are those of `over_steps`.
     """
 
     def variants(case):
@@ -113,7 +113,7 @@ def over_draws(networks, scorer, counts, *, t, seed):
 
 
 def _scored(scorer, case, value, reconstruction):
-    """The variants of one value that is another reconstruction [H, W, D]."""
+    """The variants of one value, given its reconstruction [H, W, D]."""
     for method, anomaly in scorer(replace(case, reconstruction=reconstruction)).items():
         yield value, method, anomaly
 
@@ -121,8 +121,8 @@ def _scored(scorer, case, value, reconstruction):
 def window_sets(sigmas, counts, widest):
     """Sets of windows around the study's own: {name: sigmas}, the study's first.
 
-    `counts` of them evenly over the range of `sigmas` (a single one in its middle); as many as in `sigmas`, evenly from
-    the smallest to each of `widest`.
+    For each of `counts`, that many evenly over the range of `sigmas` (a single one in its middle); for each of
+    `widest`, as many as in `sigmas`, evenly from the smallest to it.
     """
 
     def evenly(high, count):
@@ -138,7 +138,7 @@ def window_sets(sigmas, counts, widest):
 def slicewise_map(x, y, *, mask, **options):
     """`essim.ensemble_map` of volumes [1, 1, H, W, D] with 2-D windows, axial slice by slice.
 
-    The data range remains that of the volumes: a slice of its own would be judged by other constants.
+    The data range remains that of the volumes, since that of a slice would change SSIM's constants.
     """
     data_range = max((z.max() - z.min()).item() for z in (x, y))
     slices = [z[0].movedim(-1, 0).contiguous() for z in (x, y, mask)]  # [D, 1, H, W]
@@ -147,9 +147,9 @@ def slicewise_map(x, y, *, mask, **options):
 
 
 def over_factors(scorer, factors):
-    """Variants: the scorer sees a case whose volumes are means over cubes of factor^3 voxels; its map is brought back.
+    """Variants: the scorer gets a case whose volumes are means over cubes of factor^3 voxels; its map is brought back.
 
-    There `seg` is the lesion's share of each cube, from 0 to 1, and `mask` where there is any brain.
+    In that case `seg` is the lesion's share of each cube, from 0 to 1, and `mask` is True where there is any brain.
     """
 
     def variants(case):
@@ -163,10 +163,10 @@ def over_factors(scorer, factors):
 
 
 def post_processing(folders, scorer):
-    """Every patient with steps of post-processing left out: as `score_variants`, and with the columns dice, best_dice.
+    """Every patient with steps of post-processing left out: as `score_variants`, plus the columns dice, best_dice.
 
-    Dice is taken at a threshold that each method and choice of steps has from the validation part, as in `score_set`;
-    the value SPECKS is all steps but the removal of small components.
+    Dice is at a threshold fitted on the validation part for each method and choice of steps, as in `score_set`; the
+    value SPECKS is all steps but the removal of small components.
     """
     tables = [judge_set(folder, lambda case: _maps_of_steps(case, scorer), _judge_steps) for folder in folders]
     return pd.concat(tables, ignore_index=True)
@@ -180,7 +180,7 @@ def _maps_of_steps(case, scorer):
 
 
 def _judge_steps(case, steps_and_method, anomaly, threshold):
-    """The records of one map; that of all steps is judged with its small components as well."""
+    """The records of one map; the map with all steps is also judged with its small components kept."""
     steps, method = steps_and_method
     marked = anomaly > threshold
     kept = {steps: remove_small(marked)} | ({} if STEPS[steps] else {SPECKS: marked})

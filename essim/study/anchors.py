@@ -1,12 +1,12 @@
-"""What others report for the plainest scores, beside what this study finds: is it as hard here as on real patients?
+"""What others report for the simplest scores, beside this study: is the task as hard here as on real patients?
 
-In: the tables of 06, and the committed ones of `make real`. Out: one table, a row a source, method and set. Not in the
-paper, whose own table of SSIM scores was not to be had: nothing here stands for it.
+In: the tables of 06, and the committed ones of `make real`. Out: one table, one row per source, method and set. Not in
+the paper, whose own table of SSIM scores was not available; nothing here stands in for it.
 
 `published.csv` holds Dice and AUPRC in [0, 1] by the l1 error, as cited for F. Behrendt et al., Guided Reconstruction
 with Conditioned Diffusion Models for Unsupervised Anomaly Detection in Brain MRIs (arXiv 2312.04215), Table 3: by the
 paper's group, on its splits and with its post-processing. Tumour is BraTS21, in T2, as is ms, MSLUB; stroke is ATLAS
-v2.0, in T1, as is wmh, WMH 2017. `threshold` is the intensity itself, `DDPM` the paper's model at t = 500.
+v2.0, in T1, as is wmh, WMH 2017. `threshold` is the intensity, `DDPM` the paper's model at t = 500.
 """
 
 from importlib import resources
@@ -16,7 +16,7 @@ import pandas as pd
 
 from essim.evaluation.evaluate import VALIDATION
 
-METHODS = {"intensity": "threshold", "l1": "DDPM"}  # what 06 calls the published ones
+METHODS = {"intensity": "threshold", "l1": "DDPM"}  # 06's name for it: the published name
 COLUMNS = ["source", "method", "dataset", "auprc", "dice", "subjects"]
 
 
@@ -44,8 +44,8 @@ def found_here(volumes, decisions, cells):
 def real_patients(folder):
     """The l1 error of the networks that come with essim on half-real and real patients: columns as in `published`.
 
-    Args: folder: the tables of `make real`; without them the table is empty. Dice is left out: there it is that of each
-        patient's own best threshold. The source names the contrast, which isn't always that of the published set.
+    Args: folder: the tables of `make real`; without them the table is empty. Dice is left out, since there it is at
+        each patient's own best threshold. The source names the contrast, which isn't always that of the published set.
     """
     folder = Path(folder)
     if not (folder / "real_heads.csv").is_file() or not (folder / "real_transplants.csv").is_file():
@@ -63,7 +63,7 @@ def real_patients(folder):
 
 
 def side_by_side(volumes, decisions, cells, folder):
-    """All three, one below the other, of the sets that the study has; arguments as above."""
+    """All three tables concatenated, for the study's sets; arguments as above."""
     parts = [found_here(volumes, decisions, cells), published(), real_patients(folder)]
     table = pd.concat([part for part in parts if len(part)], ignore_index=True)
     return table[table.dataset.isin(volumes.dataset.unique())].reset_index(drop=True)

@@ -1,9 +1,9 @@
-"""Which window sees a lesion best, and what decides it: every lesion at every sigma, models of narrow minus wide.
+"""Which window suits a lesion best, and what determines it: every lesion at every sigma, models of narrow minus wide.
 
-In: folders of reconstructions (essim.evaluation.cases). Out: a table with one row a lesion, and one of what the models
-say. The paper (section 4) finds that the best sigma differs between pathologies; here the lesions are asked for the
-reason. A lesion's AUPRC is often high at both ends of the range and low between, so that its best sigma jumps from one
-end to the other: what the models explain is how much better the one end is than the other.
+In: folders of reconstructions (essim.evaluation.cases). Out: a table with one row per lesion, and a table of the fitted
+models. The paper (section 4) finds that the best sigma differs between pathologies; here the lesions' properties are
+examined as the reason. A lesion's AUPRC is often high at both ends of the range and low between, so that its best sigma
+jumps from one end to the other: what the models explain is how much better one end is than the other.
 """
 
 import numpy as np
@@ -28,7 +28,7 @@ MODELS = {  # of narrow minus wide: name and terms (see `model_terms`)
 
 
 def lesion_precision(anomaly, labels, healthy):
-    """The AUPRC of every lesion by itself: its voxels against healthy brain, other lesions left out.
+    """The AUPRC of every lesion separately: its voxels against healthy brain, other lesions left out.
 
     Args: anomaly: the map [H, W, D]. labels: int [H, W, D], lesions 1, 2, ...; 0 is none. healthy: bool [H, W, D].
 
@@ -39,25 +39,25 @@ def lesion_precision(anomaly, labels, healthy):
     auprc = {}
     for label in np.unique(inside):
         own = np.sort(scores[inside == label])
-        # as many voxels as are at least this high: of the lesion, of healthy brain
+        # number of voxels at least this high: in the lesion, in healthy brain
         hits, misses = len(own) - np.searchsorted(own, own), len(below) - np.searchsorted(below, own)
         auprc[int(label)] = float((hits / (hits + misses)).mean())
     return auprc
 
 
 def best_sigmas(folder, sigmas):
-    """At which sigma 1 - SSIM sees each lesion best, for every lesion of at least MIN_VOXELS voxels in the test part.
+    """The sigma at which 1 - SSIM finds each lesion best, for lesions of at least MIN_VOXELS voxels in the test part.
 
-    Returns: a DataFrame, one row a lesion, with the columns
+    Returns: a DataFrame, one row per lesion, with the columns
         dataset, subject, and those of `detection.lesions`
         prevalence    lesion voxels / (lesion and healthy voxels): the AUPRC of guessing
         ssim <sigma>  the lesion's AUPRC (`lesion_precision`) at each sigma
         auprc         the highest of them
-        best_sigma    where that is; the smaller one of two
-        narrow_minus_wide    log2 of the odds of the AUPRC at the smallest sigma over those at the largest; what
-                      is worse than guessing counts as guessing
-        found         the odds of `auprc` are FOUND times those of guessing or more; else no sigma finds the lesion, and
-                      which is best says nothing
+        best_sigma    where that is; a tie goes to the smaller sigma
+        narrow_minus_wide    log2 of the odds of the AUPRC at the smallest sigma over those at the largest; an AUPRC
+                      worse than guessing counts as guessing
+        found         the odds of `auprc` are at least FOUND times those of guessing; else no sigma finds the lesion,
+                      and which is best says nothing
     """
     names = {f"ssim {sigma:g}": sigma for sigma in sorted(sigmas)}
 
@@ -86,14 +86,14 @@ def best_sigmas(folder, sigmas):
 
 
 def _odds(share):
-    return share / (1 - share).clip(lower=1e-3)  # of a lesion of few voxels an AUPRC of 1 is no more than 0.999
+    return share / (1 - share).clip(lower=1e-3)  # a small lesion's AUPRC of 1 counts as 0.999
 
 
 def model_terms(table):
-    """What the models are made of, a row for each lesion that is found and has a contrast.
+    """The variables of the models: one row per lesion that is found and has a contrast.
 
-    Returns: columns narrow_minus_wide, volume and thickness (log2 of ml, of mm), contrast (its size, whatever its
-        sign), dataset, and group (a number for each subject).
+    Returns: columns narrow_minus_wide, volume and thickness (log2 of ml, of mm), contrast (its absolute value),
+        dataset, and group (a number for each subject).
     """
     part = table[table.found].dropna(subset="contrast")
     logs = {"volume": part.volume_ml, "thickness": part.thickness_mm}
@@ -104,7 +104,7 @@ def model_terms(table):
 
 
 def fit_model(frame, terms):
-    """Least squares of narrow minus wide on a formula's terms; errors allow for lesions of one subject being alike.
+    """Least squares of narrow minus wide on a formula's terms; errors allow for similar lesions within a subject.
 
     Returns: statsmodels' results with cluster-robust errors, t distribution; None where `frame` (`model_terms`) has no
         more subjects than the model has parameters, or nothing to explain.
@@ -119,11 +119,11 @@ def fit_model(frame, terms):
 
 
 def fit_models(frame):
-    """Every model of MODELS, one row a term.
+    """Every model of MODELS, one row per term.
 
     Returns: a DataFrame with the columns model, term; slope, low, high: doublings of the narrow window's odds over the
-        wide one's for a doubling of volume or thickness, or for one more standard deviation of contrast, and the 95 %
-        interval (empty for the pathology, which is several numbers); p (of the pathology, of all of it together);
+        wide one's per doubling of volume or thickness, or per further standard deviation of contrast, with the 95 %
+        interval (NaN for the pathology, which has several slopes); p (for the pathology, of all its slopes together);
         r_squared, lesions, subjects of the model.
     """
     rows = []
@@ -143,7 +143,7 @@ def fit_models(frame):
 
 
 def line(frame, term, points=50):
-    """The fitted line of one term by itself: columns `term`, narrow_minus_wide, low, high (95 %); no fit, no rows."""
+    """The fitted line of one term alone: columns `term`, narrow_minus_wide, low, high (95 %); no rows without a fit."""
     model = fit_model(frame, term)
     if model is None:
         return pd.DataFrame(columns=[term, "narrow_minus_wide", "low", "high"])
@@ -154,7 +154,7 @@ def line(frame, term, points=50):
 
 
 def in_words(fitted):
-    """What the table of `fit_models` says, as sentences."""
+    """The table of `fit_models` in sentences."""
     if fitted.r_squared.isna().any():
         return ["Too few subjects or sets to fit every model; the laptop profile has enough."]
     rows = fitted.set_index(["model", "term"])

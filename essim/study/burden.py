@@ -24,8 +24,8 @@ def measure_lesions(seg, voxel_mm):
 
     Args: seg: bool [H, W, D], with sides of `voxel_mm` (mm).
 
-    Returns: a dict of `lesions`, how many components (26 neighbours) of 8 mm3 and more, and the volume in ml of all of
-    them (`total_ml`), of the largest and of the median one: `largest_ml`, `median_ml`, NaN where there is none.
+    Returns: a dict of `lesions`, the number of components (26 neighbours) of 8 mm3 or more, and the volume in ml of all
+    of them (`total_ml`), of the largest and of the median one: `largest_ml`, `median_ml`, NaN where there is none.
     """
     labels, _ = connected_components(seg)
     volumes = np.bincount(labels.ravel())[1:] * voxel_mm**3 / 1000
@@ -38,9 +38,9 @@ def measure_lesions(seg, voxel_mm):
 def quantiles(patients):
     """The quantiles of STATISTICS over patients, set by set.
 
-    Args: patients: a DataFrame, one row a patient, with `dataset` and the numbers of `measure_lesions`.
+    Args: patients: a DataFrame, one row per patient, with `dataset` and the numbers of `measure_lesions`.
 
-    Returns: a DataFrame, one row a set and statistic: dataset, statistic, q05, q25, q50, q75, q95, patients.
+    Returns: a DataFrame, one row per set and statistic: dataset, statistic, q05, q25, q50, q75, q95, patients.
     """
     rows = []
     for dataset, part in patients.groupby("dataset", sort=False):
@@ -52,17 +52,17 @@ def quantiles(patients):
 
 
 def real_lesions(voxel_mm):
-    """The `quantiles` of real patients whose masks were taken to the study grid of 1, 2 or 4 mm."""
+    """The `quantiles` of real patients whose masks were resampled to the study grid of 1, 2 or 4 mm."""
     with resources.files("essim.study").joinpath("real_lesions.csv").open(encoding="utf-8") as file:
         table = pd.read_csv(file)
     return table[table.voxel_mm == voxel_mm].drop(columns="voxel_mm").reset_index(drop=True)
 
 
 def compare_lesions(patients, voxel_mm):
-    """The `quantiles` of grown patients (on the study grid of `voxel_mm`) under those of real ones.
+    """The `quantiles` of grown patients (on the study grid of `voxel_mm`) below those of real ones.
 
-    Returns: one row a set, statistic and kind of patient (`real`, `grown`), for the sets that both have; the columns of
-    `quantiles`, with `kind` after `statistic`.
+    Returns: one row per set, statistic and kind of patient (`real`, `grown`), for the sets that both have; the columns
+    of `quantiles`, with `kind` after `statistic`.
     """
     ours, theirs = quantiles(patients), real_lesions(voxel_mm)
     shared = set(ours.dataset) & set(theirs.dataset)

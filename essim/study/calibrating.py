@@ -1,8 +1,8 @@
-"""What the settings of the calibration add, and whether the thresholds that it gives keep their promise.
+"""What the settings of the calibration contribute, and whether its thresholds keep their promise.
 
 In: reconstructed healthy scans and patients, {contrast: folder} and {set: folder}. Out: calibrations by setting and the
-AUPRC that each gives; the shares of test scans above thresholds that promise a share. 07_calibrated_ensemble shows
-them. Not in the paper.
+AUPRC of each; the share of each test scan above a threshold that promises a share. 07_calibrated_ensemble shows them.
+Not in the paper.
 """
 
 from dataclasses import replace
@@ -15,14 +15,14 @@ from essim.evaluation.healthy import healthy_moments, marked_shares
 from essim.evaluation.scoring import validation_auprc
 from essim.evaluation.stats import age_group, mean_with_interval
 
-FACTOR = 1.5  # a promise is kept if the whole interval lies within this many times more or fewer marked voxels
+FACTOR = 1.5  # a promise is kept if the whole interval lies within this factor of the promised share
 PATIENTS = {"patients": 0, "patients, far from lesions": 20}  # mm around lesions that don't count
 
 
 def calibrations_by_setting(folder, sigmas, scan_counts, smoothings):
     """Calibrations from fewer healthy scans, or smoothed by less or more: {(setting, value): `Calibration`}.
 
-    ("misplaced", 0) is the study's own; ("healthy scans", n) of the first n, 0: the differences as they are;
+    ("misplaced", 0) is the study's own; ("healthy scans", n) is from the first n, 0 means uncalibrated differences;
     ("smoothing", width in voxels of half the grid).
     """
     scans, levels, shape = healthy_moments(folder, sigmas)
@@ -38,9 +38,9 @@ def calibrations_by_setting(folder, sigmas, scan_counts, smoothings):
 
 
 def maps_by_setting(case, by_setting, shifts):
-    """The map of each of `calibrations_by_setting`, and those of a scan that lies off its place by some voxels.
+    """The map of each of `calibrations_by_setting`, and of a scan that is misplaced by some voxels.
 
-    ("misplaced", n): n voxels too far in front (+) or behind (-) when it is compared.
+    ("misplaced", n): n voxels too far to the front (+) or back (-) when it is compared.
     """
     x, y, _ = case.tensors()
     maps = {key: calibrated_map(x, y, calibration) for key, calibration in by_setting.items()}
@@ -65,10 +65,10 @@ def score_settings(folders, calibrations, shifts):
 
 
 def marked_by_group(people, folders, contrasts, scorers, thresholds):
-    """What test scans have above thresholds that promise a share: as `marked_shares`, with contrast and group.
+    """The share of test scans above thresholds that promise a share: as `marked_shares`, with contrast and group.
 
-    Groups: healthy scans from scanners that the thresholds saw, and from others; patients, and their tissue far from
-    any lesion.
+    Groups: healthy scans from scanners that the thresholds were set on, and from others; patients, and their tissue far
+    from any lesion.
 
     Args: people: {contrast: folder of healthy scans}. folders, contrasts: {set: its folder}, {set: its contrast}.
         scorers, thresholds: {contrast: as for `marked_shares`}.
@@ -88,7 +88,7 @@ def marked_by_group(people, folders, contrasts, scorers, thresholds):
 
 
 def shares_kept(marked):
-    """The mean share of `marked_by_group` and its interval: of every group, and of healthy scans by site and age.
+    """The mean share of `marked_by_group` and its interval, for every group, and for healthy scans by site and age.
 
     Returns: columns by (group, site, age), contrast, who, method, promised, marked, marked_low, marked_high, subjects.
     """
@@ -100,7 +100,7 @@ def shares_kept(marked):
 
 
 def sentences(kept, methods):
-    """How promises are kept, a sentence a contrast and group of `shares_kept`, the methods beside each other."""
+    """How well promises are kept: one sentence per contrast and group of `shares_kept`, the methods side by side."""
     texts = []
     for (contrast, group), part in kept[kept.by == "group"].groupby(["contrast", "who"], sort=False):
         told = "; ".join(_how_kept(method, part[part.method == method]) for method in methods)
@@ -109,7 +109,7 @@ def sentences(kept, methods):
 
 
 def _how_kept(method, rows):
-    """One method's part of a sentence: the ratios, and at which shares the whole interval lies within FACTOR."""
+    """One method's part of a sentence: the ratios, and the shares at which the whole interval lies within FACTOR."""
     inside = (rows.marked_low >= rows.promised / FACTOR) & (rows.marked_high <= rows.promised * FACTOR)
     shares = ", ".join(f"{share:.1%}" for share in rows.promised[inside]) or "no share"
     ratios = rows.marked / rows.promised

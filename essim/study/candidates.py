@@ -1,9 +1,9 @@
-"""What a calibrated ensemble could be made of, and what each way finds: the search behind `essim.calibrated_map`.
+"""What a calibrated ensemble could be built from, and how each way scores: the search behind `essim.calibrated_map`.
 
-In: reconstructed patients and healthy scans (essim.evaluation.cases). Out: a table of AUPRC, one row a patient and
-candidate. A candidate is a choice of *channels*, each compared with healthy scans at its place, and of a *rule* that
-makes one map of them. 07_calibrated_ensemble chooses on validation parts only; essim.calibration has what it chose. Not
-in the paper.
+In: reconstructed patients and healthy scans (essim.evaluation.cases). Out: a table of AUPRC, one row per patient and
+candidate. A candidate is a choice of *channels*, each compared with healthy scans voxel by voxel, and of a *rule* that
+combines them into one map. 07_calibrated_ensemble chooses on validation parts only; essim.calibration implements its
+choice. Not in the paper.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from essim.evaluation.metrics import average_precision
 from essim.postprocess import erode_slices, postprocess
 from essim.ssim import blur, check_pair, dissimilarity, in_range
 
-# What is compared, by parts that have equal weight: each a map or one for every sigma.
+# What is compared, in parts of equal weight: each is one map, or one for every sigma.
 CHANNELS = {
     "l1": ["l1"],
     "SSIM": ["ssim"],
@@ -27,15 +27,15 @@ CHANNELS = {
     "luminance + structure": ["luminance", "structure"],
 }
 RULES = ("mean z", "max z", "log-sum-exp z", "decorrelated z", "Mahalanobis z", "Fisher (mean -log p)", "max -log p")
-RIDGE = 0.2  # of the correlations, which few scans tell
+RIDGE = 0.2  # of the correlations, which few scans estimate poorly
 TAIL = np.geomspace(1, 1e-5, 61)  # upper tails whose z is kept
 
 
 @dataclass(frozen=True)
 class Healthy:
-    """What healthy scans show of M maps: `mean`, `sd` float32 [M, h, w, d] on half their grid; `brain` bool [h, w, d],
-    where most have any. Of scans that were each left out of these: the `correlation` [M, M] of their z, and `tails`
-    [M, len(TAIL)], the z that is exceeded so often.
+    """M maps of healthy scans: `mean`, `sd` float32 [M, h, w, d] on half their grid; `brain` bool [h, w, d], where most
+    scans have any. From scans each left out of these in turn: the `correlation` [M, M] of their z, and `tails`
+    [M, len(TAIL)], the z exceeded with the probabilities of TAIL.
     """
 
     mean: torch.Tensor
@@ -45,7 +45,7 @@ class Healthy:
     tails: np.ndarray
 
     def z(self, values, inside):
-        """As `standardise`, by these."""
+        """As `standardise`, with this mean and sd."""
         return standardise(values, inside, self.mean, self.sd)
 
 
@@ -76,7 +76,7 @@ def look_at_healthy(folder, sigmas):
     """`Healthy` from the yardstick scans of a folder of healthy ones."""
 
     def read(case):
-        # every fourth voxel tells as much of correlation and tails
+        # every fourth voxel is enough for correlation and tails
         maps, some = all_maps(case, sigmas), erode_slices(case.mask) & (np.indices(case.mask.shape).sum(0) % 4 == 0)
         return maps[:, some], some, moments(maps, case.mask)
 
@@ -106,21 +106,21 @@ def combine(z, weights, rule, correlation, tails):
 
 
 def minus_log_p(z, tail):
-    """-log of the share of healthy voxels above z; beyond the last of TAIL it goes on as it ended."""
+    """-log of the share of healthy voxels above z, extrapolated beyond the last of TAIL."""
     level = -np.log(TAIL)
     slope = (level[-1] - level[-7]) / max(tail[-1] - tail[-7], 1e-6)
     return np.interp(z, tail, level) + slope * (z - tail[-1]).clip(min=0)
 
 
 def best_of(table):
-    """The candidate (channels, rule) of highest AUPRC: its mean over patients, then over sets."""
+    """The candidate (channels, rule) with the highest AUPRC, averaged over patients, then over sets."""
     return table.groupby(["channels", "rule", "dataset"]).auprc.mean().groupby(level=[0, 1]).mean().idxmax()
 
 
 def scores(folder, healthy, sigmas, candidates, split="val"):
-    """AUPRC of candidates (pairs of CHANNELS and RULES): one row a patient, dataset, subject, channels, rule, auprc.
+    """AUPRC of candidates (pairs of CHANNELS and RULES): one row per patient, dataset, subject, channels, rule, auprc.
 
-    Of the validation part the first FEW are asked.
+    On the validation part, only the first FEW are used.
     """
     place = parts(sigmas)
 
@@ -132,7 +132,7 @@ def scores(folder, healthy, sigmas, candidates, split="val"):
             weights = np.concatenate([np.full(len(c), 1 / len(c) / len(chosen), np.float32) for c in chosen])
             c = np.concatenate(chosen)
             values = combine(z[c], weights, rule, healthy.correlation[np.ix_(c, c)], healthy.tails[c])
-            anomaly[core] = values - values.min()  # the rim, which is cut off, has 0
+            anomaly[core] = values - values.min()  # the rim, which is cut off, stays 0
             auprc = average_precision(postprocess(anomaly, case.mask), case.seg, case.scored)
             yield {"channels": channels, "rule": rule, "auprc": auprc}
 

@@ -1,10 +1,10 @@
 """Conclusions: which of those drawn from grown patients hold on half-real and on real ones.
 
-In: summary tables of the study on grown patients, scores of half-real and real ones. Out: a table, one row a claim, a
-kind of patients and a set, and sentences that follow from it. Not in the paper.
+In: summary tables of the study on grown patients, scores of half-real and real ones. Out: a table, one row per claim,
+kind of patients and set, and sentences that follow from it. Not in the paper.
 
-Each claim is a number that has to be above 0. What a mean or a regret gives away is taken from the same patients where
-their scores are at hand; of grown ones only summaries are, so that two numbers may lie as far apart as their intervals.
+Each claim is a number that has to be above 0. Where the patients' scores are at hand, differences are paired; for grown
+patients there are only summaries, so two numbers may be as far apart as their intervals allow.
 """
 
 from pathlib import Path
@@ -32,12 +32,12 @@ def conclusions(grown, scores):
     """Every claim on every kind of patients.
 
     Args: grown: the folder of the tables main, regret and tests of a study on grown patients. scores: {kind of
-        patients: their scores}, one row a patient and method: dataset, method (l1, ssim <sigma>, adaptive, calibrated),
-        subject, auprc.
+        patients: their scores}, one row per patient and method: dataset, method (l1, ssim <sigma>, adaptive,
+        calibrated), subject, auprc.
 
-    Returns: a DataFrame, one row a claim, kind and set (all sets together for the last two claims): claim, patients,
+    Returns: a DataFrame, one row per claim, kind and set (all sets together for the last two claims): claim, patients,
         dataset, gain with gain_low and gain_high (AUPRC, or a share of that of each set's best window; 95 % interval,
-        NaN of fewer than LEAST patients), subjects, and verdict, one of VERDICTS.
+        NaN with fewer than LEAST patients), subjects, and verdict, one of VERDICTS.
 
     Raises FileNotFoundError where a table of the study is missing.
     """
@@ -100,7 +100,7 @@ def _of_grown(folder):
 
 
 def _between(one, two, score):
-    """How far one mean lies above another, at least and at most, when only their intervals are known."""
+    """How far one mean is above another, with the widest bounds that their two intervals allow."""
     ends = {"": one[score] - two[score], "_low": one[f"{score}_low"] - two[f"{score}_high"]}
     ends["_high"] = one[f"{score}_high"] - two[f"{score}_low"]
     return {f"gain{end}": value for end, value in ends.items()}
@@ -113,8 +113,8 @@ def _read(path):
 
 
 def say(table):
-    """Sentences about the rows of `conclusions`: what is told from each kind of patients about each claim, and which
-    claims fare alike."""
+    """Sentences about the rows of `conclusions`: the verdict of each kind of patients on each claim, and which claims
+    have the same verdict everywhere."""
     sentences, alike = [], []
     for claim, part in table.groupby("claim", sort=False):
         told = {kind: _told(rows) for kind, rows in part.groupby("patients", sort=False)}
@@ -126,7 +126,8 @@ def say(table):
         alike += [f"{claim} ({known[0]})"] if len({*known}) == 1 and len(known) > 1 else []
     count = table.claim.nunique()
     which = f": {', '.join(alike)}" if alike else ""
-    return [f"Of {count} claims, {len(alike)} agree wherever there are enough patients{which}.", *sentences]
+    first = f"Of {count} claims, {len(alike)} have the same verdict wherever there are enough patients{which}."
+    return [first, *sentences]
 
 
 def _told(rows):
@@ -146,7 +147,7 @@ def _gain(row):
 
 
 def _overall(rows):
-    """One verdict for several sets: theirs if they agree but for sets that leave it open."""
+    """One verdict for several sets: theirs if they agree, apart from sets that leave it open."""
     verdicts = {*rows.verdict} - {"open", "too few patients"}
     if set(rows.verdict) == {"too few patients"}:
         return "too few patients"

@@ -1,9 +1,10 @@
-"""The confirmatory run: what was frozen, what was declared, and what other patients say.
+"""The confirmatory run: frozen choices and declared claims, tested on fresh patients.
 
 In: tables of the development study, a declaration (workflow/confirm.yaml), scores of fresh patients in two columns
-(essim.evaluation.at_best). Out: a table, one row a claim and set, and sentences that follow from it. Not in the paper.
+(essim.evaluation.at_best). Out: a table, one row per claim and set, and sentences that follow from it. Not in the
+paper.
 
-    confirmed, the opposite, no difference, open    verdicts, as the declaration has them
+    confirmed, the opposite, no difference, open    verdicts, as the declaration defines them
 """
 
 from pathlib import Path
@@ -18,13 +19,13 @@ from essim.evaluation.summaries import GAIN_IN_BRACKETS, regret, with_interval
 
 CONFIRMED, OPPOSITE, SAME, OPEN = VERDICTS = "confirmed", "the opposite", "no difference", "open"
 DECLARED = {"alpha": float, "margin": float, "share": float, "column": str, "claims": dict}
-RESAMPLES = 10_000  # of the interval that holds for the whole family at once, far out in the tails
+RESAMPLES = 10_000  # for the simultaneous intervals of the whole family, far out in the tails
 
 
 def read_declaration(path):
     """What is declared: a dict alpha, margin, share, column, claims ({words: [method, other]}).
 
-    Raises ValueError, in one sentence, where a key is missing, unknown or of the wrong kind.
+    Raises ValueError where a key is missing, unknown or of the wrong type.
     """
     declared = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     kinds = {key: type(value) for key, value in declared.items()} if isinstance(declared, dict) else {}
@@ -37,7 +38,7 @@ def read_declaration(path):
 def read_frozen(folder):
     """What the development study chose: (a table method, post, order; {(dataset, column): its single window}).
 
-    Raises FileNotFoundError, in one sentence, where its tables are missing.
+    Raises FileNotFoundError where its tables are missing.
     """
     choices, windows = (_read(Path(folder) / f"{name}.csv") for name in ("at_best", "at_best_windows"))
     return choices, windows.set_index(["dataset", "column"]).method.to_dict()
@@ -55,8 +56,8 @@ def family(scores, declared, column):
     Args: scores: test patients in two columns, as from `at_best.with_windows`. declared: as from `read_declaration`.
         column: one of at_best.COLUMNS.
 
-    Returns: a DataFrame, one row a claim and dataset: claim, dataset, method, other, subjects, gain with gain_low and
-        gain_high (95 %) and family_low and family_high (1 - alpha for all rows together, Bonferroni's), margin (of no
+    Returns: a DataFrame, one row per claim and dataset: claim, dataset, method, other, subjects, gain with gain_low and
+        gain_high (95 %) and family_low and family_high (1 - alpha for all rows together, Bonferroni), margin (of no
         difference), better (share of the patients), p (permutation), p_holm (over all rows), verdict.
     """
     rows = []
@@ -91,10 +92,10 @@ def regrets(scores):
 
 
 def say(table):
-    """A sentence a claim, in which every set has its verdict, difference, interval and p; and one about them all."""
+    """One sentence about all claims, then one per claim with each set's verdict, difference, interval and p."""
     counts = table.verdict.value_counts().reindex(VERDICTS, fill_value=0)
     told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
-    sentences = [f"Of {len(table)} statements (a claim on a set): {told}."]
+    sentences = [f"Of {len(table)} statements (one claim on one set): {told}."]
     for claim, part in table.groupby("claim", sort=False):
         texts = []
         for verdict in VERDICTS:
@@ -110,7 +111,7 @@ def _capital(text):
 
 
 def say_regret(lost):
-    """What the regret of `regrets` says of the paper's ensemble and of every fixed window, a sentence a column."""
+    """The regret of the paper's ensemble and of the best fixed window, from `regrets`: one sentence per column."""
     sentences = []
     for column, title in COLUMNS.items():
         part = lost[lost.column == column].set_index("method")
@@ -118,6 +119,6 @@ def say_regret(lost):
         window, ensemble = part.loc[fixed.idxmin()], part.loc["adaptive"]
         texts = [f"{with_interval(row, 'regret', GAIN_IN_BRACKETS)}" for row in (ensemble, window)]
         sentences.append(
-            f"Regret, {title}: the paper's ensemble {texts[0]}, the best fixed window ({fixed.idxmin()}) {texts[1]}."
+            f"Regret, {title}: the paper's ensemble {texts[0]}; the best fixed window ({fixed.idxmin()}) {texts[1]}."
         )
     return sentences

@@ -1,7 +1,7 @@
-"""Half-real patients under a network: what is found of their lesions, beside grown and real patients.
+"""Half-real patients: how well a network finds their lesions, beside grown and real patients.
 
-In: the tables of essim.study.transplants, or any scans in study space, and a model folder. Out: a row a patient and
-method, means with intervals, the same side by side for several kinds of patients or networks. Not in the paper.
+In: the tables of essim.study.transplants, or any scans in study space, and a model folder. Out: one row per patient and
+method, means with intervals, and both side by side for several kinds of patients or networks. Not in the paper.
 """
 
 from pathlib import Path
@@ -19,11 +19,10 @@ ABOUT = ["patients", "dataset"]
 def measure_transplants(scans, folder, sigmas):
     """How well the network of a model folder finds the lesions of `make_transplants`, or of any patients.
 
-    Args: scans: a scan table of patients, of the network's contrast, in study space, whose subjects have names of
-        their own; healthy people may be among them. folder, sigmas: as in `essim.study.promise.find_anomalies`, whose
-        errors it raises.
+    Args: scans: a scan table of patients, of the network's contrast, in study space, with unique subjects; it may
+        include healthy controls. folder, sigmas: as in `essim.study.promise.find_anomalies`, whose errors it raises.
 
-    Returns: a DataFrame, one row a patient and method (l1, ssim <sigma>, adaptive, calibrated): dataset, subject,
+    Returns: a DataFrame, one row per patient and method (l1, ssim <sigma>, adaptive, calibrated): dataset, subject,
         person and lesion ("" where the table has no such column), prevalence (lesion voxels / brain voxels, AUPRC's
         chance level), and the columns of `essim.study.promise.judge`: auprc, best_dice, marked ...
     """
@@ -38,15 +37,15 @@ def measure_transplants(scans, folder, sigmas):
 def summarise_transplants(scores):
     """Means over lesions with their intervals (`mean_with_interval`): dataset, method, auprc, best_dice, prevalence.
 
-    Patients of `measure_transplants` who share a lesion are averaged first: they are no more evidence than it is.
+    Patients of `measure_transplants` who share a lesion are averaged first: together they count as one observation.
     `subjects` counts the lesions; where none is known, every patient counts.
     """
     return mean_with_interval(each_lesion(scores), ["dataset", "method"], SCORES)
 
 
 def each_lesion(scores):
-    """The means of SCORES of `measure_transplants` over the patients who share a lesion: dataset, method, subject, the
-    lesion's name, or the patient's where none is known, and SCORES."""
+    """The means of SCORES of `measure_transplants` over the patients who share a lesion: dataset, method, subject (the
+    lesion's name, or the patient's where none is known), and SCORES."""
     whose = scores.lesion.where(scores.lesion != "", scores.subject).rename("subject")
     return scores.groupby(["dataset", "method", whose], sort=False)[SCORES].mean().reset_index()
 
@@ -55,12 +54,12 @@ def each_lesion(scores):
 
 
 def beside_grown(scores, reference, sets):
-    """Several kinds of patients: l1, the window that suits each set best, the ensemble and the calibrated one.
+    """Several kinds of patients: l1, the best window of each set, the adaptive and the calibrated ensemble.
 
-    Args: scores: as from `measure_transplants`, with `patients`, what kind they are. reference: the folder of the
-        tables main and ablation of a study on grown patients. sets: those of its sets that are comparable.
+    Args: scores: as from `measure_transplants`, with `patients`, their kind. reference: the folder of the tables main
+        and ablation of a study on grown patients. sets: those of its sets that are comparable.
 
-    Returns: a DataFrame, one row a kind, set and method (SHOWN): patients, dataset, method, sigma (NaN but for the
+    Returns: a DataFrame, one row per kind, set and method (SHOWN): patients, dataset, method, sigma (NaN but for the
         window), auprc and best_dice with `_low` and `_high`, prevalence (mean), subjects.
     """
     grown = [pd.read_csv(Path(reference) / f"{name}.csv") for name in ("main", "ablation")]
@@ -81,14 +80,14 @@ def beside_grown(scores, reference, sets):
 
 
 def by_training(scores):
-    """What networks make of the same scans.
+    """Two networks on the same scans.
 
-    Args: scores: as from `measure_transplants`, of LEVELS, with `patients`, what kind they are, and `network`, of which
-        there are two.
+    Args: scores: as from `measure_transplants`, for LEVELS, with `patients`, their kind, and `network`, of which there
+        are two.
 
-    Returns: means over lesions, one row a kind, set, network and method, with auprc, best_dice and marked, each with
-        `_low` and `_high`; and, of those with lesions, the second network's AUPRC less the first's, patient by patient,
-        with the columns of `paired_tests`.
+    Returns: means over lesions, one row per kind, set, network and method, with auprc, best_dice and marked, each with
+        `_low` and `_high`; and, for patients with lesions, the second network's AUPRC minus the first's, paired, with
+        the columns of `paired_tests`.
     """
     scores = scores[scores.method.isin(LEVELS)]
     scores = scores.assign(subject=scores.lesion.where(scores.lesion != "", scores.subject))
@@ -106,8 +105,8 @@ def say_training(gains):
     sentences = []
     for (kind, dataset), part in gains.groupby(ABOUT, sort=False):
         texts = [f"{row.scored} {row.gain:+.2f}" + _ends(row) for row in part.itertuples()]
-        lesions = part.subjects.max()
-        sentences.append(f"{kind} {dataset} ({lesions}), AUPRC gained by training on real heads: {'; '.join(texts)}.")
+        about = f"{kind} {dataset} (n = {part.subjects.max()})"
+        sentences.append(f"{about}, AUPRC gained by training on real heads: {'; '.join(texts)}.")
     return sentences
 
 

@@ -1,12 +1,12 @@
 """Every reconstructor under every score (10): several draws kept, each score with the post-processing that suits it.
 
-In: folders of reconstructed patients and healthy people (essim.evaluation.cases), of which scan, mask and lesion are
-taken; reconstructors with their networks, and scores (essim.methods). Out: folders of the same layout with what a
-reconstructor makes of them, all draws beside their mean; tables, one row a patient and score, or a cost.
+In: folders of reconstructed patients and healthy controls (essim.evaluation.cases), of which scan, mask and lesion are
+used; reconstructors with their networks, and scores (essim.methods). Out: folders of the same layout with a
+reconstructor's results, all draws beside their mean; tables, one row per patient and score, or per cost.
 
-    <reconstructor>/<set>/scans.csv                                          one row a subject, with seconds
+    <reconstructor>/<set>/scans.csv                                          one row per subject, with seconds
     <reconstructor>/<set>/<subject>/{image,reconstruction,mask,seg}.nii.gz   the reconstruction is the mean of the draws
-    <reconstructor>/<set>/<subject>/draws.npz                                what each adds in the brain, in 32,767ths
+    <reconstructor>/<set>/<subject>/draws.npz                                each minus the mean, in brain, in 32,767ths
 """
 
 import json
@@ -29,9 +29,9 @@ from essim.reconstruct import noise_seed
 from essim.runs.files import writing
 from essim.train.trained import AUTOENCODERS
 
-LEVELS = 2**15 - 1  # of what a draw adds to the mean, on disk: it takes little room, and none where all are alike
-PLAIN = "ddpm"  # the reconstructor that ANDi stands beside: it looks at the network's steps, at no reconstruction
-# What was published of one score against another, with one reconstructor: (score, the other, where)
+LEVELS = 2**15 - 1  # of a draw's difference from the mean, on disk: little space, and none where all draws agree
+PLAIN = "ddpm"  # the reconstructor that ANDi is listed with: it uses the network's steps, not a reconstruction
+# Published comparisons of two scores under one reconstructor: (the better score, the other, where)
 PUBLISHED = (
     ("mahalanobis", "l1", "arXiv 2407.12474"),
     ("ssim_l1", "l1", "arXiv 2408.08228"),
@@ -45,13 +45,13 @@ PUBLISHED = (
 
 
 def rebuild(folder, out, reconstruct, *, draws, seed, counts):
-    """What a reconstructor makes of the scans of a folder, written to the folder `out` whole or not at all.
+    """Reconstruct the scans of a folder with a reconstructor into the folder `out` (written completely or not at all).
 
-    Args: folder: of reconstructions, of a set or of healthy people. reconstruct: a function (image, mask, draws, seed)
-        to [draws, H, W, D]. seed: of the noise; every scan has its own. counts: {split: how many of its first scans},
-        the splits as in `case_rows`.
+    Args: folder: of reconstructions, of a set or of healthy controls. reconstruct: a function (image, mask, draws,
+        seed) -> [draws, H, W, D]. seed: of the noise, from which every scan derives its own. counts: {split: how many
+        of its first scans}, the splits as in `case_rows`.
 
-    Returns: the table of `out`: that of `folder` with the columns seconds, of one scan with all its draws, and threads.
+    Returns: the table of `out`: that of `folder` with the columns seconds, per scan with all its draws, and threads.
 
     Raises ValueError where none of the splits has a scan.
     """
@@ -79,7 +79,7 @@ def rebuild(folder, out, reconstruct, *, draws, seed, counts):
 
 
 def read_draws(folder, case):
-    """The reconstructions of a case of such a folder: float32 [draws, H, W, D], 0 outside the mask."""
+    """The draws of a case in a folder of `rebuild`: float32 [draws, H, W, D], 0 outside the mask."""
     with np.load(Path(folder) / case.subject / "draws.npz") as file:
         added = file["arr_0"].astype(np.float32) / LEVELS
     ys = np.zeros((len(added), *case.mask.shape), np.float32)
@@ -91,14 +91,14 @@ def read_draws(folder, case):
 
 
 def steps_known(model, steps):
-    """Those of the noising steps that the network of a model folder has learned: a tuple."""
+    """The noising steps that the network of a model folder was trained on: a tuple."""
     training = json.loads((Path(model) / "config.json").read_text(encoding="utf-8"))["training"]
     first, last = training["t_range"] or (1, training["timesteps"])
     return tuple(step for step in steps if first <= step <= last)
 
 
 def minutes_of(module, model):
-    """How long the network of a method was trained, as the log in its model folder has it; 0 where it takes none."""
+    """The minutes of training of a method's network, from the log in its model folder; 0 where it needs no network."""
     if not module.NETWORK:
         return 0.0
     log = f"{module.NETWORK}.csv" if module.NETWORK in AUTOENCODERS else "log.csv"
@@ -108,8 +108,8 @@ def minutes_of(module, model):
 def scorer_of(folder, scores, context):
     """A function from a `Case` of the folder to {score: map [1, 1, H, W, D]}.
 
-    Args: scores: {name: module}; one that the context lacks something for is left out. context: a `Context`, whose
-        seed every scan makes its own.
+    Args: scores: {name: module}; scores for which the context lacks something are left out. context: a `Context`, from
+        whose seed every scan derives its own.
     """
     scores = {name: module for name, module in scores.items() if not context.lacks(module)}
 
@@ -126,7 +126,7 @@ def score(folders, scores, contexts):
 
     Args: folders: {set: folder of `rebuild`}. scores: {name: module}. contexts: {set: `Context`}.
 
-    Returns: (the table of `at_best.score_test` of all sets, validation part first; the choices, of `at_best.choose`).
+    Returns: (the table of `at_best.score_test` for all sets, validation part first; the choices of `at_best.choose`).
     """
     scorers = {name: scorer_of(folder, scores, contexts[name]) for name, folder in folders.items()}
     tried = pd.concat([at_best.try_smoothings(folder, scorers[name]) for name, folder in folders.items()])
@@ -136,12 +136,12 @@ def score(folders, scores, contexts):
 
 
 def costs(folders, scores, contexts, minutes):
-    """What it takes, on the first test patient of every set: one row a set, and one a set and score.
+    """The cost of every score, on the first test patient of every set: one row per set, and one per set and score.
 
-    Args: as in `score`. minutes: a function (set, score or "") to the minutes of training behind.
+    Args: as in `score`. minutes: a function (set, score or "") -> minutes of training needed.
 
-    Returns: a DataFrame dataset, score ("": the reconstruction), alone (whether the score looks at none), seconds (of a
-        volume: the median of the reconstructions), training_minutes.
+    Returns: a DataFrame dataset, score ("": the reconstruction), alone (whether the score needs no reconstruction),
+        seconds (per volume; for reconstructions the median), training_minutes.
     """
     rows = []
     for name, folder in folders.items():
@@ -165,7 +165,7 @@ def costs(folders, scores, contexts, minutes):
 
 
 def grid(scores, column="at_best"):
-    """Means over the test patients with their intervals: one row a reconstructor, set and score, with subjects.
+    """Means over the test patients with their intervals: one row per reconstructor, set and score, with subjects.
 
     Args: scores: as from `score`, with the column reconstructor. column: protocol or at_best.
     """
@@ -174,19 +174,19 @@ def grid(scores, column="at_best"):
 
 
 def chosen(scores, column="at_best"):
-    """{reconstructor: the score of the highest mean over the validation parts, every set with the same weight}."""
+    """{reconstructor: the score with the highest mean over the validation parts, every set with the same weight}."""
     means = scores[scores.split == "val"].groupby(["reconstructor", "method", "dataset"], sort=False)[column].mean()
     means = means.groupby(["reconstructor", "method"], sort=False).mean()
     return {name: part.idxmax()[1] for name, part in means.groupby("reconstructor", sort=False)}
 
 
 def trade(scores, costs, methods, column="at_best"):
-    """Detection and cost of some of the grid: one row a pair.
+    """Detection and cost of some pairs of the grid: one row per pair.
 
     Args: costs: as from `costs`, with the column reconstructor. methods: {reconstructor: scores}.
 
-    Returns: a DataFrame name (the reconstructor's, or that of a score which looks at no reconstruction), method, auprc
-        with its interval (over the test patients of all sets), seconds (of one core, for a volume with its score),
+    Returns: a DataFrame name (of the reconstructor, or of a score that needs no reconstruction), method, auprc with its
+        interval (over the test patients of all sets), seconds (on one core, per volume, score included),
         training_minutes (of one network); the last two are means over the sets.
     """
     test = scores[scores.split == "test"].rename(columns={column: "auprc"})
@@ -203,15 +203,16 @@ def trade(scores, costs, methods, column="at_best"):
 
 
 def say_published(scores, reconstructor, column="at_best"):
-    """Whether published orderings of scores hold on this reconstructor's test patients, a sentence each."""
+    """Whether published orderings of scores hold on this reconstructor's test patients: one sentence each."""
     own = scores[scores.reconstructor == reconstructor]
     for name, other, where in PUBLISHED:
+        published = f"Published: {name} ahead of {other} ({where})"
         if not {name, other} <= set(own.method):
-            yield f"{name} ahead of {other} ({where}): not tried with {reconstructor}."
+            yield f"{published}; not tried with {reconstructor}."
             continue
         rows = paired_tests(own, name, [other], column)
         told = [
             f"{row.dataset} {row.verdict} ({row.gain:+.3f} [{row.gain_low:+.3f}, {row.gain_high:+.3f}])"
             for row in rows.itertuples()
         ]
-        yield f"{name} ahead of {other} ({where})? {'; '.join(told)}."
+        yield f"{published}. Here: {'; '.join(told)}."

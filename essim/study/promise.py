@@ -1,8 +1,8 @@
-"""The promise: on heads that no network has seen, does a threshold mark the share of healthy tissue that it promises?
+"""The promise: on held-out heads, does a threshold mark the share of healthy tissue that it promises?
 
 In: scans in study space, with lesion masks where there are lesions, and a model folder with its calibration and
-thresholds. Out: a row a scan and method: what is marked, where, how far the reconstruction strays, what is found. Not
-in the paper.
+thresholds. Out: one row per scan and method: how much is marked and where, how far off the reconstruction is, how well
+lesions are found. Not in the paper.
 """
 
 import json
@@ -28,14 +28,14 @@ from essim.ssim import blur
 from essim.study.realism import KEYS, REGIONS, regions_of
 
 PROMISED = 0.01
-BINS = 64  # of the histograms whose divergence is taken
-WIDE = 4.0  # voxels, of the Gaussian that leaves the smooth part of a residual
+BINS = 64  # of the histograms that `divergence` compares
+WIDE = 4.0  # sigma in voxels of the Gaussian that keeps the smooth part of a residual
 
 
 @dataclass
 class Found:
-    """What a network makes of one scan: its `row` of the table; `scan`, as `load_scan` gives it, and `reconstruction`;
-    `maps` {method: post-processed float32 [H, W, D]}; `scoring`, what scoring.json holds."""
+    """A network's result for one scan: its `row` of the table; `scan`, as from `load_scan`, and `reconstruction`;
+    `maps` {method: post-processed float32 [H, W, D]}; `scoring`, the contents of scoring.json."""
 
     row: dict
     scan: Scan
@@ -45,13 +45,13 @@ class Found:
 
 
 def measure_promise(scans, folder):
-    """What the network of a model folder makes of scans of its contrast.
+    """Whether a model folder's thresholds keep their promise on scans of its contrast.
 
     Args:
         scans: a DataFrame with the columns of a scan table that `load_scan` reads, and KEYS of `realism`: source, head,
             contrast. folder: the model folder, with scoring.json and calibration.safetensors (notebook 03_healthy).
 
-    Returns: a DataFrame, one row a scan and method (l1, adaptive, calibrated), with the columns of `judge`.
+    Returns: a DataFrame, one row per scan and method (l1, adaptive, calibrated), with the columns of `judge`.
 
     Raises FileNotFoundError and ValueError as `find_anomalies`.
     """
@@ -61,10 +61,10 @@ def measure_promise(scans, folder):
 def find_anomalies(scans, folder, sigmas=()):
     """Yield a `Found` for every scan: reconstructed as scoring.json says, scored by l1, adaptive and calibrated.
 
-    Args: as in `measure_promise`. sigmas: of single windows, `ssim <sigma>`, that scans with lesions are scored by too.
+    Args: as in `measure_promise`. sigmas: of single windows, `ssim <sigma>`, which also score the scans with lesions.
 
     Raises FileNotFoundError and ValueError as `load_model`, `load_calibration` and `load_scan`; ValueError where the
-    folder's scoring.json is an older one.
+    folder's scoring.json is outdated.
     """
     folder, device = Path(folder), torch.device("cpu")
     diffusion, calibration = load_model(folder, device), load_calibration(folder)
@@ -97,12 +97,12 @@ def judge(found):
     marked      share of the brain outside lesions above the threshold that promises PROMISED, post-processed; NaN for a
                 single window, for which scoring.json has no threshold
     <region>    the same in the cerebrum, the cerebellum and the brain stem
-    residual    mean |x - y| of the brain outside lesions, as a multiple of that of healthy grown heads
+    residual    mean |x - y| of the brain outside lesions, as a multiple of its value in healthy grown heads
     divergence  of the histograms of x and y there (`divergence`)
-    drift       the smooth part of the residual (`drift`), as a multiple of the same
+    drift       the smooth part of the residual (`drift`), as a multiple of that same value
     level       mean x there
     auprc       average precision; NaN without lesions
-    best_dice   Dice at the threshold that suits the scan best, an upper bound and no result; NaN without lesions
+    best_dice   Dice at the threshold that suits the scan best: an upper bound, not a result; NaN without lesions
     """
     scan, scoring = found.scan, found.scoring
     tissue, parts, scored = scan.mask & ~scan.seg & ~scan.ignored, regions_of(scan.mask), scan.mask & ~scan.ignored
@@ -124,10 +124,10 @@ def judge(found):
 
 
 def divergence(x, y, tissue):
-    """How far the intensities of two volumes [H, W, D] lie apart, wherever they lie: 0 (as often) to 1 (none in both).
+    """How much the intensities of two volumes [H, W, D] differ, regardless of place: 0 (as frequent) to 1 (disjoint).
 
-    The Jensen-Shannon divergence of the two histograms of BINS intensities from 0 to 1 in the bool mask `tissue`; NaN
-    where that is empty.
+    The Jensen-Shannon divergence of the two histograms, of BINS bins from 0 to 1, in the bool mask `tissue`; NaN where
+    that is empty.
     """
     if not tissue.any():
         return np.nan
@@ -137,7 +137,7 @@ def divergence(x, y, tissue):
 
 def drift(x, y, tissue):
     """How far two volumes [H, W, D] drift apart over whole regions: the mean of |G (x - y)| in the bool mask `tissue`,
-    with G a Gaussian of WIDE voxels within it. What is left out, noise and edges, changes sign from voxel to voxel."""
+    with G a Gaussian of WIDE voxels within it. Noise and edges, which change sign between voxels, average out."""
     parts = np.stack([(x - y) * tissue, tissue]).astype(np.float32)
     total, weight = blur(torch.from_numpy(parts), WIDE).numpy()
     return float(np.abs(total[tissue] / weight[tissue]).mean(dtype=float))

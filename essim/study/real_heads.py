@@ -1,7 +1,7 @@
-"""Real heads: what comes of public scans under networks that learned from grown ones.
+"""Real heads: public scans under networks that were trained on grown ones.
 
-In: a table of scans in study space, healthy people and patients (`make real`), and model folders, one a contrast. Out:
-a table, one row a scan and method, the slices to look at, and sentences. Not in the paper.
+In: a table of scans in study space, healthy controls and patients (`make real`), and model folders, one per contrast.
+Out: a table, one row per scan and method, slices to show, and sentences. Not in the paper.
 """
 
 from pathlib import Path
@@ -23,15 +23,15 @@ ABOUT = ["dataset", "subject", "split", "contrast", "age", "sex", "site"]
 
 
 def name_of(row):
-    """What a scan is called in figures: `patient19, T1`."""
+    """A scan's label in figures: `patient19, T1`."""
     return f"{row['subject']}, {row['contrast'].upper()}"
 
 
 def placement(scans, brain):
     """How each scan lies in study space, beside the template's brain (bool [H, W, D], on the same grid).
 
-    Returns: a DataFrame, one row a scan: dataset, subject, contrast, overlap (Dice of the brain masks); and {name: the
-        scan's axial and sagittal slice through the middle of the template's brain}.
+    Returns: a DataFrame, one row per scan: dataset, subject, contrast, overlap (Dice of the brain masks); {name: the
+        scan's axial and sagittal slice through the middle of the template's brain}; and the same slices of that brain.
     """
     middle = [int(np.argwhere(brain)[:, axis].mean()) for axis in range(3)]
     rows, slices = [], {}
@@ -52,12 +52,12 @@ def look(scans, models, sigmas):
     """Every scan under its contrast's network and every method; patients also under each window of `sigmas`.
 
     Args:
-        scans: as from `essim.load_scans`, in study space. models: beginning of the names of model folders,
+        scans: as from `essim.load_scans`, in study space. models: common prefix of the model folders,
             "models/anatomies" for models/anatomies_t1; a contrast without a folder is left out.
 
-    Returns: a DataFrame, one row a scan and method, with the columns ABOUT, those of `promise.judge`, and sigma (NaN
-        for methods without one); and {name of a patient's scan: its slices, one for each of COLUMNS, where most lesion
-        is}.
+    Returns: a DataFrame, one row per scan and method, with the columns ABOUT, those of `promise.judge`, and sigma (NaN
+        for methods without one); and {name of a patient's scan: its slices, one for each of COLUMNS, where the lesion
+        is largest}.
 
     Raises as `promise.find_anomalies`.
     """
@@ -76,7 +76,7 @@ def look(scans, models, sigmas):
 
 
 def _view(found, rows):
-    """The slices of a patient's scan, one for each of COLUMNS; of the single windows the one with the best AUPRC."""
+    """The slices of a patient's scan, one for each of COLUMNS; the single window is the one with the best AUPRC."""
     singles = [row for row in rows if row["method"].startswith("ssim ")]
     best, z = max(singles, key=lambda row: row["auprc"])["method"], widest_slice(found.scan.seg)
     maps = [found.maps[best if method == "ssim best" else method] for method in SHOWN]
@@ -96,35 +96,35 @@ def patients(table):
 
 
 def healthy(table):
-    """The rows of healthy people in the table of `look`."""
+    """The rows of healthy controls in the table of `look`."""
     return table[table.dataset == "healthy"]
 
 
 def sources(table):
-    """Where the scans of a table are from, and their licences, as one text for a caption."""
+    """The sources and licences of the scans of a table, as text for a caption."""
     return "Scans: " + "; ".join(dict.fromkeys(table.site)) + "."
 
 
 def say_found(rows):
-    """Sentences about the rows of `patients`: which method is ahead on each scan, and what that marks elsewhere."""
+    """Sentences about the rows of `patients`: which method is ahead on each scan, and how much it marks elsewhere."""
     sentences = []
     for (subject, contrast), scan in rows.groupby(["subject", "contrast"], sort=False):
         scores, marked = (scan.set_index("method")[column] for column in ("auprc", "marked"))
         first, *others = scores[list(LEVELS)].sort_values(ascending=False).index
         text = f"{subject}, {contrast.upper()}: {first} is ahead, AUPRC {scores[first]:.2f}; "
         text += ", ".join(f"{method} {scores[method]:.2f}" for method in others)
-        text += f"; best single window, with hindsight, \u03c3 = {scan.sigma.max():g}, {scores['ssim best']:.2f}. "
-        text += f"Outside the lesions {first} marks {marked[first]:.1%} where {PROMISED:.0%} is promised."
+        text += f"; the best single window, with hindsight (\u03c3 = {scan.sigma.max():g}), {scores['ssim best']:.2f}. "
+        text += f"Outside the lesions, {first} marks {marked[first]:.1%} where {PROMISED:.0%} is promised."
         sentences.append(text)
     return sentences
 
 
 def say_windows(rows, sigmas):
-    """A sentence about the rows of `patients`: how often even the best of the single windows `sigmas` stays behind."""
+    """A sentence about the rows of `patients`: how often even the best of the single windows `sigmas` falls short."""
     best = rows[rows.method == "ssim best"].set_index(["subject", "contrast"])
     short = [f"{method} on {(_scores(rows, method) > best.auprc).sum()} of {len(best)} scans" for method in LEVELS]
     ends = best.sigma.isin([min(sigmas), max(sigmas)]).sum()
-    return f"No single window reaches {', '.join(short)}; on {ends} the best is the smallest or largest one tried."
+    return f"No single window reaches {', '.join(short)}; on {ends}, the best window is the smallest or largest tried."
 
 
 def _scores(rows, method):
@@ -132,7 +132,7 @@ def _scores(rows, method):
 
 
 def say_marked(rows):
-    """Sentences about the rows of `healthy`: what each method marks in them, and whether it is more with age."""
+    """Sentences about the rows of `healthy`: how much each method marks in them, and whether that grows with age."""
     sentences = []
     for (unknown, method), part in rows.groupby([rows.split == "test", "method"], sort=False):
         who = "not used in training" if unknown else "whose anatomy was used in training"

@@ -1,4 +1,4 @@
-"""The gate: how far do grown heads stand out from real ones?
+"""The realism check: how far do grown heads differ from real ones?
 
 In: scans in study space, as the study preprocesses them, and the measured statistics of real heads. Out: tables of
 statistics, where real heads lie among the grown ones, and how well a classifier tells them apart. Not in the paper.
@@ -23,18 +23,18 @@ from essim.postprocess import erode_slices
 from essim.reconstruct import noise_seed, reconstruct_volume
 from essim.settings import Preprocessing
 
-KEYS = ("source", "head", "contrast")  # of a row: all other columns are statistics
+KEYS = ("source", "head", "contrast")  # of a row; all other columns are statistics
 PERCENTILES = (5, 10, 25, 50, 75, 90, 95)
 DARK = 0.02
 BANDS = {"coarse": (1 / 32, 1 / 16), "middle": (1 / 16, 1 / 8), "fine": (1 / 8, np.inf)}  # cycles per mm
-REGIONS = {  # boxes in MNI space, mm, well inside the part: from, to along x, y, z
+REGIONS = {  # boxes in MNI space, mm, well inside each region: (from, to) along x, y, z
     "cerebrum": ((-80, 80), (-113, 79), (0, 85)),
     "cerebellum": ((-50, 50), (-90, -44), (-60, -22)),
     "stem": ((-10, 10), (-38, -18), (-50, -12)),
 }
 MIDDLE = ((-30, 30), (-45, 30), (0, 30))  # around the lateral ventricles
 INTERVAL = (5, 50, 95)  # percentiles of the grown heads
-FEWEST = 5  # heads of either kind, for a classifier
+FEWEST = 5  # heads of each kind that a classifier needs
 NETWORK = {"t": 500, "draws": 4}
 
 
@@ -44,19 +44,19 @@ def measure(image, mask, contrast, residual=None):
     Args:
         image: float32 [H, W, D] in [0, 1] between the 1st and 99th percentile of the brain, on the study grid or its
             centre crop (80 x 96 x 80 or x 64 voxels of 2 mm). mask: bool, the brain. contrast: t1, t2 or flair.
-        residual: |scan - reconstruction| by a network that stays the same, float [H, W, D]; None leaves it out.
+        residual: |scan - reconstruction| by one fixed network, float [H, W, D]; None leaves it out.
 
-    Returns: {name: float}, all inside the mask as `erode_slices` erodes it, unless they are of the rim:
+    Returns: {name: float}, all inside the mask eroded by `erode_slices`, except those of the rim:
         p05 ... p95            percentiles of the image
         dark                   share of voxels below 0.02
         gradient               median length of the gradient, per voxel
         local_sd_50, _90       percentiles of the standard deviation in windows of 3 x 3 x 3 voxels
-        power_coarse, _middle, _fine    shares of the power of the mean-free volume in wavelengths of 32 to 16, 16 to 8
+        power_coarse, _middle, _fine    shares of the power of the mean-free volume at wavelengths of 32 to 16, 16 to 8
                                and below 8 mm; the rest is longer
-        rim_50, rim_dark, rim_gradient, rim_local_sd    medians and the dark share of what the erosion takes away
-        <region>_mean, _gradient, _local_sd    means over the cerebrum, the cerebellum and the brain stem, each a box
+        rim_50, rim_dark, rim_gradient, rim_local_sd    medians and the dark share of the voxels that erosion removes
+        <region>_mean, _gradient, _local_sd    means over boxes in the cerebrum, the cerebellum and the brain stem
         ventricles             share of voxels around the ventricles that look like CSF: nearer to black than to the
-                               median; in T2 nearer to white
+                               median; in T2, nearer to white
         symmetry               correlation with the mirror image, left for right
         residual_<region>      mean residual
 
@@ -90,12 +90,12 @@ def measure(image, mask, contrast, residual=None):
 
 
 def regions_of(mask):
-    """The parts of a brain mask [H, W, D] on the study grid that lie in the boxes of REGIONS: {name: bool}."""
+    """The parts of a brain mask [H, W, D] on the study grid inside the boxes of REGIONS: {name: bool}."""
     return {name: mask & _box(mask.shape, box) for name, box in REGIONS.items()}
 
 
 def _box(shape, box):
-    """The voxels of a volume in the middle of the study's box whose centres lie in `box` (mm), bool [H, W, D]."""
+    """The voxels, of a volume centred in the study's box, whose centres lie in `box` (mm): bool [H, W, D]."""
     side = CANVAS_MM[0] / shape[0]
     if side != CANVAS_MM[1] / shape[1]:
         raise ValueError(f"image: {list(shape)} isn't on the study grid; bring the scan there (essim.prepare).")
@@ -114,7 +114,7 @@ def _local_sd(volume):
 
 
 def _power(volume, inside):
-    """Share of the power in each of BANDS, radially: of the volume without its mean inside, 0 outside."""
+    """Share of the power in each of BANDS, radially, of the volume minus its mean inside, 0 outside."""
     power = np.abs(np.fft.fftn(np.where(inside, volume - volume[inside].mean(), 0))) ** 2
     axes = [np.fft.fftfreq(n, CANVAS_MM[0] / volume.shape[0]) for n in volume.shape]
     radius = np.sqrt(sum(f**2 for f in np.meshgrid(*axes, indexing="ij", sparse=True)))
@@ -125,9 +125,9 @@ def _power(volume, inside):
 def preprocessing_for(voxel_mm):
     """The `Preprocessing` that takes scans of 1, 2 or 4 mm in study space to 80 x 96 x 64 voxels of 2 mm, unsmoothed.
 
-    Those of 4 mm stay, which is only good for seeing that the code runs. Those of 1 mm are sampled as the study does,
-    without averaging: their fine power is about a third higher than that of the same heads prepared at 2 mm, as the
-    committed ones are.
+    Scans of 4 mm stay at 4 mm, which only serves to see that the code runs. Scans of 1 mm are subsampled, as in the
+    study, without averaging: their fine power is about a third higher than that of the same heads prepared at 2 mm, as
+    the committed ones are.
     """
     shape = tuple(side // voxel_mm for side in (*CANVAS_MM[:2], 128))
     return Preprocessing(smooth=False, shape=shape, factor=max(1, 2 // voxel_mm))
@@ -137,12 +137,12 @@ def measure_heads(scans, voxel_mm, networks=None):
     """`measure` every row of a table of scans in study space, with sides of `voxel_mm`.
 
     Args:
-        scans: a DataFrame with the columns of a scan table that `load_scan` reads, `contrast`, and `source`, which data
-            set a head is from, and `head`, which head of it.
-        networks: beginning of the names of model folders, "models/laptop" for models/laptop_t1 and models/laptop_t2;
-            adds the residual (t = 500, 4 draws) of T1 and T2, on the CPU.
+        scans: a DataFrame with the columns of a scan table that `load_scan` reads, `contrast`, `source` (the data set
+            of a head) and `head` (which head of it).
+        networks: common prefix of the model folders, "models/laptop" for models/laptop_t1 and models/laptop_t2; adds
+            the residual (t = 500, 4 draws) of T1 and T2, on the CPU.
 
-    Returns: a DataFrame, one row a scan: source, head, contrast and the statistics.
+    Returns: a DataFrame, one row per scan: source, head, contrast and the statistics.
     """
     preprocessing, rows = preprocessing_for(voxel_mm), []
     models = {} if networks is None else {c: load_model(f"{networks}_{c}", "cpu") for c in ("t1", "t2")}
@@ -157,7 +157,7 @@ def measure_heads(scans, voxel_mm, networks=None):
 
 
 def real_heads():
-    """The measured real heads, a DataFrame as from `measure_heads`; `head` is a number, and nobody's name."""
+    """The measured real heads, a DataFrame as from `measure_heads`; `head` is a number, not a name."""
     with resources.files("essim.study").joinpath("real_heads.csv").open(encoding="utf-8") as file:
         return pd.read_csv(file)
 
@@ -167,15 +167,15 @@ def compare(grown, real):
 
     Args: two tables of heads (`measure_heads`). Contrasts and statistics that only one of them has are left out.
 
-    Returns: a DataFrame, one row a contrast and statistic, with the columns
+    Returns: a DataFrame, one row per contrast and statistic, with the columns
         contrast, statistic
-        grown_05, grown_50, grown_95    percentiles of the grown heads. They are Weibull's, between which another head
-                  from the same people lies with a chance of 90 % from 19 heads on; the usual ones are too narrow
+        grown_05, grown_50, grown_95    percentiles of the grown heads, by Weibull's definition: from 19 heads on, a new
+                  head of the same population lies between them with probability 0.9; the usual ones are too narrow
         real_min, real_median, real_max
         inside    share of the real heads between grown_05 and grown_95, ends included: each head counts the same, so a
-                  data set of many heads decides; where realism is perfect, 0.9 is what to expect, whatever the sources
+                  large data set dominates; with perfect realism, 0.9 is to be expected, whatever the sources
 
-    The mean of `inside` over a contrast's rows is the share to quote; the goal is nine of ten.
+    The mean of `inside` over a contrast's rows is the share to quote; the goal is 0.9.
     """
     rows = []
     for contrast, ours, theirs in _by_contrast(grown, real):
@@ -190,25 +190,25 @@ def compare(grown, real):
 def classify(grown, real, *, seed=0, resamples=1000):
     """How well a logistic regression tells real heads from grown ones that it hasn't seen.
 
-    Statistics are standardised, classes weighted alike, the penalty is scikit-learn's usual (L2, C = 1), and every
+    Statistics are standardised, classes weighted equally, the penalty is scikit-learn's default (L2, C = 1), and every
     head is left out once.
 
     Args: two tables of heads (`measure_heads`); the grown heads' `source` is their site.
 
-    Returns: a DataFrame, one row a contrast, with the columns
-        contrast, grown, real, sources    how many heads, and data sets of real ones
+    Returns: a DataFrame, one row per contrast, with the columns
+        contrast, grown, real, sources    numbers of heads, and of data sets of real ones
         auroc, low, high    of the left-out heads' probabilities, and the bootstrap's 95 % interval over heads of each
-                            kind. 0.5: can't be told apart; the goal is 0.8 at most. NaN below FEWEST heads of a kind
-        auroc_new_source    a real head's data set is left out with it; NaN below 3 sources
+                            kind. 0.5: indistinguishable; the goal is 0.8 at most. NaN below FEWEST heads of a kind
+        auroc_new_source    the same with a real head's whole data set left out; NaN below 3 sources
         auroc_one_site      the yardstick: how well the grown heads of one site are told from those of the others, the
-                            mean over sites of FEWEST heads and more; NaN without two such sites
+                            mean over sites with at least FEWEST heads; NaN without two such sites
 
-    Heads of one data set share a scanner, and are not independent: with one source the classifier may learn that
-    scanner instead of what makes a head real, and the interval, over heads, knows nothing of other scanners. So
-    `auroc` is of these data sets; what holds for others, `auroc_new_source` says where it can. And where all real heads
-    are from one scanner, `auroc_one_site` is what `auroc` would be if the grown heads were perfectly real.
+    Heads of one data set share a scanner and are not independent: with one source the classifier may learn that scanner
+    instead of what makes a head real, and the interval, over heads, doesn't cover other scanners. So `auroc` holds for
+    these data sets only; `auroc_new_source` estimates it for others, where it can. And where all real heads are from
+    one scanner, `auroc_one_site` is what `auroc` would be if the grown heads were perfectly realistic.
     """
-    from sklearn.metrics import roc_auc_score  # here, since a second is much for who only measures
+    from sklearn.metrics import roc_auc_score  # imported here: it takes a second, which measuring alone doesn't need
 
     rows = []
     for contrast, ours, theirs in _by_contrast(grown, real):
@@ -236,7 +236,7 @@ def classify(grown, real, *, seed=0, resamples=1000):
 
 
 def _left_out(values, is_real, groups):
-    """The probability of being real of each row, by models that have seen no row of its group."""
+    """Each row's probability of being real, from models trained without the rows of its group."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import LeaveOneGroupOut, cross_val_predict
     from sklearn.pipeline import make_pipeline
@@ -248,7 +248,7 @@ def _left_out(values, is_real, groups):
 
 
 def _by_contrast(grown, real):
-    """(contrast, statistics of the grown heads, of the real ones) for every contrast of both, the same columns."""
+    """(contrast, statistics of the grown heads, of the real ones) for every contrast that both have, same columns."""
     names = [name for name in grown if name in real and name not in KEYS]
     for contrast in dict.fromkeys(grown.contrast):
         parts = [table.loc[table.contrast == contrast, names].dropna(axis=1) for table in (grown, real)]

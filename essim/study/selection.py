@@ -1,7 +1,7 @@
-"""Which value of a choice the validation parts take, and what that gives on the test parts.
+"""Which value the validation parts choose, and what that changes on the test parts.
 
-In: a score table of essim.study.ablations, one row a patient, value and method. Out: means with intervals; one row a
-method and set that sets the value chosen on the validation parts against the study's own; the same in words.
+In: a score table of essim.study.ablations, one row per patient, value and method. Out: means with intervals; one row
+per method and set that compares the value chosen on the validation parts with the study's own; the same in words.
 Paper: section 3 (the choices of the study).
 """
 
@@ -20,7 +20,7 @@ def means(scores, score="auprc"):
 def chosen(scores, study, method, score="auprc"):
     """The one value for all sets with the lowest `regret` on the validation parts.
 
-    `study` is the value that the study has: of several that are as good it is taken.
+    `study` is the value that the study uses: it wins a tie.
     """
     part = scores[scores.method == method]
     values = list(dict.fromkeys([label(study), *part.value]))
@@ -29,9 +29,9 @@ def chosen(scores, study, method, score="auprc"):
 
 
 def choice(scores, what, study, methods, score="auprc"):
-    """What the validation parts choose, and what that gives on the test parts: one row a method and set.
+    """What the validation parts choose, and what that changes on the test parts: one row per method and set.
 
-    Args: scores: as from `score_variants`. what: the choice's name. study: the value that the study has.
+    Args: scores: as from `score_variants`. what: the choice's name. study: the value that the study uses.
 
     Returns: columns choice, score, method, study, chosen, dataset, at_study, at_chosen (means on the test part), gain,
         gain_low, gain_high (of chosen - study, patient by patient), subjects.
@@ -51,17 +51,17 @@ def choice(scores, what, study, methods, score="auprc"):
 
 
 def sentences(choices):
-    """`choice`'s table in words, one sentence a method and score."""
+    """`choice`'s table in words, one sentence per method and score."""
     texts = []
     for (score, method, study, value), part in choices.groupby(["score", "method", "study", "chosen"], sort=False):
         start = f"{method}: the validation parts choose {value}"
         if value == study:
             sets = ", ".join(f"{row.at_study:.3f} ({row.dataset})" for row in part.itertuples())
-            texts.append(f"{start}, as the study has it; {SCORE_NAMES[score]} on the test parts: {sets}.")
+            texts.append(f"{start}, as the study does; {SCORE_NAMES[score]} on the test parts: {sets}.")
         else:
             sets = ", ".join(
                 f"{with_interval(row, 'gain', GAIN_IN_BRACKETS)} ({row.dataset})" for _, row in part.iterrows()
             )
-            change = f"that changes {SCORE_NAMES[score]} on the test parts by {sets}"
-            texts.append(f"{start}, the study has {study}; {change}.")
+            change = f"this changes {SCORE_NAMES[score]} on the test parts by {sets}"
+            texts.append(f"{start} instead of the study's {study}; {change}.")
     return texts

@@ -1,11 +1,11 @@
 """When does SSIM overtake l1? What follows from essim.study.shifts, as numbers and as sentences.
 
-In: the table of `shifts.measure`, of all sets. Out: means a scanner, what a score gains on l1 over how far the
-reconstruction is off, the places of real scans, and the law in words with its limits.
+In: the table of `shifts.measure`, of all sets. Out: means per scanner, a score's gain over l1 against how far off the
+reconstruction is, where real scans lie, and the law in words with its limits.
 
-A scanner is a point: its x says how far the network's reconstruction of healthy tissue is off, or how bright that is
-(MEASURES), its y what a score gains on l1 (mean AUPRC over patients), both cleaned alike. Intervals: 95 % of a
-bootstrap over patients.
+Each scanner is a point: its x is how far off the network's reconstruction of healthy tissue is, or how bright that
+tissue is (MEASURES), its y a score's gain over l1 (mean AUPRC over patients), both maps post-processed alike.
+Intervals: 95 % of a bootstrap over patients.
 """
 
 import itertools
@@ -22,14 +22,14 @@ KEYS = ["dataset", "network", "post", "axis", "amount"]
 MEASURES = ("residual", "divergence", "drift", "level")
 BEST, AGAINST = "ssim best", "l1"
 GAINERS = (BEST, "adaptive", "calibrated")
-NAMES = {BEST: "the best window", "adaptive": "the ensemble", "calibrated": "the calibrated ensemble"}
+NAMES = {BEST: "the best window", "adaptive": "the adaptive ensemble", "calibrated": "the calibrated ensemble"}
 RESAMPLES = 1000
 LEAST = 3  # patients for an interval
 
 
 def with_best(table):
-    """The table with its single windows replaced by BEST: under each scanner the one with the highest mean AUPRC, as is
-    known with hindsight only; `sigma` says which."""
+    """The table with its single windows replaced by BEST: under each scanner the one with the highest mean AUPRC, with
+    hindsight; `sigma` says which."""
     single = table.method.str.fullmatch(r"ssim [\d.]+")
     windows = table[single]
     mean = windows.groupby([*KEYS, "method"], sort=False).auprc.mean()
@@ -40,15 +40,15 @@ def with_best(table):
 
 
 def means(table):
-    """One row a scanner, network, post and method of `with_best`: KEYS, method, auprc with `_low` and `_high`,
-    subjects, and the mean residual, divergence and sigma (NaN but for BEST)."""
+    """One row per scanner, network, post and method of `with_best`: KEYS, method, auprc with `_low` and `_high`,
+    subjects, and the means of MEASURES and of sigma (NaN except for BEST)."""
     beside = [*MEASURES, "sigma"]
     rows = mean_with_interval(table, [*KEYS, "method"], ["auprc"])
     return rows.merge(table.groupby([*KEYS, "method"], sort=False)[beside].mean().reset_index(), on=[*KEYS, "method"])
 
 
 def points(table):
-    """One row a scanner, network, post and method of GAINERS: KEYS, MEASURES, method, and gain, on l1."""
+    """One row per scanner, network, post and method of GAINERS: KEYS, MEASURES, method, and gain over l1."""
     mean = table.groupby([*KEYS, "method"], sort=False)[["auprc", *MEASURES]].mean().reset_index()
     level = mean[mean.method == AGAINST].set_index(KEYS).auprc
     mean = mean[mean.method.isin(GAINERS)]
@@ -56,17 +56,17 @@ def points(table):
 
 
 def law(table, seed=0):
-    """How the gain on l1 follows how far a reconstruction is off.
+    """How the gain over l1 depends on how far off a reconstruction is.
 
     Args: table: of `with_best`. seed: of the bootstrap.
 
-    Returns: a DataFrame, one row a set, network, post, method of GAINERS and measure:
+    Returns: a DataFrame, one row per set, network, post, method of GAINERS and measure:
         dataset, network, post, method, measure, scanners, subjects
         rho            Spearman's rank correlation of gain and measure over the scanners
         least, most    the measure's range
-        crossing       where a line through the points (least squares) has no gain; NaN where that lies beyond the range
+        crossing       where the least-squares line through the points crosses a gain of 0; NaN outside the range
         ahead          the share of the scanners under which the score is ahead of l1
-    rho and crossing with `_low` and `_high`: NaN of fewer than LEAST patients.
+    rho and crossing with `_low` and `_high`: NaN with fewer than LEAST patients.
     """
     rows = []
     for (dataset, network, post), part in table.groupby(KEYS[:3], sort=False):
@@ -105,16 +105,16 @@ def _fit(x, gains, draws):
 
 
 def _correlation(x, y):
-    """Of each row of two arrays [N, M]; 0 where one is constant."""
+    """Pearson's, row by row, of two arrays [N, M]; 0 where one is constant."""
     x, y = (values - values.mean(1, keepdims=True) for values in (x, y))
     scale = np.sqrt((x**2).mean(1) * (y**2).mean(1))
     return (x * y).mean(1) / np.where(scale > 0, scale, 1)
 
 
 def along_axes(table, seed=0):
-    """What an axis does to a gain: one row a set, network, post, method of GAINERS and axis: the MEASURES at
-    its end, and the change of the gain on l1 from the training's scanner to there, with `_low` and
-    `_high` (`mean_with_interval`, over patients)."""
+    """How each axis changes a gain: one row per set, network, post, method of GAINERS and axis, with the MEASURES at
+    its end, and the change in the gain over l1 from the training's scanner to there, with `_low` and `_high`
+    (`mean_with_interval`, over patients)."""
     wide = table.pivot(index=[*KEYS, "subject", *MEASURES], columns="method", values="auprc").reset_index()
     last = wide.groupby("axis").amount.transform("max") == wide.amount
     start = wide[wide.axis == ""].set_index(["dataset", "network", "post", "subject"])
@@ -136,8 +136,8 @@ def along_axes(table, seed=0):
 
 
 def real_places(folder):
-    """Where real scans lie: a row a scan of the table real_heads of `make real` in `folder`, with MEASURES (NaN where
-    it has none) and, of patients, `gain`, what the best window gains on l1; empty where there is no such table."""
+    """Where real scans lie: one row per scan of the table real_heads of `make real` in `folder`, with MEASURES (NaN
+    where missing) and, for patients, `gain`, the best window's over l1; empty where there is no such table."""
     path = Path(folder) / "real_heads.csv"
     if not path.is_file():
         return pd.DataFrame(columns=["dataset", "subject", "contrast", *MEASURES, "gain"])
@@ -148,8 +148,8 @@ def real_places(folder):
 
 
 def reached(means, residual):
-    """{axis: amount at which its mean residual first reaches a value, between the steps along a line}, of the axes that
-    do. `means`: rows of one set, network, post and method."""
+    """{axis: amount at which its mean residual first reaches a value, interpolated between steps}, for axes that do.
+    `means`: rows of one set, network, post and method."""
     start, found = means[means.axis == ""].residual.item(), {}
     for axis, part in means[means.axis != ""].groupby("axis", sort=False):
         part = part.sort_values("amount")
@@ -163,8 +163,8 @@ def reached(means, residual):
 
 
 def say_law(table, network, post, method=BEST):
-    """Sentences about `law`, one a set: how the gain goes with each of MEASURES, and on which side of what the score is
-    ahead, by the one that it goes with most closely, which is known with hindsight only."""
+    """Sentences about `law`, one per set: how the gain correlates with each of MEASURES, and on which side of which
+    value the score is ahead, by the measure with the strongest correlation, chosen with hindsight."""
     sentences = []
     for name, part in table[(table.network == network) & (table.post == post)].groupby("dataset", sort=False):
         rows = part[part.method == method].set_index("measure")
@@ -174,7 +174,8 @@ def say_law(table, network, post, method=BEST):
         text += f"scanners; \u03c1 of its gain with {', '.join(texts)}"
         if not np.isnan(first.crossing):
             side = "above" if first.rho > 0 else "below"
-            text += f"; by a linear fit ahead {side} a {first.name} of {first.crossing:.2f}{_ends(first, 'crossing')}"
+            text += f"; by a linear fit, it is ahead {side} a {first.name} of {first.crossing:.2f}"
+            text += _ends(first, "crossing")
         sentences.append(f"{text}.")
     return sentences
 
@@ -185,7 +186,7 @@ def _ends(row, name):
 
 
 def say_limits(axes, network, post, method=BEST):
-    """Sentences about `along_axes`: along which axes the gain grows, falls, or may as well stay, one a set."""
+    """Sentences about `along_axes`, one per set: along which axes the gain grows, falls or does not clearly change."""
     sentences = []
     for name, part in axes.query("network == @network and post == @post and method == @method").groupby(
         "dataset", sort=False
@@ -201,7 +202,7 @@ def say_limits(axes, network, post, method=BEST):
 
 
 def say_common(axes, network, post, method=BEST):
-    """One sentence about `along_axes`: what all sets say alike; an axis is clear where the interval of every set is."""
+    """One sentence about `along_axes`: what all sets have in common; an axis is clear where every set's interval is."""
     part = axes.query("network == @network and post == @post and method == @method")
     part = part.fillna({"change_low": -np.inf, "change_high": np.inf}).groupby("axis", sort=False)
     kinds = {
@@ -216,11 +217,11 @@ def say_common(axes, network, post, method=BEST):
         names = [name for name in holds.index[holds] if name not in told]
         told |= set(names)
         texts += [f"{kind} {', '.join(names)}"] if names else []
-    return f"In every set, {network}, {post}: the gain of {NAMES[method]} on l1 {'; it '.join(texts)}."
+    return f"In every set, {network}, {post}: the gain of {NAMES[method]} over l1 {'; it '.join(texts)}."
 
 
 def say_remains(points, post):
-    """Sentences: what is left of each gain on l1 with the network asked in one way or another, means over scanners."""
+    """Sentences: what is left of each gain over l1, by how the network is queried; means over scanners."""
     sentences = []
     kinds = points[points.post == post].groupby(["dataset", "method"])
     for name, method in itertools.product(points.dataset.unique(), GAINERS):
@@ -228,15 +229,16 @@ def say_remains(points, post):
         own = part[part.axis == ""].set_index("network").gain
         moved = part[part.axis != ""].groupby("network", sort=False).gain.mean()
         texts = [f"{network} {own[network]:+.2f} and {moved[network]:+.2f}" for network in moved.index]
-        sentences.append(f"{name}, {post}: {NAMES[method]} gains, on unmoved and moved scanners: {', '.join(texts)}.")
+        about = f"{name}, {post}: the gain of {NAMES[method]} over l1, on unmoved and moved scanners"
+        sentences.append(f"{about}: {', '.join(texts)}.")
     return sentences
 
 
 def say_real(places):
-    """Sentences about `real_places`, one a patient's scan."""
+    """Sentences about `real_places`, one per patient's scan."""
     sentences = []
     for scan in places[places.gain.notna()].itertuples():
         off = [f"{name} {getattr(scan, name):.2f}" for name in MEASURES if pd.notna(getattr(scan, name))]
-        text = f"{scan.subject}, {scan.contrast.upper()}: {', '.join(off)}; {NAMES[BEST]} gains {scan.gain:+.2f} on l1"
-        sentences.append(f"{text}.")
+        about = f"{scan.subject}, {scan.contrast.upper()}: {', '.join(off)}"
+        sentences.append(f"{about}; the gain of {NAMES[BEST]} over l1 is {scan.gain:+.2f}.")
     return sentences

@@ -1,8 +1,8 @@
-"""Scanners moved away from those that a network knows, step by step, and every score over how far.
+"""Scanners moved away from those that a network knows, step by step, and every score against how far.
 
-In: sets of grown patients, each as seen by scanners that differ in one thing (AXES), and a trained network. Out: a
-table, one row a patient, scanner, network and score. What follows from it: shift_law. The paper (section 4) finds SSIM
-ahead of l1 on real scans; here it is asked when that is so.
+In: sets of grown patients, each imaged by scanners that differ in one property (AXES), and a trained network. Out: a
+table, one row per patient, scanner, network and score. What follows from it: shift_law. The paper (section 4) finds
+SSIM ahead of l1 on real scans; here the question is when that is so.
 
 An amount of 0 is the training's own scanner, 1 the far end of an axis:
 
@@ -14,8 +14,8 @@ An amount of 0 is the training's own scanner, 1 the far end of an axis:
     noise        6 times as much
     slices       8 mm thick
 
-The network is asked in three ways (NETWORKS): told the scan's tone; told that of the training's scans, so that it
-repaints the scan in the contrast that it knows, as a network does that learned no other; and this with the tone of its
+The network is queried in three ways (NETWORKS): told the scan's tone; told the tone of the training's scans, so that it
+repaints the scan in that contrast, as a network trained on no other would; and the latter with the tone of its
 reconstruction matched to the scan's.
 """
 
@@ -46,7 +46,7 @@ from essim.study.promise import divergence, drift
 from essim.study.teaching import ssim_factors
 from essim.tone import tone_of
 
-AXES = {  # what an amount of 1 is, in few words
+AXES = {  # what an amount of 1 means, briefly
     "contrast": "1: another protocol",
     "brighter": "1: gamma 1/2",
     "darker": "1: gamma 2",
@@ -58,14 +58,14 @@ AXES = {  # what an amount of 1 is, in few words
 FAR = {"t1": {"tr": 4000, "ti": 2500, "flip": 9}, "t2": {"tr": 2500, "te": 40}, "flair": {"te": 60, "ti": 1800}}
 GAMMA = {"brighter": 1 / 2, "darker": 2}
 TOLD, UNTOLD, MATCHED = NETWORKS = ("told", "untold", "matched")
-POSTS = {"median": "median 5", "smooth": "gauss 1"}  # the protocol's, and a Gaussian of a voxel for the median
+POSTS = {"median": "median 5", "smooth": "gauss 1"}  # the protocol's, and a Gaussian of one voxel instead of the median
 
 
 # A scanner, a patient
 
 
 def move(site, axis, amount):
-    """The `scanner.Site` moved along an axis of AXES; gamma is no matter of the site, which stays as it is."""
+    """The `scanner.Site` moved along an axis of AXES; gamma isn't part of the site, which it leaves unchanged."""
     changes = {
         "contrast": {name: _between(getattr(site, name), far, amount) for name, far in FAR.items()},
         "bias field": {"bias": site.bias * 8**amount},
@@ -77,14 +77,14 @@ def move(site, axis, amount):
 
 
 def _between(near, far, amount):
-    """A protocol on the way to another one, time by time, in equal factors."""
+    """A protocol between two others, each value interpolated geometrically."""
     return {name: value * (far.get(name, value) / value) ** amount for name, value in near.items()}
 
 
 class Patient:
-    """One person of a set, whom any scanner may see.
+    """One person of a set, whom any scanner can image.
 
-    `config`: a `CohortConfig`; its seed makes patients that its cohort has not, of the same kinds and ages.
+    `config`: a `CohortConfig`; its seed gives patients who are not in its cohort, of the same kinds and ages.
     """
 
     def __init__(self, config, dataset, index):
@@ -94,7 +94,7 @@ class Patient:
         self.grown = lesions.draw_patient(dataset, rng, config.voxel_mm, self.person["age"])
 
     def scan(self, contrast, preprocessing, axis, amount):
-        """The `Scan` of a training site, moved: the same noise, shading and tissue whatever the axis and amount."""
+        """The `Scan` by a training site, moved: noise, shading and tissue are the same for every axis and amount."""
         site = move(scanner.SITES[self.person["site"]], axis, amount)
         rng, head = np.random.default_rng([*self.key, 102]), self.grown.head
         volume = scanner.acquire(rng, head, site, contrast, self.grown.lesion).astype(np.float32)
@@ -103,13 +103,13 @@ class Patient:
         return replace(scan, image=scan.image ** np.float32(GAMMA.get(axis, 1) ** amount))
 
 
-# A network, asked in three ways
+# A network, queried in three ways
 
 
 def reconstruct(diffusion, scan, known, *, t, draws, seed):
     """{network of NETWORKS: reconstruction [H, W, D]} of a `Scan`; `known` is the tone of the training's scans.
 
-    A network that isn't told the tone has no first one.
+    A network that can't be told the tone has no TOLD.
     """
 
     ask = partial(reconstruct_volume, diffusion, scan.image, scan.mask, t=t, draws=draws, seed=seed)
@@ -119,7 +119,7 @@ def reconstruct(diffusion, scan, known, *, t, draws, seed):
 
 
 def match_tone(x, y, mask):
-    """The reconstruction y [H, W, D] along the rising curve that takes the quantiles of its brain to those of x."""
+    """The reconstruction y [H, W, D] through the rising curve that maps the quantiles of its brain to those of x."""
     shares, result = np.linspace(0, 1, 257), np.zeros_like(y)
     result[mask] = np.interp(y[mask], np.quantile(y[mask], shares), np.quantile(x[mask], shares))
     return result
@@ -129,7 +129,7 @@ def match_tone(x, y, mask):
 
 
 def anomaly_maps(x, y, mask, calibration, *, sigmas, temperature, windows, factors_at):
-    """{method: tensor [1, 1, H, W, D]}: l1, `ssim <sigma>` of the windows, adaptive, calibrated, and one less each of
+    """{method: tensor [1, 1, H, W, D]}: l1, `ssim <sigma>` of the windows, adaptive, calibrated, and 1 minus each of
     SSIM's two factors at one sigma, luminance and structure (contrast and structure together)."""
     data_range = check_pair(x, y, [factors_at], None)
     maps = {"l1": l1_map(x, y)} | {f"ssim {s:g}": ensemble_map(x, y, sigmas=[s], mask=mask) for s in windows}
@@ -151,12 +151,12 @@ def clean(maps, mask):
 
 
 def conditions(steps):
-    """[(axis, amount)]: the training's own scanner, which is of no axis (""), then `steps` even ones along each."""
+    """[(axis, amount)]: the training's own scanner, with axis "", then `steps` even steps along each axis."""
     return [("", 0.0)] + [(axis, step / steps) for axis in AXES for step in range(1, steps + 1)]
 
 
 def known_tone(folder):
-    """The tone of the training's scans: the mean of the healthy validation scans' in a folder of reconstructions."""
+    """The tone of the training's scans: the mean over the healthy validation scans in a folder of reconstructions."""
     cases = [read_case(folder, row) for row in case_rows(folder, "val")]
     return np.mean([tone_of(case.image, case.mask) for case in cases], 0)
 
@@ -168,10 +168,10 @@ def measure(config, dataset, contrast, folder, known, *, patients, steps, t, dra
         scoring.json and calibration.safetensors. known: as in `reconstruct`. patients: how many. steps: of each axis.
         t, draws: of `GaussianDiffusion.reconstruct`. seed: of its noise. how: of `anomaly_maps`.
 
-    Returns: a DataFrame, one row a patient, scanner, network, method and post: dataset, subject, axis ("" where nothing
-        is moved), amount, network, residual (mean |x - y| of healthy tissue, as a multiple of that of healthy people),
-        divergence, drift (of `promise`, the latter as a multiple of the same), level (mean x there), method, post,
-        auprc.
+    Returns: a DataFrame, one row per patient, scanner, network, method and post: dataset, subject, axis ("" where
+        nothing is moved), amount, network, residual (mean |x - y| of healthy tissue, as a multiple of its value in
+        healthy controls), divergence, drift (of `promise`, the latter as a multiple of that same value), level (mean x
+        there), method, post, auprc.
 
     Raises FileNotFoundError and ValueError as `load_model` and `load_calibration`.
     """

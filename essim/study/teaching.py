@@ -1,4 +1,4 @@
-"""What the teaching notebooks share: a patient in a second, and the few formulas that only they take apart.
+"""What the teaching notebooks share: a patient in a second, and a few formulas that only they take apart.
 
 In: a set of the built-in cohort and a number. Out: a `Scan` or a reconstructed `Case` in the space of the networks in
 models/, which were not trained on these people; no file is written. Paper: sections 2 and 3, step by step.

@@ -1,11 +1,11 @@
-"""Transplants: lesions of real patients in the heads of real healthy people, a test set that is half real.
+"""Transplants: lesions of real patients in the heads of real healthy controls, a test set that is half real.
 
-In: healthy scans in study space, and a folder of lesion masks in MNI space. Out: a folder of scans with the truth about
-them and their table, which `essim.load_scans` reads as one's own. Not in the paper.
+In: healthy scans in study space, and a folder of lesion masks in MNI space. Out: a folder of scans with their ground
+truth and table, which `essim.load_scans` reads like any other. Not in the paper.
 
-Where a lesion lies, its shape and the head around it are real; what it looks like follows from the relaxation times of
-the cohort's lesions and the signal equation of a scanner (`essim.cohort.planting`). Nothing around it has changed: no
-mass effect, no atrophy, no wider ventricles.
+A lesion's place and shape and the head around it are real; its intensities follow from the relaxation times of the
+cohort's lesions and the signal equation of a scanner (`essim.cohort.planting`). Nothing around it has changed: no mass
+effect, no atrophy, no wider ventricles.
 """
 
 from pathlib import Path
@@ -26,7 +26,7 @@ from essim.runs.files import writing
 
 
 def read_lesion(path, voxel_mm):
-    """A lesion mask in MNI space as its share of the voxels of the study grid: float32 [H, W, D] in [0, 1].
+    """A lesion mask in MNI space as its share of each voxel of the study grid: float32 [H, W, D] in [0, 1].
 
     `voxel_mm` is 1, 2 or 4. Raises FileNotFoundError and ValueError as `read_labels`, ValueError where it is empty.
     """
@@ -34,7 +34,7 @@ def read_lesion(path, voxel_mm):
     lesion, shape = (labels > 0).astype(np.float32), np.array(mni.shape_of(1))
     if not lesion.any():
         raise ValueError(f"{path}: the lesion mask is empty; leave it out.")
-    # Only the box around the lesion is resampled, and the voxel beside it that interpolation reaches
+    # Only the box around the lesion is resampled, with the neighbouring voxel that interpolation reaches
     place = np.linalg.inv(mni.affine_of(1)) @ grid.affine
     ends, reach = apply_affine(place, np.argwhere(lesion)), np.abs(place[:3, :3]).sum(1)
     low = np.floor(ends.min(0) - reach).clip(0, shape - 1).astype(int)
@@ -46,7 +46,7 @@ def read_lesion(path, voxel_mm):
 
 
 def transplant(image, brain, lesion, kind, contrast, rng):
-    """A healthy head with somebody else's lesion, on its side or the other: arguments, result and errors of
+    """A healthy head with somebody else's lesion, on its own side or mirrored: arguments, result and errors of
     `planting.plant`; `rng` also draws the side."""
     share = np.asarray(lesion, np.float32)
     share = share[::-1] if rng.random() < 0.5 else share  # the middle of the grid is that of the head
@@ -57,16 +57,16 @@ def transplant(image, brain, lesion, kind, contrast, rng):
 
 
 def make_transplants(scans, masks, kind, out, patients, seed):
-    """Write a test set of `patients` half-real patients into the folder `out`, whole or not at all.
+    """Write a test set of `patients` half-real patients into the folder `out`, completely or not at all.
 
     Args: scans: rows of a scan table, healthy, one contrast, in study space. masks: a folder of lesion masks in MNI
         space (NIfTI), one a patient. kind: as in `transplant`, and the name of the set.
 
-    Heads and masks are dealt out like cards, each pack shuffled anew when it is used up: patient i is a function of
+    Heads and masks are dealt out like cards, each pack reshuffled when it is used up: patient i is a function of
     (seed, i), however many there are.
 
-    Returns: the scan table of `out` (scans.csv in it, whose paths are relative): the columns of a table of one's own,
-        `person` being the head, with `lesion`, the name of the mask, and `ignore`.
+    Returns: the scan table of `out` (also its scans.csv, with relative paths): the columns of a user's own table, with
+        the head as `person`, plus `lesion`, the name of the mask, and `ignore`.
 
     Raises FileNotFoundError where files are missing; ValueError as `transplant`, naming the files.
     """
@@ -74,7 +74,7 @@ def make_transplants(scans, masks, kind, out, patients, seed):
     if not files:
         raise FileNotFoundError(f"{masks}: has no NIfTI files; give the folder of the masks.")
     if not len(scans) or scans.subject.duplicated().any():
-        raise ValueError("scans: each healthy subject must come once; keep one contrast of the table.")
+        raise ValueError("scans: each healthy subject must occur once; keep one contrast of the table.")
     heads, numbers = scans.to_dict("records"), tqdm(range(patients), desc=f"transplants, {kind}", unit="patient")
     with writing(out) as folder:
         folder.mkdir()
@@ -85,7 +85,7 @@ def make_transplants(scans, masks, kind, out, patients, seed):
 
 
 def _write(folder, heads, files, kind, seed, number):
-    """Make one patient: its row, with paths below `folder`."""
+    """Make one patient; returns its row, with paths relative to `folder`."""
     head, file = (pack[_dealt(seed, i, number, len(pack))] for i, pack in enumerate((heads, files)))
     image, brain, _, affine = read_scan(head)
     voxel_mm = round(affine[0, 0])
@@ -111,8 +111,8 @@ def _dealt(seed, pack, number, count):
 
 
 def look_at(row, scans):
-    """What was done to one head, a row of `make_transplants` made from `scans`: (before, after, truth), the slices
-    [H, W] that show most of the lesion, scaled to [0, 1] alike, the truth bool."""
+    """One head before and after, for a row of `make_transplants` made from `scans`: (before, after, ground truth), the
+    slices [H, W] that show most of the lesion, both scans scaled alike to [0, 1], the ground truth bool."""
     healthy, _, _, _ = read_scan(scans[scans.subject == row["person"]].iloc[0])
     image, brain, truth, _ = read_scan(row)
     low, high = np.percentile(healthy[brain], (1, 99))

@@ -1,4 +1,4 @@
-"""Every score at its best: what is chosen, from whom, and what is judged with it."""
+"""Every score at its best: what is chosen, on which patients, and what is judged with it."""
 
 import numpy as np
 import pandas as pd
@@ -33,7 +33,7 @@ def folder(tmp_path):
 
 
 def scorer(case):
-    """A clean point-like map, which no smoothing suits, and a noisy one, which a Gaussian does."""
+    """A clean point-like map, which no smoothing suits, and a noisy one, which a Gaussian suits."""
     seg = case.seg.astype(np.float32)
     return {"l1": tensor(seg + 1.2 * case.image), "clean": tensor(seg)}
 
@@ -51,7 +51,7 @@ def test_each_score_gets_what_suits_it_on_the_validation_part(folder):
 
 
 def test_a_choice_is_over_all_sets_with_equal_weight():
-    """Ten patients of one set don't outvote one of another; of equals the protocol's is taken."""
+    """Ten patients of one set don't outvote one of another; a tie goes to the protocol's."""
     rows = [("ms", f"a{i}", "none", 0.5) for i in range(10)] + [("ms", f"a{i}", "gauss 1", 0.4) for i in range(10)]
     rows += [("wmh", "b", "none", 0.1), ("wmh", "b", "gauss 1", 0.3)]
     rows += [(name, subject, "median 5", 0.35) for name, subject, post, _ in rows if post == "none"]

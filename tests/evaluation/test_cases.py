@@ -1,4 +1,4 @@
-"""Patients as if healthy: a folder whole or not there, each scan's own noise, what is read was written."""
+"""Reconstructions on disk: a folder complete or absent, each scan's own noise, what is read was written."""
 
 import time
 
@@ -75,7 +75,7 @@ def test_each_scan_has_its_own_noise(scans, diffusion, tmp_path):
 
 
 def test_volume_is_reconstructed_slice_by_slice(monkeypatch):
-    """With a perfect model, the volume comes back, every slice in its place, whatever fits into a batch."""
+    """With a perfect model, the volume comes back, every slice in its place, whatever the batch size."""
 
     class Echo:
         betas, tones = torch.zeros(1), 0
@@ -156,7 +156,7 @@ def test_read_cases_errors(folder, tmp_path):
 
 
 def test_rows_have_the_order_of_the_scans(folder, monkeypatch):
-    """Whichever case is done first."""
+    """Whichever case finishes first."""
 
     def judge(case):
         time.sleep(0.05 * (case.subject == "007"))

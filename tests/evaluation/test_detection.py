@@ -67,7 +67,7 @@ def test_nothing_predicted():
 
 def test_all_lesion_and_all_predicted():
     assert counts(EVERYTHING, EVERYTHING) == ((1, 1, 1, 0), (1, 1, 1))
-    assert counts(EVERYTHING, TWO) == ((2, 0, 1, 1), (0, 0, 0)), "who marks everything has pointed at nothing"
+    assert counts(EVERYTHING, TWO) == ((2, 0, 1, 1), (0, 0, 0)), "marking everything locates nothing"
 
 
 def test_a_tenth_of_either_is_enough():
@@ -108,7 +108,7 @@ def test_the_better_partner_comes_first():
 
 
 def test_a_blur_in_one_piece_finds_nothing():
-    """Many small lesions and a smooth map over half of the brain: every lesion touched, and none pointed at."""
+    """Many small lesions and a smooth map over half of the brain: every lesion touched, and none located."""
     rng = np.random.default_rng(0)
     seg = np.zeros((40, 40, 30), bool)
     for corner in rng.integers(4, 25, (12, 3)):
@@ -167,7 +167,7 @@ def labelled(volume):
 
 
 def one_by_one(prediction, seg):
-    """(recall, F1): every pair of components asked for its overlap; the best pair leaves, until none is good enough."""
+    """(recall, F1): of all pairs of components, the best is taken out again and again, until none is good enough."""
     truth, parts = labelled(seg), labelled(prediction)
     lesions, predicted, found = set(np.unique(truth)) - {0}, set(np.unique(parts)) - {0}, 0
     count = len(lesions) + len(predicted)

@@ -31,7 +31,7 @@ def folders(tmp_path_factory):
 
 
 def scorer(case):
-    """Right; right, but half as high in the test part; and the same everywhere."""
+    """Right; right, but half as high in the test part; and constant."""
     seg = torch.from_numpy(case.seg)[None, None].float()
     height = 1.0 if case.split == "val" else 0.5
     return {"truth": seg, "shifted": seg * height + 0.2, "flat": torch.full_like(seg, 0.3)}
@@ -68,7 +68,7 @@ def test_the_oracle_is_never_behind_on_the_pooled_voxels(folders):
 
 
 def test_broken_scores_land_where_theory_says(folders):
-    """Pure chance has the prevalence, the inverted truth the least that a ranking can have, the truth 1."""
+    """Chance scores the prevalence, the inverted ground truth the least that any ranking can, the ground truth 1."""
     patients, healthy = folders
 
     def broken(case):
@@ -109,7 +109,7 @@ def test_decide_on_healthy_scans_counts_what_is_marked(folders):
 
 
 def test_lesions_are_found_one_by_one(tmp_path):
-    """Two lesions, of which one is marked; both of them keep through the median, as slabs at two ends do."""
+    """Two lesions, one of them marked; both survive the median, as slabs at two ends do."""
     seg = slab(3, SHAPE) | slab(4, SHAPE)[::-1]
     image = np.random.default_rng(0).random(SHAPE).astype(np.float32)
     brain = np.ones(SHAPE, bool)
@@ -151,7 +151,7 @@ def test_grid_puts_every_reconstruction_under_every_score(folders):
     by = table.set_index(["reconstruction", "score", "subject"])
     assert by.loc["right"].auprc.tolist() == [1, 1, 1, 1]
     assert by.loc["wrong", "l1", "a"].auprc == pytest.approx(3 / 16)
-    # chosen for each reconstruction anew: where the window sees nothing, a flat map is better
+    # chosen separately for each reconstruction: where the window sees nothing, a flat map is better
     assert by.sigma.loc["right", "ssim best"].tolist() == [2, 2]
     assert by.sigma.loc["right", "l1"].isna().all()
 

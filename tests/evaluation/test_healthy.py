@@ -1,4 +1,4 @@
-"""Healthy scans in parts: a yardstick and thresholds, each from people of its own."""
+"""Healthy scans in parts: a yardstick and thresholds, each from different people."""
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,7 @@ SHAPE = (16, 14, 12)
 
 @pytest.fixture
 def folder(tmp_path):
-    """Six healthy validation scans and a test scan, each rebuilt with another error: 0.01, 0.02, ..."""
+    """Six healthy validation scans and a test scan, each reconstructed with a different error: 0.01, 0.02, ..."""
     cases, brain = {}, np.ones(SHAPE, bool)
     for i in range(7):
         image = np.random.default_rng(i).random(SHAPE).astype(np.float32)

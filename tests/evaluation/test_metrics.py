@@ -32,7 +32,7 @@ def test_average_precision_by_hand():
     assert average_precision(np.array([4.0, 3, 2, 1]), np.array([1, 0, 1, 0])) == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
     # a tie of one hit and one miss: precision 1/2 where both come in, then 2/3
     assert average_precision(np.array([2.0, 2, 1]), np.array([1, 0, 1])) == pytest.approx(0.5 * 0.5 + 0.5 * 2 / 3)
-    # a score that says nothing: the prevalence
+    # an uninformative score: the prevalence
     assert average_precision(np.zeros(10), np.arange(10) < 3) == pytest.approx(0.3)
     assert average_precision(np.arange(10.0), np.arange(10) > 6) == 1
 

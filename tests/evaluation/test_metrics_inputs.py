@@ -79,7 +79,7 @@ def test_words_gaps_and_shapes(metric):
     for label in (np.where(LABEL, "1", "0"), LABEL.astype(str), np.full(LABEL.shape, None)):
         with pytest.raises(ValueError, match="the label must have real numbers, got"):
             metric(SCORE, label)
-    with pytest.raises(ValueError, match="the score is a masked array; pass its data, and what counts as the mask"):
+    with pytest.raises(ValueError, match="the score is a masked array; pass its data, and its valid voxels"):
         metric(np.ma.array(SCORE, mask=~LABEL), LABEL)
     with pytest.raises(ValueError, match="the mask has NaN voxels; make it 0 or 1"):
         metric(SCORE, LABEL, np.where(MASK, 1, np.nan))

@@ -1,4 +1,4 @@
-"""Scoring a set: what is judged at which threshold, how high maps stand, what a shorter training would have found."""
+"""Scoring a set: what is judged at which threshold, the level of maps, how a shorter training would have scored."""
 
 import numpy as np
 import pandas as pd
@@ -57,7 +57,7 @@ def test_score_set(folder):
 
 
 def test_specks_are_removed_before_dice(tmp_path):
-    """The map passes a median, so a speck is drawn behind it: 7 voxels go, 8 stay."""
+    """A median would remove a speck, so it is drawn after it: 7 voxels go, 8 stay."""
     shape, mask = (16, 14, 12), np.ones((16, 14, 12), bool)
     image = np.zeros(shape, np.float32)
     cases = {s: (split, image, image, mask, slab(4)) for s, split in (("a", "val"), ("b", "test"))}

@@ -1,4 +1,4 @@
-"""Whole scans: patients against healthy people of their own site, hand-counted."""
+"""Whole scans: patients against healthy controls of their own site, hand-counted."""
 
 import numpy as np
 import pandas as pd
@@ -8,7 +8,7 @@ from essim.evaluation.sites import auroc_table, auroc_within_sites, by_site, sca
 
 
 def people(**levels):
-    """A row for each level of each site."""
+    """One row per level and site."""
     rows = [(site, level) for site, values in levels.items() for level in values]
     return pd.DataFrame(rows, columns=["site", "level"])
 
@@ -25,7 +25,7 @@ def test_the_level_of_a_scan_is_that_of_its_highest_voxels():
 
 
 def test_only_people_of_one_site_are_compared():
-    """Everybody of the second site stands higher, ill or not: across sites that would look like a finding."""
+    """Everyone at the second site has higher levels, ill or not: across sites that would look like a finding."""
     patients, healthy = people(a=[3, 1], b=[12, 11, 10]), people(a=[2], b=[12, 9], c=[0, 0, 0])
     found = auroc_within_sites(patients, healthy)
     assert found["auroc"] == pytest.approx((1 + 0 + 0.5 + 1 + 0 + 1 + 0 + 1) / 8)

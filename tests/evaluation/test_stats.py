@@ -42,7 +42,7 @@ def test_the_interval_holds_the_mean_of_skewed_scores_about_as_often_as_it_says(
     for _ in range(400):
         low, high = interval(rng.lognormal(size=25), resamples=400)
         hits += low <= truth <= high
-    # 25 values of so long a tail are few: BCa holds 86 % here where it says 95; sampling error 0.017
+    # 25 values are few for so long a tail: BCa covers 86 % here instead of 95 %; sampling error 0.017
     assert 0.81 < hits / 400 < 0.97
 
 
@@ -169,7 +169,7 @@ def test_the_verdict():
 
 
 def test_no_clear_difference_is_not_equivalence():
-    """As good as each other is only said where the interval lies within the margin; few patients can't say it."""
+    """Equivalence needs the interval to lie within the margin; few patients can't show it."""
     rng = np.random.default_rng(0)
     base, noise = rng.random(24), rng.standard_normal(24)
     noise -= noise.mean()
@@ -182,7 +182,7 @@ def test_no_clear_difference_is_not_equivalence():
     assert small.verdict == "worse", "small, but sure"
 
 
-@pytest.mark.parametrize("count", [3, 16])  # all signs are tried, or some
+@pytest.mark.parametrize("count", [3, 16])  # all signs are tried, or a sample of them
 def test_no_difference_at_all(count):
     same = np.linspace(0.3, 0.1, count)
     row = paired_tests(long(a=same, b=same), "a", ["b"]).iloc[0]

@@ -1,4 +1,4 @@
-"""Score tables summed up: means, the middle patient, regret, the spread over several runs."""
+"""Score tables summed up: means, the typical patient, regret, the spread over several runs."""
 
 import itertools
 
@@ -52,7 +52,7 @@ def test_regret_by_hand():
 
 
 def test_the_interval_of_regret_is_that_of_resampled_patients():
-    """Three patients: 27 resamples of each set, of which the bootstrap draws; the best sigma is found in each anew."""
+    """Three patients: 27 resamples per set, from which the bootstrap draws; each chooses the best window again."""
     values = {"ms": {"0.3": [0.1, 0.5, 0.9], "1.1": [0.4, 0.5, 0.4], "l1": [0.2, 0.3, 0.6]}}
     table = regret(scores(values), ["0.3", "1.1"], resamples=4000).set_index("method")
     every = np.array(list(itertools.product(range(3), repeat=3)))
@@ -72,7 +72,7 @@ def test_typical_is_the_median_patient():
     assert typical(table, "l1").subject == "ms2"
     assert typical(table, "ssim").subject == "ms1"
     lost = scores({"ms": {"l1": [0.9, np.nan, 0.5, np.nan, 0.7]}})
-    assert typical(lost, "l1").subject == "ms4", "whose lesion is too small for the grid has no score"
+    assert typical(lost, "l1").subject == "ms4", "a patient whose lesion is too small for the grid has no score"
 
 
 RUNS = {(0, 0): 0.1, (0, 1): 0.3, (1, 0): 0.5, (1, 1): 0.9}  # (seed, fold): the score

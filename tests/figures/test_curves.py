@@ -1,4 +1,4 @@
-"""Curves, bars and tables: what is drawn where. Optima are marked, labels and legends are complete."""
+"""Curves, bars and tables: what is drawn where; optima are marked, labels and legends complete."""
 
 import numpy as np
 import pandas as pd
@@ -100,7 +100,7 @@ def test_the_kept_step_is_the_best_validation_loss():
     assert [stars(axis) for axis in figure.axes] == [[(20, 0.2)]] * 2
 
 
-def test_lesion_sizes_have_a_panel_a_patient_set():
+def test_lesion_sizes_have_one_panel_per_patient_set():
     table = pd.DataFrame({"dataset": ["ms"] * 3 + ["healthy"], "lesion_ml": [1.0, 5.0, 20.0, 0.0]})
     (axis,) = drawn(plot_lesion_sizes(table)).axes
     assert axis.get_title() == "MS: median 5 ml" and axis.get_xlabel() == "lesion volume (ml)"

@@ -73,7 +73,8 @@ def test_every_picture_can_be_drawn():
     stack = rng.random((3, 10, 12))
     drawn(pictures.show_ensemble_weights(stack, stack / stack.sum(0), [0.3, 0.5, 0.7], seg))
     columns = ["input", "reconstruction", "l1", "truth"]
-    drawn(pictures.show_examples({"wmh": [image, image, image, seg], "ms": [image, image, image, seg]}, columns))
+    figure = drawn(pictures.show_examples({name: [image, image, image, seg] for name in ("wmh", "ms")}, columns))
+    assert [axis.get_title() for axis in figure.axes[:4]] == ["input", "reconstruction", "l1", "ground truth"]
 
 
 def test_the_gallery_tells_found_missed_and_false_apart():

@@ -1,4 +1,4 @@
-"""Figures of the ablations: where values stand, what is marked, and that every kind of table can be drawn."""
+"""Figures of the ablations: where values stand, what is marked; every kind of table can be drawn."""
 
 import numpy as np
 import pandas as pd
@@ -45,7 +45,7 @@ def test_a_test_part_of_some_values_has_bars_and_no_curve():
     assert [line.get_linestyle() for line in curves] == ["--", "--"], "the validation part's, one a method"
 
 
-def test_categories_have_a_row_of_panels_a_score():
+def test_categories_have_one_row_of_panels_per_score():
     table = scores(["as scored", "no median"], ["l1", "ssim 0.3", "ssim 4"])
     tables = {score: means(table, score) for score in ("auprc", "dice")}
     figure = drawn(plot_over_categories(tables, "as scored"))
@@ -64,7 +64,7 @@ def test_gains():
     assert len(labels) == 2 and labels[0].startswith("draws: ") and labels[0].endswith("(l1, AUPRC)")
 
 
-def test_what_a_choice_does_not_touch_is_a_level_beside_categories():
+def test_what_a_choice_does_not_affect_is_a_level_beside_categories():
     sets = scores(["8 windows", "2 windows", "up to 4"], ["adaptive"])
     table = means(pd.concat([sets, scores(["no window"], ["l1"])]))
     axis = drawn(plot_over_categories({"auprc": table}, "8 windows")).axes[0]

@@ -9,7 +9,7 @@ from matplotlib.patches import Rectangle
 from essim.figures.calibration import plot_candidates, plot_healthy_levels, plot_on_each_set, plot_promises
 
 
-def test_levels_have_a_column_a_sigma_and_a_scale_a_row():
+def test_levels_have_one_column_per_sigma_and_one_scale_per_row():
     rows = {"T1": np.full((3, 20, 24), 0.5), "T2": np.full((3, 20, 24), 0.1)}
     figure = drawn(plot_healthy_levels(rows, [0.3, 0.7, 1.1]))
     panels = [axis for axis in figure.axes if axis.images]

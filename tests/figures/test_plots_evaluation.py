@@ -1,4 +1,4 @@
-"""Figures of the evaluation: what is drawn where, and that intervals, chance levels and frames are in them."""
+"""Figures of the evaluation: what is drawn where, with intervals, chance levels and frames."""
 
 import numpy as np
 import pandas as pd
@@ -24,7 +24,7 @@ PATIENTS = [f"p{i}" for i in range(5)]
 
 
 def patients(**columns):
-    """One row a set, patient and method; `columns` are functions of a random generator."""
+    """One row per set, patient and method; `columns` are functions of a random generator."""
     rng = np.random.default_rng(0)
     rows = [{"dataset": d, "subject": s, "method": m} for d in SETS for s in PATIENTS for m in METHODS]
     return pd.DataFrame([row | {name: make(rng) for name, make in columns.items()} for row in rows])
@@ -103,7 +103,7 @@ def test_the_grid_frames_the_best_cell_of_every_set():
     ways, scores = ["diffusion", "ae"], ["l1", "adaptive", "ssim best"]
     names = ["dataset", "reconstruction", "score"]
     table = pd.MultiIndex.from_product([SETS, ways, scores], names=names).to_frame(index=False)
-    best = table.dataset.map(dict(zip(SETS, scores, strict=False)))  # another column in each set
+    best = table.dataset.map(dict(zip(SETS, scores, strict=False)))  # a different column in each set
     table["auprc"] = 0.1 + 0.2 * (table.reconstruction == "ae") + 0.3 * (table.score == best)
     *panels, _ = drawn(plot_scores_of_reconstructions(table)).axes
     assert [frames(axis) for axis in panels] == [[(-0.5, 0.5)], [(0.5, 0.5)]]

@@ -1,4 +1,4 @@
-"""Figures of the field's methods: what stands where, with cells that were not tried and methods without a training."""
+"""Figures of the field's methods: what stands where, with untried cells and methods that need no training."""
 
 import numpy as np
 import pandas as pd
@@ -7,7 +7,7 @@ from figures import drawn
 from essim.figures.methods import plot_grid, plot_trade
 
 
-def test_a_panel_a_set_and_nothing_where_nothing_was_tried():
+def test_one_panel_per_set_and_nothing_where_nothing_was_tried():
     rows = [("blur", "ms", "l1", 0.1), ("ddpm", "ms", "l1", 0.3), ("ddpm", "ms", "andi", 0.2)]
     rows += [(name, "wmh", method, auprc / 2) for name, _, method, auprc in rows]
     table = pd.DataFrame(rows, columns=["reconstructor", "dataset", "method", "auprc"])

@@ -19,7 +19,7 @@ def means(datasets=("stroke", "ms")):
     return pd.DataFrame(rows, columns=["dataset", "post", "axis", "amount", "method", "auprc"])
 
 
-def test_a_panel_a_set_and_axis_with_the_real_place():
+def test_one_panel_per_set_and_axis_with_the_real_place():
     figure = drawn(plot_shifts(means(), ENDS, {"ms": {"noise": 0.25}}))
     assert [axis.get_title() for axis in figure.axes] == [*ENDS] * 2
     assert [len(axis.lines) for axis in figure.axes] == [7, 7, 7, 8], "one has the dashed line too"

@@ -7,12 +7,12 @@ from figures import drawn
 from essim.figures.transplants import plot_transplants, show_transplants
 
 
-def test_a_contact_sheet_outlines_the_truth_in_the_third_picture():
+def test_a_contact_sheet_outlines_the_ground_truth_in_the_third_picture():
     truth = np.zeros((20, 24), bool)
     truth[5:9, 5:9] = True
     one = (np.full((20, 24), 0.8), np.where(truth, 0.2, 0.8), truth)
     figure = drawn(show_transplants({"ms": [one, one], "stroke": [one, one]}))
-    assert [axis.get_title() for axis in figure.axes[:6]] == ["healthy", "transplant", "truth"] * 2
+    assert [axis.get_title() for axis in figure.axes[:6]] == ["healthy", "transplant", "ground truth"] * 2
     assert [bool(axis.collections) for axis in figure.axes] == [False, False, True] * 4
     assert [figure.axes[i].get_ylabel() for i in (0, 6)] == ["MS", "Stroke"]
     shown = [axis.images[0].get_array().min() for axis in figure.axes[:3]]

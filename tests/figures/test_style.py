@@ -1,4 +1,4 @@
-"""The style of the figures: what a set is called, and how a method is drawn."""
+"""The style of the figures: labels of sets, looks of methods."""
 
 import pandas as pd
 
@@ -19,7 +19,7 @@ def test_single_windows_and_unknown_methods_have_styles_of_their_own():
         "another",
     ]
     assert styles["l1"] is METHOD_STYLES["l1"] and styles["ssim best"] is METHOD_STYLES["ssim best"]
-    assert len({(style.colour, style.marker) for style in styles.values()}) == 4, "the best window looks as the first"
+    assert len({(style.colour, style.marker) for style in styles.values()}) == 4, "the best window looks like the first"
     assert list(ordered_styles(["adaptive", "another", "l1"])) == ["l1", "adaptive"]
 
 

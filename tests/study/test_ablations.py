@@ -58,7 +58,7 @@ def test_steps_that_a_network_has_not_learned_are_left_out(tmp_path):
     two = models(tmp_path, [100, 700], [300, 900])
     known, sentence = learned(two, [[200], [300], [250, 500], [700], [701]])
     assert known == [[300], [700]]
-    assert sentence.endswith("learned t from 300 to 700; left out: t = 200; 250, 500; 701.") and str(two[1]) in sentence
+    assert sentence.endswith("on t from 300 to 700; left out: t = 200; 250, 500; 701.") and str(two[1]) in sentence
 
 
 def test_a_network_without_a_range_has_learned_every_step(tmp_path):
@@ -66,7 +66,7 @@ def test_a_network_without_a_range_has_learned_every_step(tmp_path):
 
 
 def test_no_step_that_is_learned_is_an_error(tmp_path):
-    with pytest.raises(ValueError, match="learned t from 400 to 600, none of `steps` lies there; choose"):
+    with pytest.raises(ValueError, match="trained on t from 400 to 600, which covers none of `steps`; choose"):
         learned(models(tmp_path, [400, 600]), [[399], [500, 601]])
 
 
@@ -87,7 +87,7 @@ def test_predictions_must_be_shared_evenly(diffusion):
 
 
 def test_the_first_n_draws_are_averaged(case, diffusion):
-    """What is scored is x - y, in which the mean of the draws is seen again."""
+    """The score is x - y, from which the mean of the draws can be recovered."""
 
     def difference(case):
         x, y, _ = case.tensors()
@@ -98,7 +98,7 @@ def test_the_first_n_draws_are_averaged(case, diffusion):
     draws = [maps[f"draw {n}"] for n in (1, 2, 3, 4)]
     for n in (1, 2, 4):
         torch.testing.assert_close(maps[f"{n}"], torch.stack(draws[:n]).mean(0), rtol=0, atol=1e-6)
-    assert (draws[0] - draws[1]).abs().max() > 1e-3, "another draw is other noise"
+    assert (draws[0] - draws[1]).abs().max() > 1e-3, "another draw has different noise"
 
 
 def test_single_draws_are_for_the_validation_part(case, diffusion):
@@ -123,7 +123,7 @@ def test_window_sets():
 def test_flat_windows_score_slice_by_slice():
     generator = torch.Generator().manual_seed(0)
     x, y = (torch.rand(1, 1, *SHAPE, generator=generator) for _ in range(2))
-    y[..., 3] *= 0.1  # a slice whose own range is another one than the volume's
+    y[..., 3] *= 0.1  # a slice whose range differs from the volume's
     mask = torch.ones_like(x, dtype=torch.bool)
     mask[..., :4, :, :] = False
     options = {"sigmas": [0.5, 1.1], "temperature": 0.7}
@@ -171,7 +171,7 @@ def test_variants_have_the_studys_score(folder):
     wide = table.pivot(index="subject", columns="value", values="auprc")
     assert list(wide) == ["1", "2.5"]
     expected = score_set(folder, scorer).set_index("subject").auprc
-    for value in wide:  # a gain leaves the order of the voxels as it is
+    for value in wide:  # a gain preserves the order of the voxels
         pd.testing.assert_series_equal(wide[value], expected, check_names=False, check_like=True)
 
 
@@ -194,7 +194,7 @@ def test_what_a_step_takes_away_comes_back_without_it(tmp_path):
 
 
 def test_small_components_cost_dice(tmp_path, monkeypatch):
-    """The map passes a median, so a speck is drawn behind it: the study takes it away, the other value keeps it."""
+    """A median would remove a speck, so it is drawn after it: the study removes it, the other value keeps it."""
     zero, speck = np.zeros(SHAPE, np.float32), slab(4)
     speck[1, 1, 1:8] = True  # 7 voxels
     cases = {s: (split, zero, zero, np.ones(SHAPE, bool), slab(4)) for s, split in (("a", "val"), ("b", "test"))}

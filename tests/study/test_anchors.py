@@ -1,4 +1,4 @@
-"""Published numbers beside one's own: which rows there are, and where they come from."""
+"""Published numbers beside the study's own: which rows there are, and where they come from."""
 
 import pandas as pd
 import pytest

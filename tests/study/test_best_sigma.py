@@ -24,7 +24,7 @@ from essim.study.best_sigma import (
 
 
 @pytest.mark.parametrize("values", [3, 1000])  # many ties, hardly any
-def test_a_lesion_against_healthy_brain_is_scikit_learns(values):
+def test_a_lesion_against_healthy_brain_is_as_in_scikit_learn(values):
     rng = np.random.default_rng(values)
     labels = rng.choice(4, (9, 8, 7), p=[0.8, 0.1, 0.08, 0.02]) * 2  # 2, 4, 6
     healthy = (labels == 0) & (rng.random(labels.shape) < 0.8)
@@ -101,7 +101,7 @@ def test_a_set_without_lesions_gives_an_empty_table(folder):
 
 
 def lesion_table(seed=0, subjects=30, slope=0.5, pathology=0.0):
-    """Five lesions a subject, the gap grows with volume by `slope`; one of two sets is shifted by `pathology`."""
+    """Five lesions per subject; the gap grows with volume by `slope`; one of two sets is shifted by `pathology`."""
     rng = np.random.default_rng(seed)
     count = 5 * subjects
     subject = np.repeat(np.arange(subjects), 5)
@@ -115,12 +115,12 @@ def lesion_table(seed=0, subjects=30, slope=0.5, pathology=0.0):
     )
 
 
-def test_only_lesions_that_are_found_and_have_a_contrast_are_asked():
+def test_only_lesions_that_are_found_and_have_a_contrast_are_used():
     table = lesion_table()
     table.loc[0, "found"], table.loc[1, "contrast"] = False, np.nan
     frame = model_terms(table)
     assert list(frame.index) == list(range(2, 150))
-    assert frame.group.nunique() == 30, "a subject is one of its set"
+    assert frame.group.nunique() == 30, "subjects of the same name differ between sets"
     np.testing.assert_allclose(frame.volume, np.log2(table.volume_ml[2:]))
     assert (frame.narrow_minus_wide == table.narrow_minus_wide[2:]).all()
     assert (frame.contrast == table.contrast[2:].abs()).all()

@@ -1,4 +1,4 @@
-"""Lesions counted and weighed: masks drawn by hand, quantiles of few patients."""
+"""Lesions counted and measured: masks drawn by hand, quantiles of few patients."""
 
 import numpy as np
 import pandas as pd

@@ -1,4 +1,4 @@
-"""What the calibration's settings add, and whether promises are kept: by hand, and against the study's own."""
+"""What the calibration's settings contribute, and whether promises are kept: by hand, against the study's own."""
 
 import numpy as np
 import pandas as pd
@@ -99,12 +99,12 @@ def test_shares_kept_and_said_by_hand():
 
 
 def test_a_promise_is_kept_where_the_whole_interval_is():
-    """The means of both methods lie within 1.5 times at both shares; an end of an interval may not."""
+    """The means of both methods are within a factor of 1.5 at both shares; an end of an interval may not be."""
     rows = [  # method, promised, marked, and the interval
         ("calibrated", 0.01, 0.010, 0.008, 0.014),
         ("calibrated", 0.10, 0.120, 0.090, 0.151),
         ("l1", 0.01, 0.012, 0.006, 0.014),
-        ("l1", 0.10, 0.110, np.nan, np.nan),  # of two scans there is no interval
+        ("l1", 0.10, 0.110, np.nan, np.nan),  # two scans have no interval
     ]
     kept = pd.DataFrame(rows, columns=["method", "promised", "marked", "marked_low", "marked_high"])
     kept = kept.assign(by="group", contrast="t1", who="known scanners")

@@ -1,4 +1,4 @@
-"""The search for a calibrated ensemble: its maps, its rules by hand, and that it judges what the strategy computes."""
+"""The search for a calibrated ensemble: its maps, its rules by hand, and its agreement with the chosen strategy."""
 
 import numpy as np
 import pandas as pd
@@ -57,8 +57,8 @@ def test_every_map_is_what_it_is_called(folders):
 
 
 def test_the_chosen_candidate_is_the_strategy(folders, seen):
-    """l1 + structure by mean z, voxel by voxel, for a scan at the healthy scans' level; the strategy ends at 0, where
-    less differs than in healthy brains."""
+    """l1 + structure by mean z, voxel by voxel, for a scan at the healthy scans' level; the strategy stops at 0, where
+    the difference is smaller than in healthy brains."""
     case, place = next(read_cases(folders[0])), parts(SIGMAS)
     x, y, _ = case.tensors()
     mean, sd = (torch.cat([maps[place["l1"]], maps[place["structure"]]]) for maps in (seen.mean, seen.sd))
@@ -108,7 +108,7 @@ def test_every_candidate_can_be_judged(folders, seen):
 
 
 def test_marked_shares_by_hand(folders):
-    """A map of even numbers from 0 to 1: thresholds of healthy scans promise what they keep."""
+    """A map of evenly spaced numbers from 0 to 1: thresholds from healthy scans keep their promise."""
 
     def scorer(case):
         count = case.mask.size

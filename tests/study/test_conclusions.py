@@ -1,4 +1,4 @@
-"""Conclusions follow from the numbers, on whomever they were measured."""
+"""Conclusions follow from the numbers, whatever the kind of patients."""
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ BEATS_L1, BEATS_ENSEMBLE, BEATS_BEST = list(PAIRS)[1:]
 
 
 def patients(count, dataset="ms", **changes):
-    """Scores of patients who differ a little, with the means of LEVELS but for changes."""
+    """Scores of patients who differ slightly, with the means of LEVELS except for changes."""
     rows = []
     for method, level in (LEVELS | changes).items():
         jitter = np.random.default_rng(len(method)).normal(0, 0.01, count)
@@ -23,7 +23,7 @@ def patients(count, dataset="ms", **changes):
 
 @pytest.fixture
 def grown(tmp_path):
-    """The tables of a study: one set; l1 is clearly behind the calibrated ensemble, and open beside the paper's."""
+    """The tables of a study: one set; l1 is clearly behind the calibrated ensemble, not clearly behind the paper's."""
     spans = {
         method: dict(zip(ENDS, (level, level - 0.05, level + 0.05), strict=True)) for method, level in LEVELS.items()
     }
@@ -118,4 +118,4 @@ def test_two_networks_are_compared_patient_by_patient():
     gain = gains.set_index("scored").gain
     assert gain["l1"] == pytest.approx(0.3) and gain["calibrated"] == 0 and gains.subjects.tolist() == [6] * 3
     (sentence,) = half_real.say_training(gains)
-    assert sentence.startswith("half-real ms (6), AUPRC gained by training on real heads: l1 +0.30 [+0.30, +0.30]; ")
+    assert sentence.startswith("half-real ms (n = 6), AUPRC gained by training on real heads: l1 +0.30 [+0.30, ")

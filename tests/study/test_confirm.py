@@ -13,7 +13,7 @@ DECLARED["claims"] = {"a is ahead of l1": ["adaptive", "l1"], "c is ahead of l1"
 
 
 def scores(gains, spread=0.01, subjects=40):
-    """Test patients: l1 has about 0.3; {(dataset, method): what it has more on average, in `at_best` alone}."""
+    """Test patients: l1 scores about 0.3; {(dataset, method): its mean gain over l1, in `at_best` only}."""
     rng, parts = np.random.default_rng(0), []
     for dataset in dict.fromkeys(name for name, _ in gains):
         level = 0.3 + 0.1 * rng.standard_normal(subjects)
@@ -56,7 +56,7 @@ def test_holm_and_the_wide_intervals_are_over_the_whole_family():
 
 
 def test_where_every_score_is_small_a_small_difference_is_one():
-    """An interval within the margin says nothing about scores that are smaller than it."""
+    """An interval within the margin says nothing about scores smaller than the margin."""
     small = scores({("wmh", "adaptive"): 0.0, ("wmh", "calibrated"): 0.0}, spread=0.3)
     columns = ["protocol", "at_best"]
     small[columns] = small[columns] / 100
@@ -68,7 +68,7 @@ def test_where_every_score_is_small_a_small_difference_is_one():
 def test_the_sentences_name_every_set_with_its_numbers():
     table = confirm.family(scores(GAINS), DECLARED, "at_best")
     first, about_a, about_c = confirm.say(table)
-    assert first == "Of 4 statements (a claim on a set): 2 confirmed, 1 the opposite, 1 no difference, 0 open."
+    assert first == "Of 4 statements (one claim on one set): 2 confirmed, 1 the opposite, 1 no difference, 0 open."
     assert about_a.startswith("A is ahead of l1: The opposite on ms -0.10") and "No difference on wmh" in about_a
     assert about_c.startswith("C is ahead of l1: Confirmed on ms +0.") and "; wmh +0." in about_c
 

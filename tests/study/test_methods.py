@@ -1,4 +1,4 @@
-"""Every reconstructor under every score: folders with several draws, both columns, what it costs, what it says."""
+"""Every reconstructor under every score: folders with several draws, both columns, costs, sentences."""
 
 import json
 
@@ -17,7 +17,7 @@ ASKED = {"draws": 3, "seed": 7, "counts": {"val": 8, "test": 1}}
 
 
 def noisy(image, mask, *, draws, seed):
-    """A reconstructor: dark, but for what its seed says."""
+    """A reconstructor: dark noise from its seed."""
     return np.random.default_rng(seed).random((draws, *image.shape), np.float32) * mask / 4
 
 
@@ -42,7 +42,7 @@ def test_a_folder_of_several_draws_is_one_of_reconstructions(folder, rebuilt):
         np.testing.assert_allclose(case.reconstruction, expected.mean(0), atol=1e-6)
 
 
-def test_what_a_scan_becomes_does_not_hang_on_the_others(folder, rebuilt, tmp_path):
+def test_a_reconstruction_does_not_depend_on_the_other_scans(folder, rebuilt, tmp_path):
     methods.rebuild(folder, tmp_path / "alone", noisy, **ASKED | {"counts": {"test": 2}})
     (case,) = read_cases(rebuilt, "test")
     assert np.array_equal(methods.read_draws(rebuilt, case), methods.read_draws(tmp_path / "alone", case))
@@ -83,7 +83,7 @@ def test_every_score_is_judged_twice_and_what_it_lacks_leaves_it_out(judged):
 def test_costs_and_what_they_buy(judged):
     table, _, costs = judged
     assert list(costs.score) == ["", "l1", "l2", "mahalanobis"]
-    assert list(costs.training_minutes) == [5, 0, 0, 0], "only a score with a network of its own has a training"
+    assert list(costs.training_minutes) == [5, 0, 0, 0], "only a score with its own network needs training"
     trade = methods.trade(table, costs, {"ddpm": ["l1", "mahalanobis"]})
     seconds = costs.set_index("score").seconds
     np.testing.assert_allclose(trade.seconds, [seconds[""] + seconds[name] for name in ("l1", "mahalanobis")])
@@ -91,7 +91,7 @@ def test_costs_and_what_they_buy(judged):
     assert trade.auprc[1] == pytest.approx(test.at_best.mean()) and list(trade.training_minutes) == [5, 5]
 
 
-def test_a_score_that_looks_at_no_reconstruction_stands_for_itself(judged):
+def test_a_score_that_needs_no_reconstruction_stands_alone(judged):
     table, _, costs = judged
     costs = costs.assign(alone=costs.score == "l2")
     trade = methods.trade(table, costs, {"ddpm": ["l1", "l2"]})
@@ -130,7 +130,7 @@ def test_published_orderings_are_said_with_their_interval():
     assert len(said) == len(methods.PUBLISHED)
     (fusion,) = [sentence for sentence in said if "2408.08228" in sentence]
     assert "ms better (+0.30" in fusion and "stroke better" in fusion
-    assert "mahalanobis ahead of l1 (arXiv 2407.12474): not tried with ddpm." in said
+    assert "Published: mahalanobis ahead of l1 (arXiv 2407.12474); not tried with ddpm." in said
 
 
 def test_steps_that_a_network_knows(tmp_path):

@@ -1,4 +1,4 @@
-"""The promise is counted where it should be, with what the model folder says."""
+"""The promise is counted in the right voxels, with the settings of the model folder."""
 
 import json
 
@@ -22,7 +22,7 @@ SHAPE = (40, 48, 40)  # of 4 mm
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A network that knows nothing, its model folder, and two scans, one with a lesion."""
+    """An untrained network, its model folder, and two scans, one with a lesion."""
     folder = tmp_path_factory.mktemp("promise")
     training = TrainConfig(channels=8, multipliers=(1, 2), blocks=1, head_channels=8, patch=2, timesteps=100)
     settings = {"smooth": False, "shape": SHAPE, "factor": 1}
@@ -53,7 +53,7 @@ def write_scoring(model, l1=0.2, **more):
     (model / "scoring.json").write_text(json.dumps(scoring | {"thresholds": thresholds} | more))
 
 
-def test_a_row_a_scan_and_method(place):
+def test_one_row_per_scan_and_method(place):
     folder, scans = place
     table = measure_promise(scans, folder / "model")
     off = ["residual", "divergence", "drift", "level"]
@@ -88,7 +88,7 @@ def test_an_older_model_folder_is_one_sentence(place):
 
 
 def test_how_far_off_in_which_way():
-    """A shift of all is a drift; noise is a residual without one; a shuffled volume has the same histogram."""
+    """A uniform shift is a drift; noise is a residual without drift; a shuffled volume has the same histogram."""
     rng, tissue = np.random.default_rng(0), np.zeros((24, 24, 24), bool)
     tissue[2:22, 2:22, 2:22] = True
     x = rng.uniform(0.2, 0.6, tissue.shape).astype(np.float32)

@@ -1,4 +1,4 @@
-"""What is said of real heads follows from their scans: where they lie, what is found, what is marked."""
+"""Tables and sentences about real heads follow from their scans: where they lie, what is found, what is marked."""
 
 import json
 
@@ -33,7 +33,7 @@ def test_a_scan_that_lies_askew_overlaps_less(seen):
     assert 0.8 < askew.overlap.max() < 0.95
 
 
-def test_patients_are_seen_where_most_lesion_is(seen):
+def test_patients_are_shown_where_the_lesion_is_largest(seen):
     scans, table, views = seen
     assert table.groupby("subject").method.size().to_dict() == {"anna": 3, "bert": 5}
     assert table.sigma.dropna().tolist() == [0.3, 2.0]
@@ -60,13 +60,13 @@ def test_sentences_follow_the_numbers():
     rows = rows.assign(subject="bert", contrast="t2", sigma=[np.nan, 0.5, np.nan, np.nan], auprc=[0.3, 0.2, 0.1, 0.4])
     (sentence,) = real_heads.say_found(rows)
     assert sentence == (
-        "bert, T2: calibrated is ahead, AUPRC 0.40; l1 0.30, adaptive 0.10; best single window, with hindsight, "
-        f"\u03c3 = 0.5, 0.20. Outside the lesions calibrated marks 3.4% where {PROMISED:.0%} is promised."
+        "bert, T2: calibrated is ahead, AUPRC 0.40; l1 0.30, adaptive 0.10; the best single window, with hindsight "
+        f"(\u03c3 = 0.5), 0.20. Outside the lesions, calibrated marks 3.4% where {PROMISED:.0%} is promised."
     )
     windows = real_heads.say_windows(rows, [0.3, 0.5])
     assert windows == (
         "No single window reaches l1 on 1 of 1 scans, adaptive on 0 of 1 scans, calibrated on 1 of 1 scans; "
-        "on 1 the best is the smallest or largest one tried."
+        "on 1, the best window is the smallest or largest tried."
     )
     people = pd.DataFrame({"age": [20, 30, 40, ""], "marked": [0.01, 0.02, 0.03, 0.5], "split": "test", "method": "l1"})
     share, age = real_heads.say_marked(people)

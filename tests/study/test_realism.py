@@ -1,4 +1,4 @@
-"""The gate: statistics with known answers, shares counted by hand, classifiers that must guess or must not."""
+"""The realism check: known statistics, shares counted by hand, classifiers that must guess or must not."""
 
 import nibabel as nib
 import numpy as np
@@ -149,7 +149,7 @@ def test_a_classifier_guesses_on_the_same_and_knows_the_shifted():
 
 
 def test_a_new_source_is_left_out_as_a_whole():
-    """Each source is told from the grown heads by a statistic of its own, which the others say nothing about."""
+    """Each source differs from the grown heads in a statistic of its own, in which the others don't differ."""
     rng = np.random.default_rng(1)
     parts = []
     for number, source in enumerate("abc"):
@@ -204,7 +204,7 @@ def test_the_real_lesions_are_whole():
         assert (order >= 0).all(axis=None)
 
 
-def test_the_figure_has_a_panel_a_contrast_and_draws_all_heads():
+def test_the_figure_has_one_panel_per_contrast_and_draws_all_heads():
     rng = np.random.default_rng(0)
     grown = pd.concat([draw(rng, 20), draw(rng, 20).assign(contrast="t2")])
     real = pd.concat([draw(rng, 4), draw(rng, 2, 50, "b"), draw(rng, 1, source="b").assign(contrast="t2")])

@@ -1,4 +1,4 @@
-"""Which value of a choice is taken, and what is said of it."""
+"""Which value is chosen, and what the sentences say about it."""
 
 import numpy as np
 import pandas as pd
@@ -33,16 +33,16 @@ def test_the_choice_is_that_of_the_validation_part():
     assert by.at_study.to_dict() == pytest.approx({"tumour": 0.6, "ms": 0.3})
     assert by.at_chosen.to_dict() == pytest.approx({"tumour": 0.75, "ms": 0.15})
     (sentence,) = selection.sentences(found)
-    assert sentence.startswith("adaptive: the validation parts choose 4, the study has 1; that changes AUPRC")
+    assert sentence.startswith("adaptive: the validation parts choose 4 instead of the study's 1; this changes AUPRC")
     assert "+0.150 [" in sentence and "(tumour), -0.150 [" in sentence
 
 
 @pytest.mark.parametrize("study", ["1", "2"])
-def test_of_equals_the_study_keeps_its_own(study):
+def test_the_study_keeps_its_value_in_a_tie(study):
     table = pd.concat([scores({"ms": {"1": [0.4], "2": [0.4], "4": [0.1]}}, split) for split in ("val", "test")])
     found = selection.choice(table, "draws", study, ["adaptive"])
     assert found.chosen.tolist() == [study] and found.gain.tolist() == [0]
-    assert "as the study has it; AUPRC on the test parts: 0.400 (ms)." in selection.sentences(found)[0]
+    assert "as the study does; AUPRC on the test parts: 0.400 (ms)." in selection.sentences(found)[0]
 
 
 def test_means_have_intervals_around_them():

@@ -1,4 +1,4 @@
-"""The law follows from the table: where a gain is made to grow with the residual, and where it isn't."""
+"""The law follows from the table: one axis along which a gain grows with the residual, one along which it doesn't."""
 
 import numpy as np
 import pandas as pd
@@ -10,7 +10,7 @@ AXES = ("contrast", "noise")
 
 
 def table(slope=0.2, patients=4, noise=0.01):
-    """SSIM at 0.3 gains slope * (residual - 1.6) on l1 along the contrast and nothing along the noise; 2 never does."""
+    """SSIM at 0.3 gains slope * (residual - 1.6) over l1 along contrast, nothing along noise; at 2 it never does."""
     rng, rows = np.random.default_rng(0), []
     for person in range(patients):
         own = 0.3 + 0.1 * rng.random()
@@ -75,16 +75,17 @@ def test_limits_are_axis_by_axis():
         ]
     )
     common = shift_law.say_common(both, "told", "median")
-    assert common.endswith("on l1 goes either way along contrast, noise.")
+    assert common.endswith("over l1 goes either way along contrast, noise.")
     clear = axes.assign(change_low=axes.change - 0.1, change_high=axes.change + 0.1)
-    assert "on l1 clearly grows along contrast; it " in shift_law.say_common(clear, "told", "median")
+    assert "over l1 clearly grows along contrast; it " in shift_law.say_common(clear, "told", "median")
     assert "grows along contrast (+0." in words[0] and "does not clearly change along noise" in words[0]
 
 
 def test_what_remains():
     points = shift_law.points(shift_law.with_best(table(noise=0)))
     first = shift_law.say_remains(points, "median")[0]
-    assert first == "ms, median: the best window gains, on unmoved and moved scanners: told -0.12 and -0.05."
+    about = "ms, median: the gain of the best window over l1, on unmoved and moved scanners"
+    assert first == f"{about}: told -0.12 and -0.05."
 
 
 def test_an_axis_reaches_a_residual_or_does_not():
@@ -105,4 +106,5 @@ def test_real_places_are_scans_and_patients_have_a_gain(tmp_path):
     places = shift_law.real_places(tmp_path).set_index("subject")
     assert places.gain["bert"] == pytest.approx(-0.1) and np.isnan(places.gain["anna"])
     assert places.residual["bert"] == 1.2 and places.drift.isna().all()
-    assert shift_law.say_real(places.reset_index()) == ["bert, T2: residual 1.20; the best window gains -0.10 on l1."]
+    (sentence,) = shift_law.say_real(places.reset_index())
+    assert sentence == "bert, T2: residual 1.20; the gain of the best window over l1 is -0.10."

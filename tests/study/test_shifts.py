@@ -1,4 +1,4 @@
-"""Moved scanners: nothing moves at 0, one thing moves else; SSIM is its factors; the network is asked in three ways."""
+"""Moved scanners: nothing moves at 0, else one property; SSIM is its factors; the network is queried in three ways."""
 
 import json
 
@@ -29,7 +29,7 @@ def patient():
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    """The folder of a network that knows nothing and is told the tone."""
+    """The folder of an untrained network that is told the tone."""
     folder = tmp_path_factory.mktemp("model")
     few = {"channels": 8, "multipliers": (1, 2), "blocks": 1, "head_channels": 8, "patch": 2, "timesteps": 100}
     training = TrainConfig(**few, tone=True)
@@ -90,7 +90,7 @@ def test_matching_undoes_a_rising_curve():
     assert not shifts.match_tone(y**2, y, mask)[0].any()
 
 
-def test_one_who_knows_the_tone_needs_not_be_told(patient, model):
+def test_a_network_that_knows_the_tone_need_not_be_told(patient, model):
     diffusion, scan = load_model(model), patient.scan("t1", SPACE, "", 0.0)
     how = {"t": [50], "draws": 1, "seed": [0]}
     own = shifts.reconstruct(diffusion, scan, shifts.tone_of(scan.image, scan.mask), **how)
@@ -99,7 +99,7 @@ def test_one_who_knows_the_tone_needs_not_be_told(patient, model):
     assert np.array_equal(other["told"], own["told"])
 
 
-def test_a_row_a_patient_scanner_network_and_score(model, monkeypatch):
+def test_one_row_per_patient_scanner_network_and_score(model, monkeypatch):
     monkeypatch.setattr(shifts, "AXES", dict.fromkeys(["contrast", "brighter"], ""))
     known = np.linspace(0, 1, 24, dtype=np.float32)
     few = {"patients": 2, "steps": 1, "t": [50], "draws": 1, "seed": 0}

@@ -10,7 +10,7 @@ from essim.study import teaching
 
 
 class Knows(nn.Module):
-    """A network that knows the answer, and keeps what it is shown: {t: x_t}."""
+    """A network that knows the answer and records its inputs: {t: x_t}."""
 
     def __init__(self, x):
         super().__init__()
@@ -21,7 +21,7 @@ class Knows(nn.Module):
         return 2 * self.x - 1
 
 
-def test_a_patient_is_the_same_every_time_and_none_that_the_networks_learned_from(diffusion):
+def test_a_patient_is_the_same_every_time_and_not_one_of_the_training(diffusion):
     one, again = teaching.scan("stroke", 1, "t1"), teaching.case("stroke", 1, "t1", diffusion)
     assert one.image.shape == (80, 96, 64) and one.image.dtype == np.float32
     assert (one.image == again.image).all() and (one.seg == again.seg).all() and one.seg.any()

@@ -22,7 +22,7 @@ from essim.study import transplants
 from essim.study.half_real import measure_transplants, summarise_transplants
 from essim.study.transplants import make_transplants, transplant
 
-LAS = np.array([[-1.0, 0, 0, 90], [0, 1, 0, -126], [0, 0, 1, -72], [0, 0, 0, 1]])  # as many MNI masks have it
+LAS = np.array([[-1.0, 0, 0, 90], [0, 1, 0, -126], [0, 0, 1, -72], [0, 0, 0, 1]])  # as in many MNI masks
 SPOT = np.array([-26, -20, 28])  # mm, white matter on the left
 SHAPE = mni.shape_of(4)
 
@@ -77,7 +77,7 @@ def test_a_mask_lies_where_it_lay(folders):
 
 
 def test_a_mask_may_lie_anyhow_and_is_never_empty(tmp_path):
-    """Oblique voxels of 3 mm: the ball of those of 1 mm, a little blurred; at the edge it is cut off."""
+    """Oblique voxels of 3 mm: the same ball as with voxels of 1 mm, slightly blurred; cut off at the edge."""
     affine = nib.affines.from_matvec(3 * nib.eulerangles.euler2mat(0.3, 0.2, 0.1), [-90, -100, -60])
     world = nib.affines.apply_affine(affine, np.indices((60, 72, 60)).reshape(3, -1).T)
     for centre, whole in ((SPOT, 1), (np.array([-80, -20, 28]), 0.5)):
@@ -113,10 +113,10 @@ def test_only_the_lesion_changes(head, kind):
     assert not truth[~brain].any() and not image[~brain].any()
     far = ndimage.distance_transform_edt(~truth) * 4 > 12
     np.testing.assert_array_equal(image[far], head["t1"][far])
-    assert (image[truth] != head["t1"][truth]).mean() > 0.9  # all but what is CSF
+    assert (image[truth] != head["t1"][truth]).mean() > 0.9  # all but CSF
 
 
-def test_the_truth_is_the_mask_on_one_side_or_the_other(head):
+def test_the_ground_truth_is_the_mask_on_one_side_or_the_other(head):
     lesion, sides = ball(SPOT, 11), set()
     for seed in range(8):
         truth = put(head, lesion, "stroke", seed=seed)[1]
@@ -149,7 +149,7 @@ def test_an_old_stroke_is_a_cavity_with_a_rim(head):
 
 
 def test_ms_stays_near_white_matter_and_csf_stays_csf(head):
-    """Of a mask of everything, the cortex of a stroke is left, and of neither the ventricles."""
+    """A mask of everything keeps the cortex for a stroke, and the ventricles for neither kind."""
     everything = np.ones(SHAPE, np.float32)
     (ms, ms_truth), (_, stroke_truth) = (put(head, everything, kind) for kind in planting.KINDS)
     assert 0.1 < ms_truth.sum() / stroke_truth.sum() < 0.9 and stroke_truth.sum() < (head["mask"] > 0).sum()
@@ -175,7 +175,7 @@ def test_a_test_set_is_a_table_of_ones_own(folders, tmp_path):
     folder, scans = folders
     table = make_transplants(scans, folder / "masks", "ms", tmp_path / "ms", 4, seed=1)
     assert table.subject.tolist() == [f"ms000{i}" for i in range(4)] and set(table.split) == {"test"}
-    assert set(table.person[:2]) == set(table.person[2:]) == {"anna", "ben"}  # dealt out: nobody twice before all once
+    assert set(table.person[:2]) == set(table.person[2:]) == {"anna", "ben"}  # dealt out: each once before any twice
     assert set(table.lesion[:2]) == set(table.lesion[2:]) == {"one.nii.gz", "two.nii.gz"}
     read = essim.load_scans(tmp_path / "ms/scans.csv")
     assert read[["subject", "image", "seg"]].equals(table[["subject", "image", "seg"]]) and set(read.age) == {40}
@@ -197,7 +197,7 @@ def test_a_test_set_that_cannot_be_made_leaves_nothing(head, folders, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["masks"]
     with pytest.raises(FileNotFoundError, match="has no NIfTI files; give the folder of the masks"):
         make_transplants(scans, tmp_path, "ms", tmp_path / "out", 1, seed=0)
-    with pytest.raises(ValueError, match="each healthy subject must come once; keep one contrast"):
+    with pytest.raises(ValueError, match="each healthy subject must occur once; keep one contrast"):
         make_transplants(pd.concat([scans, scans]), folder / "masks", "ms", tmp_path / "out", 1, seed=0)
     away = {"image": str(tmp_path / "image.nii"), "mask": "nonzero"}
     save_nifti(away["image"], head["t1"], np.diag([4.0, 4, 4, 1]))
@@ -205,8 +205,8 @@ def test_a_test_set_that_cannot_be_made_leaves_nothing(head, folders, tmp_path):
         make_transplants(scans[:1].assign(**away), folder / "masks", "ms", tmp_path / "out", 1, seed=0)
 
 
-def test_a_row_a_patient_and_method(folders, tmp_path):
-    """With a network that knows nothing: a grey image for every head."""
+def test_one_row_per_patient_and_method(folders, tmp_path):
+    """With an untrained network: a grey image for every head."""
     folder, scans = folders
     training = TrainConfig(channels=8, multipliers=(1, 2), blocks=1, head_channels=8, patch=2, timesteps=100)
     settings = {"smooth": False, "shape": SHAPE, "factor": 1}
