@@ -46,8 +46,9 @@ function search(query) {
 // The text around the first word, every word marked.
 function snippet(text, words) {
   const places = words.map(word => text.toLowerCase().indexOf(word)).filter(place => place >= 0);
-  const start = Math.max(0, Math.min(...places, text.length) - 70);
-  const cut = places.length ? (start ? "… " : "") + text.slice(start, start + 210) : text.slice(0, 210);
+  const start = places.length ? text.lastIndexOf(" ", Math.max(0, Math.min(...places) - 60)) + 1 : 0;
+  const end = text.indexOf(" ", start + 200);
+  const cut = (start ? "… " : "") + (end < 0 ? text.slice(start) : `${text.slice(start, end)} …`);
   const escaped = words.map(word => word.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"));
   const shown = document.createElement("p");
   cut.split(new RegExp(`(${escaped.join("|")})`, "i")).forEach((part, place) => {
@@ -63,7 +64,7 @@ function show(query) {
   document.getElementById("found").textContent = !words.length ? "Type words into the field above." :
     `${found.length} ${found.length === 1 ? "section has" : "sections have"} ${words.length > 1 ? "all these words" : "this word"}` +
     `${found.length > most ? `; the first ${most} are shown` : ""}.`;
-  document.getElementById("results").replaceChildren(...found.slice(0, most).map(([address, title, heading, text]) => {
+  document.getElementById("hits").replaceChildren(...found.slice(0, most).map(([address, title, heading, text]) => {
     const item = document.createElement("li"), link = document.createElement("a");
     link.href = address;
     link.textContent = heading && heading !== title ? `${title} › ${heading}` : title;
@@ -75,7 +76,7 @@ function show(query) {
 if (remembered()) document.documentElement.dataset.theme = remembered();
 addEventListener("DOMContentLoaded", () => {
   addSwitch();
-  if (!document.getElementById("results")) return;
+  if (!document.getElementById("hits")) return;
   const field = document.querySelector("[name=q]");
   field.value = new URLSearchParams(location.search).get("q") || "";
   field.oninput = () => show(field.value);

@@ -100,11 +100,9 @@ class Links:
         for folder, paths in groupby(sorted(self.cited, key=posixpath.split), posixpath.dirname):
             tables = "".join(_table(path) for path in paths)
             html += f'<section><h2 id="{_anchor(folder)}">{escape(folder)}</h2>\n{tables}</section>\n'
-        main = (
-            f"<main><h1>Tables that the pages cite</h1>\n<p>The numbers in the text come from here.</p>\n{html}</main>"
-        )
-        claim = "Committed results and other tables that the numbers in the text come from."
-        return Page(CITED, "Tables that the pages cite", main, claim, "results", CITED) if html else None
+        title, claim = "Tables that the pages cite", "Where numbers in the text come from, if not from this study."
+        main = f"<main><h1>{title}</h1>\n<p>{claim}</p>\n{html}</main>"
+        return Page(CITED, title, main, claim, "results", CITED) if html else None
 
 
 def _place(page, anchor):

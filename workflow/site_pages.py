@@ -109,8 +109,8 @@ def pictures_beside(html, folder, name):
 def first_rows(path, address, anchor, rows):
     """The first rows of a CSV file, folded away below its name; `address` has all of them, `anchor` is the id."""
     table = pd.read_csv(path)
-    said = f'{min(rows, len(table))} of {len(table)} rows; <a href="{address}">all of them</a>'
-    return f'<details><summary>{path.stem}</summary>\n<p id="{anchor}">{said}</p>\n{html_table(table.head(rows))}</details>\n'
+    said = f'<p id="{anchor}">{min(rows, len(table))} of {len(table)} rows; <a href="{address}">all of them</a></p>'
+    return f"<details><summary>{path.stem}</summary>\n{said}\n{html_table(table.head(rows))}</details>\n"
 
 
 def html_table(table, **options):

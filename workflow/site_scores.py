@@ -28,16 +28,21 @@ METHODS = {
     "min": ("Minimum of SSIM", "1 − the smallest SSIM over all windows: each voxel at its least similar scale."),
     "adaptive": (
         "Adaptive ensemble",
-        "The paper's score: SSIM maps weighted voxel by voxel, less similar scales more.",
+        "The paper's score: SSIM maps weighted voxel by voxel, the less similar more.",
     ),
     "calibrated": (
         "Calibrated ensemble",
-        "Ours, not the paper's: l1 and SSIM maps in units of how healthy scans differ.",
+        "Ours, not the paper's: l1 and SSIM maps measured against healthy scans.",
     ),
 }
-OTHERS = {"dice": "Dice, protocol", "false_positives": "false positives per scan"}  # columns of the main table
+OTHERS = {"dice": ("Dice, protocol", 3), "false_positives": ("false positives per scan", 1)}  # main table; decimals
 GREY = ("input", "reconstruction", "truth")  # pictures of a patient; all others are maps
-CAPTIONS = {"input": "scan", "truth": "ground truth", "ensemble": "adaptive ensemble"}
+CAPTIONS = {
+    "input": "scan",
+    "truth": "ground truth",
+    "ensemble": "adaptive ensemble",
+    "calibrated (ours)": "calibrated ensemble",
+}
 
 
 def score_pages(results, site, grown):
@@ -65,14 +70,9 @@ def _method_page(method, means, post, main):
     sigma = method.removeprefix("ssim ") if method not in METHODS and method.startswith("ssim ") else ""
     single = "Single window", f"1 − SSIM with a single window of σ = {sigma} voxels."
     title, said = single if sigma else METHODS.get(method, (method, ""))
-    page = Page(
-        _name(method), title, "", said, "methods", "single windows" if sigma else method, sigma and f"σ = {sigma}"
-    )
-    own = (
-        f" At its best with the post-processing <em>{escape(post)}</em>, chosen on the validation parts."
-        if post
-        else ""
-    )
+    source, of = ("single windows", f"σ = {sigma}") if sigma else (method, "")
+    page = Page(_name(method), title, "", said, "methods", source, of)
+    own = f" At its best with post-processing <em>{escape(post)}</em>, chosen on the validation parts." if post else ""
     page.main = f"""<main><p class="ran">Methods</p>
 <h1>{escape(page.full_title)}</h1>
 <p>{escape(said)}{own}</p>
@@ -93,9 +93,9 @@ def _on_every_set(method, means, main):
         rows[f"AUPRC, {words}"] = own.apply(_with_interval, axis=1, score=column)
         rows[f"place, {words}"] = [f"{rank:.0f} of {means.method.nunique()}" for rank in ranks]
     judged = main[main.method == method].set_index("dataset").reindex(own.dataset)
-    for column, words in OTHERS.items():
+    for column, (words, decimals) in OTHERS.items():
         if column in judged and judged[column].notna().any():
-            rows[words] = judged.apply(_with_interval, axis=1, score=column).to_numpy()
+            rows[words] = judged.apply(_with_interval, axis=1, score=column, decimals=decimals).to_numpy()
     return pd.DataFrame(rows)
 
 
@@ -105,10 +105,8 @@ def _among_others(method, means):
     rows = []
     for other in means.method.unique():
         name = f"<b>{escape(other)}</b>" if other == method else f'<a href="{_name(other)}.html">{escape(other)}</a>'
-        cells = {
-            _set_link(dataset): " / ".join(f"{v:.3f}" for v in values) for dataset, values in wide.loc[other].T.items()
-        }
-        rows.append({"method": name} | cells)
+        both = wide.loc[other].map("{:.3f}".format).agg(" / ".join, axis=1)
+        rows.append({"method": name} | both.rename(_set_link).to_dict())
     return pd.DataFrame(rows)
 
 
@@ -146,7 +144,7 @@ def _patient(dataset, scores, example, site):
     for title, image in slices.items():
         caption, path = CAPTIONS.get(title, title), f"images/set-{dataset}-{_slug(title)}.png"
         panel = Panel(image, limits=(0, 1)) if title in GREY else Panel(image, lesion, "map")
-        slice_grid([[panel]], [""], [""], 2.2)[0].savefig(site / path, dpi=150)
+        slice_grid([[panel]], [""], [""], 2.2)[0].savefig(site / path, dpi=150, bbox_inches="tight", pad_inches=0)
         shown += f'<figure><img src="{path}" alt="{caption}"><figcaption>{caption}</figcaption></figure>\n'
     rows = own[["method", *COLUMNS]].assign(method=own.method.map(_method_link)).rename(columns=COLUMNS)
     return (
@@ -172,8 +170,11 @@ def _set_link(dataset):
     return f'<a href="set-{escape(dataset)}.html">{escape(SET_NAMES[dataset])}</a>'
 
 
-def _with_interval(row, score):
-    return "" if pd.isna(row[score]) else f"{row[score]:.3f} ({row[f'{score}_low']:.3f} to {row[f'{score}_high']:.3f})"
+def _with_interval(row, score, decimals=3):
+    if pd.isna(row[score]):
+        return ""
+    mean, low, high = (f"{row[name]:.{decimals}f}" for name in (score, f"{score}_low", f"{score}_high"))
+    return f"{mean} ({low} to {high})"
 
 
 def _table(table):

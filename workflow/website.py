@@ -53,12 +53,10 @@ def website(profile, results, site):
     grown = "01_cohort" in study  # or the scans are someone's own
     pages = [notebook_page(*run) for run in executed(results, study)]
     figures, scores = gallery(results, site), score_pages(results, site, grown)
-    links = SCORES if scores else ""
-    report = f"<main><h1>The report</h1>\n<p>Profile {escape(profile)}.</p>\n{links}{overview(profile, results, study)}</main>"
+    report = f"<h1>The report</h1>\n<p>Profile {escape(profile)}.</p>\n{SCORES if scores else ''}"
+    report = f"<main>{report}{overview(profile, results, study)}</main>"
     claim = "Main table, main figures, what the data are, and what made the numbers."
-    pages.append(
-        Page("report", "The report", report, claim, "results", "docs/report")
-    )  # what the data are is from docs/
+    pages.append(Page("report", "The report", report, claim, "results", "docs/report"))  # quotes docs/cohort.md
     claim = "To look at, and to take as PDF or CSV."
     pages.append(Page("figures", "All figures and tables", figures, claim, "results", "figures"))
     pages += [*scores, *document_pages()]
