@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # A capital at the top: paper.md is written for a journal's own processor.
 PAGES = ("README.md", "notebooks/*.md", "docs/*.md", "models/**/*.md", "[A-Z]*.md")
 FRONT = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)  # a model card's metadata
-SENTENCE = re.compile(r".+?[.?!](?=\s|$)", re.DOTALL)
+SENTENCE = re.compile(r".+?[.?!:](?=\s|$)", re.DOTALL)
 
 
 def document_pages():
@@ -28,7 +28,8 @@ def _page(path):
     name = "-".join(parts).lower()
     html, headings = document(text, name)
     main = with_contents(f"Documentation · {path}", html, headings)
-    paragraphs = re.findall(r"<p>(\w.*?)</p>", html, re.DOTALL)
-    claim = SENTENCE.match(plain(paragraphs[0])) if paragraphs else None
+    paragraphs = map(plain, re.findall(r"<p>(.*?)</p>", html, re.DOTALL))
+    claim = SENTENCE.match(next(filter(str.strip, paragraphs), ""))
+    claim = re.sub(":$", ".", claim[0]) if claim else ""
     title = plain(headings[0][2]) if headings else path.stem
-    return Page(name, title, main, claim[0] if claim else "", "documentation", path.as_posix())
+    return Page(name, title, main, claim, "documentation", path.as_posix())

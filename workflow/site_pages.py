@@ -67,7 +67,7 @@ def write(site, name, title, main, bar=""):
 def style():
     """The site's style sheet: page.css, site.css, and the colours of code in light and in dark."""
     sheets = [(ROOT / f"workflow/{name}.css").read_text(encoding="utf-8") for name in ("page", "site")]
-    code = HtmlFormatter(style="github-dark").get_style_defs
+    code = HtmlFormatter(style="github-dark", nobackground=True).get_style_defs
     dark = DARK.format(
         chosen=code(":root[data-theme=dark] .highlight"),
         preferred=code(":root:not([data-theme=light]) .highlight"),

@@ -68,7 +68,7 @@ def score_pages(results, site, grown):
 def _method_page(method, means, post, main):
     """What a method is, its scores on every set, and all methods side by side."""
     sigma = method.removeprefix("ssim ") if method not in METHODS and method.startswith("ssim ") else ""
-    single = "Single window", f"1 − SSIM with a single window of σ = {sigma} voxels."
+    single = "Single window", "1 − SSIM with one window, whatever the size of a lesion."
     title, said = single if sigma else METHODS.get(method, (method, ""))
     source, of = ("single windows", f"σ = {sigma}") if sigma else (method, "")
     page = Page(_name(method), title, "", said, "methods", source, of)
