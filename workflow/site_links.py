@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LINK = re.compile(r'<a href="([^"]*)"([^>]*)>(.*?)</a>', re.DOTALL)
 IMAGE = re.compile(r'<img src="([^"]*)"([^>]*)>')
 HERE = ("images/", "figures/", "tables/", "files/")  # folders of the site
-PRIVATE = ("data/", "results/", ".")  # what is never copied, but for the reference
+PRIVATE = ("data/", "results/", ".", "/")  # what is never copied, but for the reference
 CITED, ROWS = "cited", 60  # the name of the page of cited tables, and how many rows it shows
 
 

@@ -104,7 +104,11 @@ def _among_others(method, means):
     wide = means.set_index(["method", "dataset"])[list(COLUMNS)]
     rows = []
     for other in means.method.unique():
-        name = f"<b>{escape(other)}</b>" if other == method else f'<a href="{_name(other)}.html">{escape(other)}</a>'
+        name = (
+            f'<b class="here">{escape(other)}</b>'
+            if other == method
+            else f'<a href="{_name(other)}.html">{escape(other)}</a>'
+        )
         both = wide.loc[other].map("{:.3f}".format).agg(" / ".join, axis=1)
         rows.append({"method": name} | both.rename(_set_link).to_dict())
     return pd.DataFrame(rows)
