@@ -27,7 +27,7 @@ def _page(path):
     parts = [part for part in path.with_suffix("").parts if part != "README"] or ["readme"]
     name = "-".join(parts).lower()
     html, headings = document(text, name)
-    main = with_contents(f"Documentation · {path}", html, headings)
+    main = with_contents(f"Documentation · {path}", f'<div class="document">\n{html}</div>', headings)
     paragraphs = map(plain, re.findall(r"<p>(.*?)</p>", html, re.DOTALL))
     claim = SENTENCE.match(next(filter(str.strip, paragraphs), ""))
     claim = re.sub(":$", ".", claim[0]) if claim else ""

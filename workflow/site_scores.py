@@ -60,8 +60,7 @@ def score_pages(results, site, grown):
     main = pd.read_csv(results / "tables/main.csv")
     pages = [_method_page(method, means, post.get(method), main) for method in means.method.unique()]
     for name, part in scores.groupby("dataset", sort=False):
-        example = results / f"examples/{name}.npz"
-        pages.append(_set_page(name, part, example if grown and example.is_file() else None, site))
+        pages.append(_set_page(name, part, _pictures(name, part, results, site) if grown else ""))
     return pages
 
 
@@ -72,7 +71,7 @@ def _method_page(method, means, post, main):
     title, said = single if sigma else METHODS.get(method, (method, ""))
     source, of = ("single windows", f"σ = {sigma}") if sigma else (method, "")
     page = Page(_name(method), title, "", said, "methods", source, of)
-    own = f" At its best with post-processing <em>{escape(post)}</em>, chosen on the validation parts." if post else ""
+    own = f" Its own post-processing, chosen on the validation parts: <em>{escape(post)}</em>." if post else ""
     page.main = f"""<main><p class="ran">Methods</p>
 <h1>{escape(page.full_title)}</h1>
 <p>{escape(said)}{own}</p>
@@ -104,24 +103,16 @@ def _among_others(method, means):
     wide = means.set_index(["method", "dataset"])[list(COLUMNS)]
     rows = []
     for other in means.method.unique():
-        name = (
-            f'<b class="here">{escape(other)}</b>'
-            if other == method
-            else f'<a href="{_name(other)}.html">{escape(other)}</a>'
-        )
+        name = f'<b class="here">{escape(other)}</b>' if other == method else _method_link(other)
         both = wide.loc[other].map("{:.3f}".format).agg(" / ".join, axis=1)
         rows.append({"method": name} | both.rename(_set_link).to_dict())
     return pd.DataFrame(rows)
 
 
-def _set_page(dataset, scores, example, site):
-    """A set's test patients: one in pictures (`example`, its slices, or None), and all under every score."""
+def _set_page(dataset, scores, pictures):
+    """A set's test patients: some in pictures, all under every score."""
     title, count = SET_NAMES[dataset], scores.subject.nunique()
-    html = _patient(dataset, scores, example, site) if example else ""
-    if (site / f"figures/gallery_{dataset}.png").is_file():
-        html += "<h2>Best, middle and worst</h2>\n<p>By the adaptive ensemble's AUPRC; right, what it marks.</p>\n"
-        html += f'<img src="figures/gallery_{dataset}.png" alt="Three test patients: scans, maps, marks">\n'
-    html += "<h2>Every patient under every score</h2>\n"
+    html = f"{pictures}<h2>Every patient under every score</h2>\n"
     for column, words in COLUMNS.items():
         wide = scores.pivot(index="method", columns="subject", values=column).reindex(scores.method.unique())
         wide = wide.reset_index().assign(method=[_method_link(method) for method in wide.index])
@@ -131,14 +122,24 @@ def _set_page(dataset, scores, example, site):
         f'<main><p class="ran">Patient sets</p>\n<h1>{escape(title)}</h1>\n'
         f"<p>{count} test patients; {home} on them.</p>\n{html}</main>"
     )
-    claim = f"{count} test patients under every score{', one of them in pictures' if example else ''}."
+    claim = f"{count} test patients under every score{', some of them in pictures' if pictures else ''}."
     return Page(f"set-{dataset}", title, main, claim, "sets", f"set-{dataset}")
 
 
-def _patient(dataset, scores, example, site):
-    """One test patient in pictures and under every score; nothing if the example isn't one."""
-    with np.load(example) as file:
-        slices = {**file}
+def _pictures(dataset, scores, results, site):
+    """The test patients of a set that the study shows, as far as it has drawn them."""
+    example, gallery, html = results / f"examples/{dataset}.npz", f"figures/gallery_{dataset}.png", ""
+    if example.is_file():
+        with np.load(example) as slices:
+            html = _patient(dataset, scores, {**slices}, site)
+    if (site / gallery).is_file():
+        html += "<h2>Best, middle and worst</h2>\n<p>By the adaptive ensemble's AUPRC; right, what it marks.</p>\n"
+        html += f'<img src="{gallery}" alt="Three test patients: scans, maps, marks">\n'
+    return html
+
+
+def _patient(dataset, scores, slices, site):
+    """One test patient in pictures and under every score; nothing if the slices aren't one's."""
     subject = str(slices.pop("subject"))
     own = scores[scores.subject == subject]
     if own.empty:
