@@ -8,6 +8,8 @@ import subprocess
 from html.parser import HTMLParser
 
 import nbformat
+import numpy as np
+import pandas as pd
 import pytest
 from nbformat import v4
 
@@ -94,6 +96,26 @@ def write_results(folder):
     record = {"revision": "0123abcd", "dirty": True, "versions": {"torch": "2.9", "old": None}, "device": "cpu: Test"}
     (folder / "tables/main.csv.json").write_text(json.dumps(record | {"time": "2026-01-02T03:04:05+00:00"}))
     return folder
+
+
+METHODS = ("l1", "ssim 0.3", "ssim 1.7", "adaptive")
+
+
+def write_scores(folder, dataset="ms"):
+    """What a finished study knows of single patients: every score's AUPRC, and slices of the test patient `<set>2`."""
+    rows = [
+        {"dataset": dataset, "subject": f"{dataset}{i}", "split": "val" if i == 0 else "test", "method": method}
+        | {"protocol": 0.1 * i + 0.01 * k, "at_best": 0.1 * i + 0.02 * k}
+        for i in range(4)
+        for k, method in enumerate(METHODS)
+    ]
+    pd.DataFrame(rows).to_csv(folder / "tables/at_best_scores.csv", index=False)
+    pd.DataFrame({"method": METHODS, "post": "gauss 1"}).to_csv(folder / "tables/at_best.csv", index=False)
+    text = "dataset,method,dice,dice_low,dice_high\nms,l1,0.25,0.2,0.3\n"
+    (folder / "tables/main.csv").write_text(text)
+    (folder / "examples").mkdir()
+    slices = dict.fromkeys(("input", "reconstruction", "l1", "ensemble"), np.eye(12, 14, dtype=np.float32))
+    np.savez(folder / f"examples/{dataset}.npz", subject=f"{dataset}2", **slices, truth=np.eye(12, 14) > 0)
 
 
 def browse(page, folder):

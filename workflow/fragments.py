@@ -85,7 +85,8 @@ class Prose(IPythonRenderer):
         self.name, self.below, self.headings = escape(name), below, []
 
     def heading(self, text, level, **attributes):
-        anchor = self.name + "." + "-".join(re.findall(r"\w+", plain(text).lower()))
+        words = re.sub(r"[^\w -]", "", plain(text).lower()).strip()
+        anchor = f"{self.name}.{words.replace(' ', '-')}"  # behind the dot as on GitHub, so that links hold in both
         taken = {known for _, known, _ in self.headings}
         number = next(n for n in range(1, len(taken) + 2) if (f"{anchor}-{n}" if n > 1 else anchor) not in taken)
         anchor += f"-{number}" if number > 1 else ""
@@ -220,7 +221,13 @@ def _is_live(data):
 
 def prose(text, name):
     """Markdown as HTML; ids of its headings start with `name`."""
-    return MarkdownWithMath(renderer=Prose(name)).render(text)
+    return document(text, name, below=1)[0]
+
+
+def document(text, name, below=0):
+    """Markdown as HTML, and its headings, as in `fragment`."""
+    markdown = MarkdownWithMath(renderer=Prose(name, below))
+    return markdown.render(text), markdown.renderer.headings
 
 
 def plain(html):

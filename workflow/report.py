@@ -119,10 +119,11 @@ def _entry(name, notebook, headings):
     return f"<li><details><summary>{line}</summary><ul>{below}</ul></details></li>\n"
 
 
-def figure(path, words):
+def figure(path, words, source=""):
+    """A PNG as a `<figure>`: `source` is where the page finds it, empty: within the page."""
     data = path.read_bytes()
     width = int.from_bytes(data[16:20]) * 96 // 200  # as large as it was drawn; `save_figure` writes 200 dots an inch
-    source = f"data:image/png;base64,{base64.b64encode(data).decode()}"
+    source = source or f"data:image/png;base64,{base64.b64encode(data).decode()}"
     return f'<figure><img src="{source}" width="{width}" alt="{words}"><figcaption>{words}</figcaption></figure>\n'
 
 

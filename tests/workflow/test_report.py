@@ -62,7 +62,7 @@ def test_the_page_is_whole_and_loads_nothing(results, report):
 def test_a_notebook_becomes_a_section():
     html, headings = fragment(evaluation(), "06_evaluate_ms")
     assert [(level, anchor) for level, anchor, _ in headings] == [
-        (1, "06_evaluate_ms.06-who-finds-it"),
+        (1, "06_evaluate_ms.06--who-finds-it"),
         (2, "06_evaluate_ms.the-table"),
         (2, "06_evaluate_ms.the-table-2"),
     ]

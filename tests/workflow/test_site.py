@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from fragments import fragment
 from nbformat import v4
-from pages import PIXEL, Page, browse, executed, ran, shown, write_results
+from pages import METHODS, PIXEL, Page, browse, executed, ran, shown, write_results, write_scores
 from website import main
 
 from essim.score.page import frame, page_of
@@ -29,6 +29,25 @@ onload = () => {{ document.getElementById("seen").textContent = JSON.stringify([
 </script></body>"""
 
 
+SEARCH = """<!DOCTYPE html><meta charset="utf-8"><body><iframe src="{page}?q=tau+ms2"></iframe>
+<iframe src="{page}?q=patient+MS2"></iframe><pre id="seen"></pre><script>
+onload = () => {{ const [none, some] = [...document.querySelectorAll("iframe")].map(frame => frame.contentDocument);
+  const button = some.querySelector("button"), paper = () => getComputedStyle(some.body).backgroundColor;
+  const light = paper(); button.click(); const dark = paper(); button.click();
+  document.getElementById("seen").textContent = JSON.stringify([none.querySelectorAll("#hits li").length,
+    [...some.querySelectorAll("#hits a")].map(a => [a.getAttribute("href"), a.textContent]),
+    some.querySelector("mark").textContent, light !== dark, light === paper()]) }}
+</script></body>"""
+
+
+def documents():
+    """{name of the page: path} of what git or the folder has as Markdown, but for the journal's paper."""
+    paths = [path for path in ROOT.glob("*.md") if path.stem != "paper"]
+    paths += [path for folder in ("docs", "notebooks", "models") for path in (ROOT / folder).rglob("*.md")]
+    names = ("-".join(path.relative_to(ROOT).with_suffix("").parts).lower() for path in paths)
+    return {name.removesuffix("-readme"): path for name, path in zip(names, paths, strict=True)}
+
+
 def lesson(path, *cells):
     """A notebook of the walkthrough as if it had run: every code cell has drawn a picture."""
     notebook = nbformat.read(path, 4)
@@ -42,6 +61,8 @@ def lesson(path, *cells):
 def results(tmp_path_factory):
     """A finished study with the real walkthrough, a viewer, a slider, a solution, links, an ablation, real heads."""
     folder = write_results(tmp_path_factory.mktemp("site") / "results/laptop")
+    write_scores(folder)
+    (folder / "tables/calibrated.csv").write_text("dataset,method,auprc\nms,l1,0.1\n")
     image = np.random.default_rng(0).random((12, 14, 10), np.float32)
     volumes = {"image": image, "anomaly": image} | dict.fromkeys(("brain", "scored"), np.ones(image.shape, bool))
     view = frame(page_of(volumes, np.diag([4.0, 4, 4, 1]), {"threshold": 0.5}, "a head"))
@@ -49,7 +70,9 @@ def results(tmp_path_factory):
         ran("view", shown(html=view)),
         ran("slider", shown(widget={"model_id": "1"}, plain="interactive(slider)")),
         ran("print(42)", v4.new_output("stream", name="stdout", text="the answer"), tags=["solution"]),
-        v4.new_markdown_cell("[evaluate](../06_evaluate.ipynb), [code](../../essim/ssim.py), [top](#nowhere)"),
+        v4.new_markdown_cell(
+            "[evaluate](../06_evaluate.ipynb), [code](../../essim/ssim.py), [mine](../../data/x.csv), [top](#nowhere)"
+        ),
     ]
     (folder / "notebooks/walkthrough").mkdir()
     for path in LESSONS:
@@ -91,7 +114,10 @@ def test_every_notebook_has_its_page(pages):
     lessons = {f"walkthrough-{path.stem}.html" for path in LESSONS}
     others = {"01_cohort.html", "06_evaluate_ms.html", "06_evaluate_wmh.html", "ablations-a_noising_steps.html"}
     others.add("real-11_real_heads.html")  # of what `make real` ran, its own notebooks
-    assert pages.keys() == lessons | others | {"index.html", "report.html", "figures.html"}
+    results = {"report.html", "figures.html", "cited.html", "set-ms.html"}
+    results |= {f"method-{method.replace(' ', '-')}.html" for method in METHODS}
+    prose = {f"{name}.html" for name in documents()}
+    assert pages.keys() == lessons | others | results | prose | {"index.html", "search.html"}
 
 
 def test_every_link_and_picture_is_there(site, pages):
@@ -106,6 +132,7 @@ def test_every_link_and_picture_is_there(site, pages):
             target = pages[file or name] if anchor else None
             assert not anchor or anchor in target.ids, f"{name}: {address}"
     assert not re.search(r"url\(|@import", (site / "style.css").read_text())
+    assert not re.search(r"https?:|fetch|import|XMLHttp|Beacon|WebSocket", (site / "site.js").read_text())
 
 
 def test_a_page_shows_what_its_notebook_shows(site, pages):
@@ -122,26 +149,29 @@ def test_a_page_shows_what_its_notebook_shows(site, pages):
 
 
 def test_one_reads_from_page_to_page(site, pages):
-    """From the first page `next` leads to all others, and `prev` back; the index leads to all."""
+    """From the first page `next` leads to all others, `prev` back; the index leads to all, and all to the search."""
     order, name = [], f"walkthrough-{LESSONS[0].stem}.html"
     while name:
         order.append(name)
         found = re.search(r'rel="next" href="([^"]+)"', (site / name).read_text(encoding="utf-8"))
         name = found and found[1]
-    assert {*order} == pages.keys() - {"index.html"}
+    assert {*order} == pages.keys() - {"index.html", "search.html"}
     first = len(LESSONS)
     assert order[first : first + 3] == ["01_cohort.html", "06_evaluate_ms.html", "06_evaluate_wmh.html"]
     beside = ["ablations-a_noising_steps.html", "real-11_real_heads.html"]
-    assert order[first + 3 :] == [*beside, "report.html", "figures.html"]
+    assert order[first + 3 : first + 8] == [*beside, "report.html", "figures.html", "cited.html"]
     for name, before in zip(order[1:], order, strict=False):
         assert f'rel="prev" href="{before}"' in (site / name).read_text(encoding="utf-8")
     assert {*order} <= {*pages["index.html"].links}
+    for path in site.glob("*.html"):
+        assert '<form action="search.html" role="search">' in path.read_text(encoding="utf-8"), path.name
 
 
 def test_a_card_says_what_one_will_see(site, pages):
     html = (site / "index.html").read_text(encoding="utf-8")
     cards = re.findall(r'<article class="card">.*?</article>', html, re.DOTALL)
-    assert len(cards) == len(LESSONS) + 2 + 1 + 1 + 2, "the runs of a notebook share one"
+    others = {"2 of the study", "ablation", "real", "report", "figures", "cited", "3 methods", "set"}
+    assert len(cards) == len(LESSONS) + len(others) + 1 + 2 + len(documents()), "the runs of a notebook share one"
     for path, card in zip(LESSONS, cards, strict=False):
         assert "<img" in card and "12 s" in card and re.search(r"<p>\w.*[.?!]", card, re.DOTALL), path.name
     assert len(re.findall(r'href="06_evaluate_(ms|wmh)\.html">\1<', html)) == 2
@@ -153,7 +183,23 @@ def test_what_cannot_move_is_said_and_what_can_stays(site):
     assert len(re.findall(r"<iframe [^>]*srcdoc=", html)) == 1
     solution = re.findall(r'<details class="solution">.*?</details>', html, re.DOTALL)[-1]
     assert "42" in solution and "the answer" in solution
-    assert '<a href="06_evaluate_ms.html">evaluate</a>, code, top' in html
+    assert '<a href="06_evaluate_ms.html">evaluate</a>, <a href="files/essim/ssim.py">code</a>, mine, top' in html
+    assert (site / "files/essim/ssim.py").read_bytes() == (ROOT / "essim/ssim.py").read_bytes()
+
+
+def test_documentation_leads_within_the_site(site, pages):
+    for name, path in documents().items():
+        title = re.search("^# +(.+)", path.read_text(encoding="utf-8"), re.MULTILINE)[1]
+        assert re.sub("[`*]", "", title) in pages[f"{name}.html"].text
+    readme, house = ((site / f"{name}.html").read_text(encoding="utf-8") for name in ("readme", "docs-house"))
+    traced = '<a href="figures.html#table-calibrated" title="dataset=ms; method=l1; auprc">'
+    assert traced in readme, "a number leads to the study's own table"
+    assert 'href="figures.html#tables"' in readme and 'href="notebooks.html#notebooks.the-study"' in readme
+    assert re.search(r'href="cited.html#results-reference-bench-ssim_cpu" title="size=192x192x100; [^"]*">', readme)
+    assert 'src="files/results/reference/method.png"' in readme
+    assert 'href="files/tests/test_hygiene.py"' in house
+    assert 'href="docs-cohort.html#docs-cohort.the-templates-licence"' in readme
+    assert "pipeline_tag" not in pages["models-laptop_t1.html"].text
 
 
 @pytest.mark.parametrize("inside", ['<script src="https://example.org/x.js">', '<img src="x.png">'])
@@ -181,6 +227,16 @@ def test_the_browser_sees_what_a_page_asks_for(tmp_path):
     (tmp_path / "page.html").write_text('<img src="http://localhost:9/x.png"><script>console.error("no")</script>')
     said, asked, _ = browse(tmp_path / "page.html", tmp_path)
     assert any("no" in line for line in said) and asked == ["http://localhost:9/x.png"]
+
+
+def test_search_and_dark_colours_work_from_disk(site, tmp_path):
+    (tmp_path / "all.html").write_text(SEARCH.format(page=(site / "search.html").as_uri()), encoding="utf-8")
+    said, asked, dom = browse(tmp_path / "all.html", tmp_path)
+    assert not said and not asked
+    none, some, mark, changes, back = json.loads(re.search(r'<pre id="seen">(.*?)</pre>', dom, re.DOTALL)[1])
+    assert none == 0 and mark.lower() in ("patient", "ms2") and changes and back
+    address, words = some[0]
+    assert words == "MS › One patient: ms2" and address.startswith("set-ms.html")
 
 
 def test_a_browser_opens_every_page_without_a_complaint(site, pages, tmp_path):

@@ -1,0 +1,186 @@
+"""The site's pages of the scores: one for each method, one for each patient set with a patient in pictures.
+
+In: tables/{at_best_scores,at_best,main}.csv and examples/*.npz of a study, as notebooks 05_at_its_best, 06_evaluate and
+99_figures write them. Out: a `Page` of each. Test patients only.
+"""
+
+import re
+from html import escape
+
+import numpy as np
+import pandas as pd
+from site_pages import Page, html_table
+
+from essim.evaluation.at_best import COLUMNS
+from essim.evaluation.stats import mean_with_interval
+from essim.figures.pictures import Panel, slice_grid
+from essim.figures.style import SET_NAMES
+
+# Titles of the methods' pages, and what they are. A single window is called `ssim <sigma>`.
+METHODS = {
+    "intensity": ("Intensity", "How bright the scan itself is (how dark in T1): no network, and the line to beat."),
+    "blur": ("Blur", "|x − blur(x)|, the scan against a blurred copy of itself: no network either."),
+    "l1": ("l1", "|x − y|, the absolute difference between scan and reconstruction, the score that most work uses."),
+    "l1 smoothed": ("l1, smoothed", "|x − y| under a Gaussian of one voxel, and no other post-processing: a control."),
+    "ssim default": ("SSIM, usual window", "1 − SSIM with the usual window, the one nearest to σ = 1.5 voxels."),
+    "ssim best": ("SSIM, best window", "1 − SSIM with the window that scores highest on each set's validation part."),
+    "mean": ("Mean of SSIM", "1 − the plain mean of the SSIM maps over all windows of the ensemble."),
+    "min": ("Minimum of SSIM", "1 − the smallest SSIM over all windows: each voxel at its least similar scale."),
+    "adaptive": (
+        "Adaptive ensemble",
+        "The paper's score: SSIM maps weighted voxel by voxel, the less similar more.",
+    ),
+    "calibrated": (
+        "Calibrated ensemble",
+        "Ours, not the paper's: l1 and SSIM maps measured against healthy scans.",
+    ),
+}
+OTHERS = {"dice": ("Dice, protocol", 3), "false_positives": ("false positives per scan", 1)}  # main table; decimals
+GREY = ("input", "reconstruction", "truth")  # pictures of a patient; all others are maps
+CAPTIONS = {
+    "input": "scan",
+    "truth": "ground truth",
+    "ensemble": "adaptive ensemble",
+    "calibrated (ours)": "calibrated ensemble",
+}
+
+
+def score_pages(results, site, grown):
+    """A page for each method and each set; none without tables/at_best_scores.csv.
+
+    `grown` says whether patients may be shown: those of the grown cohort, which are no real people.
+    """
+    path = results / "tables/at_best_scores.csv"
+    if not path.is_file():
+        return []
+    scores = pd.read_csv(path, dtype={"subject": str})
+    scores = scores[scores.split == "test"]
+    means = mean_with_interval(scores, ["dataset", "method"], list(COLUMNS))
+    post = pd.read_csv(results / "tables/at_best.csv", index_col="method").post.to_dict()
+    main = pd.read_csv(results / "tables/main.csv")
+    pages = [_method_page(method, means, post.get(method), main) for method in means.method.unique()]
+    for name, part in scores.groupby("dataset", sort=False):
+        pages.append(_set_page(name, part, _pictures(name, part, results, site) if grown else ""))
+    return pages
+
+
+def _method_page(method, means, post, main):
+    """What a method is, its scores on every set, and all methods side by side."""
+    sigma = method.removeprefix("ssim ") if method not in METHODS and method.startswith("ssim ") else ""
+    single = "Single window", "1 − SSIM with one window, whatever the size of a lesion."
+    title, said = single if sigma else METHODS.get(method, (method, ""))
+    source, of = ("single windows", f"σ = {sigma}") if sigma else (method, "")
+    page = Page(_name(method), title, "", said, "methods", source, of)
+    own = f" Its own post-processing, chosen on the validation parts: <em>{escape(post)}</em>." if post else ""
+    page.main = f"""<main><p class="ran">Methods</p>
+<h1>{escape(page.full_title)}</h1>
+<p>{escape(said)}{own}</p>
+<h2>On every set</h2>
+<p>Means over the test patients with 95 % intervals, and the place among all methods by AUPRC.</p>
+{_table(_on_every_set(method, means, main))}
+<h2>Among the others</h2>
+<p>Mean AUPRC, {" / ".join(COLUMNS.values())}.</p>
+{_table(_among_others(method, means))}</main>"""
+    return page
+
+
+def _on_every_set(method, means, main):
+    own = means[means.method == method]
+    rows = {"set": own.dataset.map(_set_link), "patients": own.subjects}
+    for column, words in COLUMNS.items():
+        ranks = means.groupby("dataset")[column].rank(ascending=False, method="min")[own.index]
+        rows[f"AUPRC, {words}"] = own.apply(_with_interval, axis=1, score=column)
+        rows[f"place, {words}"] = [f"{rank:.0f} of {means.method.nunique()}" for rank in ranks]
+    judged = main[main.method == method].set_index("dataset").reindex(own.dataset)
+    for column, (words, decimals) in OTHERS.items():
+        if column in judged and judged[column].notna().any():
+            rows[words] = judged.apply(_with_interval, axis=1, score=column, decimals=decimals).to_numpy()
+    return pd.DataFrame(rows)
+
+
+def _among_others(method, means):
+    """All methods' means on every set, `method` in bold and the others links to their pages."""
+    wide = means.set_index(["method", "dataset"])[list(COLUMNS)]
+    rows = []
+    for other in means.method.unique():
+        name = f'<b class="here">{escape(other)}</b>' if other == method else _method_link(other)
+        both = wide.loc[other].map("{:.3f}".format).agg(" / ".join, axis=1)
+        rows.append({"method": name} | both.rename(_set_link).to_dict())
+    return pd.DataFrame(rows)
+
+
+def _set_page(dataset, scores, pictures):
+    """A set's test patients: some in pictures, all under every score."""
+    title, count = SET_NAMES[dataset], scores.subject.nunique()
+    html = f"{pictures}<h2>Every patient under every score</h2>\n"
+    for column, words in COLUMNS.items():
+        wide = scores.pivot(index="method", columns="subject", values=column).reindex(scores.method.unique())
+        wide = wide.reset_index().assign(method=[_method_link(method) for method in wide.index])
+        html += f"<details><summary>AUPRC, {words}</summary>\n{_table(wide)}</details>\n"
+    home = f'<a href="06_evaluate_{escape(dataset)}.html">how the scores were compared</a>'
+    main = (
+        f'<main><p class="ran">Patient sets</p>\n<h1>{escape(title)}</h1>\n'
+        f"<p>{count} test patients; {home} on them.</p>\n{html}</main>"
+    )
+    claim = f"{count} test patients under every score{', some of them in pictures' if pictures else ''}."
+    return Page(f"set-{dataset}", title, main, claim, "sets", f"set-{dataset}")
+
+
+def _pictures(dataset, scores, results, site):
+    """The test patients of a set that the study shows, as far as it has drawn them."""
+    example, gallery, html = results / f"examples/{dataset}.npz", f"figures/gallery_{dataset}.png", ""
+    if example.is_file():
+        with np.load(example) as slices:
+            html = _patient(dataset, scores, {**slices}, site)
+    if (site / gallery).is_file():
+        html += "<h2>Best, middle and worst</h2>\n<p>By the adaptive ensemble's AUPRC; right, what it marks.</p>\n"
+        html += f'<img src="{gallery}" alt="Three test patients: scans, maps, marks">\n'
+    return html
+
+
+def _patient(dataset, scores, slices, site):
+    """One test patient in pictures and under every score; nothing if the slices aren't one's."""
+    subject = str(slices.pop("subject"))
+    own = scores[scores.subject == subject]
+    if own.empty:
+        return ""
+    (site / "images").mkdir(exist_ok=True)
+    shown, lesion = "", slices["truth"] > 0
+    for title, image in slices.items():
+        caption, path = CAPTIONS.get(title, title), f"images/set-{dataset}-{_slug(title)}.png"
+        panel = Panel(image, limits=(0, 1)) if title in GREY else Panel(image, lesion, "map")
+        slice_grid([[panel]], [""], [""], 2.2)[0].savefig(site / path, dpi=150, bbox_inches="tight", pad_inches=0)
+        shown += f'<figure><img src="{path}" alt="{caption}"><figcaption>{caption}</figcaption></figure>\n'
+    rows = own[["method", *COLUMNS]].assign(method=own.method.map(_method_link)).rename(columns=COLUMNS)
+    return (
+        f"<h2>One patient: {escape(subject)}</h2>\n<p>The median patient by the adaptive ensemble's AUPRC, where the "
+        "lesion is widest. Maps go from 0 to their own 99.5th percentile, with the lesion outlined.</p>\n"
+        f'<div class="panels">{shown}</div>\n<p>This patient\'s AUPRC:</p>\n{_table(rows)}\n'
+    )
+
+
+def _slug(words):
+    return re.sub(r"[^\w.]+", "-", words)
+
+
+def _name(method):
+    return f"method-{_slug(method)}"
+
+
+def _method_link(method):
+    return f'<a href="{_name(method)}.html">{escape(method)}</a>'
+
+
+def _set_link(dataset):
+    return f'<a href="set-{escape(dataset)}.html">{escape(SET_NAMES[dataset])}</a>'
+
+
+def _with_interval(row, score, decimals=3):
+    if pd.isna(row[score]):
+        return ""
+    mean, low, high = (f"{row[name]:.{decimals}f}" for name in (score, f"{score}_low", f"{score}_high"))
+    return f"{mean} ({low} to {high})"
+
+
+def _table(table):
+    return html_table(table.rename_axis(columns=None), escape=False, float_format="{:.3f}".format)
