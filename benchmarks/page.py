@@ -54,7 +54,7 @@ a matrix product on the same device. The limit of a network is not known.</p>
 DARK = """:root { color-scheme: light dark }
 img { background: white }
 @media (prefers-color-scheme: dark) {
-  :root { --ink: #e3e7ea; --soft: #9aa5ae; --line: #3a434b; --page: #15181b; --pale: #1f2428; --link: #7cc0ea }
+  :root { --ink: #e3e7ea; --soft: #9aa5ae; --line: #3a434b; --paper: #15181b; --pale: #1f2428; --link: #7cc0ea }
 }
 """
 
