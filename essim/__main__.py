@@ -1,7 +1,7 @@
-"""The one door: essim COMMAND, or python -m essim COMMAND.
+"""The single entry point: essim COMMAND, or python -m essim COMMAND.
 
-In: a command and its own arguments. Out: the exit code of the command, whose parser lies in its room. A room is only
-imported when its command runs. Imports: models.
+In: a command and its own arguments. Out: the exit code of the command, whose parser is in its room. A room is imported
+only when its command runs. Imports: models.
 """
 
 import argparse
@@ -15,7 +15,7 @@ COMMANDS = {
     "models": "the networks that come with essim",
     "prepare": "raw scans -> scans in study space",
     "train": "healthy scans -> a network",
-    "methods": "the same for another method of the field",
+    "methods": "the same for another published method",
 }
 EXAMPLE = "example: essim score sub-01_T1w.nii.gz --mask sub-01_brain.nii.gz"
 
@@ -25,7 +25,7 @@ def main(arguments=None):
     commands = "\n".join(f"  {name:11}{about}" for name, about in COMMANDS.items())
     parser = argparse.ArgumentParser(
         "essim",
-        usage="essim COMMAND ...    (essim COMMAND --help says more)",
+        usage="essim COMMAND ...    (for details: essim COMMAND --help)",
         description=f"Unsupervised anomaly detection in brain MRI. Not for diagnosis.\n\ncommands:\n{commands}",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -40,9 +40,9 @@ def main(arguments=None):
 
 def list_models(arguments=None):
     """Print a line for each network that comes with essim; returns the exit code."""
-    text = "The networks that come with essim: name, contrast, side of a voxel, what they learned from, where they lie."
+    text = "The networks that come with essim: name, contrast, voxel size, training data, folder."
     argparse.ArgumentParser("essim models", description=text, epilog="example: essim models").parse_args(arguments)
-    from essim.models import KINDS, pretrained  # takes a second
+    from essim.models import KINDS, pretrained  # here, since it takes a second
 
     for kind, learned_from in KINDS.items():
         for contrast, folder in pretrained(kind).items():

@@ -1,20 +1,20 @@
-"""Ours, beyond the paper: the differences that SSIM sees, measured by what healthy brains show at every place.
+"""Ours, beyond the paper: the differences that SSIM sees, measured against what healthy brains show at the same place.
 
-In: scan and reconstruction [N, C, H, W, D], and a `Calibration`, made of reconstructed healthy scans that the network
-has not learned from (essim.evaluation.healthy) and kept beside the network as calibration.safetensors, on half the
-grid. Out: an anomaly map in healthy standard deviations.
+In: scan and reconstruction [N, C, H, W, D], and a `Calibration`, made from reconstructions of healthy scans that the
+network was not trained on (essim.evaluation.healthy) and stored beside the network as calibration.safetensors, on a
+grid of half the resolution. Out: an anomaly map in standard deviations of healthy brains.
 
-SSIM divides what differs in structure (V_q in essim.ssim) by the contrast that the same scan has there (V_p): folds,
-which are never reconstructed exactly, and even tissue, where there is little but noise to compare, have a level of
-their own at every sigma. Here the divisor comes from healthy scans. With f_0 = |x - y| and f_i = sqrt(V_q) at sigma_i,
-at a voxel v
+SSIM divides the difference in structure (V_q in essim.ssim) by the contrast of the same scan at that place (V_p).
+Folds, which are never reconstructed exactly, and uniform tissue, where there is little but noise to compare, each have
+a level of their own at every sigma. Here the divisor comes from healthy scans. With f_0 = |x - y| and f_i = sqrt(V_q)
+at sigma_i, at a voxel v
 
     z_i(v) = (f_i(v) / r - m_i(v)) / s_i(v)      m, s: mean and standard deviation of f_i / r in healthy scans around v
     A(v)   = max(0, z_0 / 2 + sum_i z_i / 2K)    how much more than a healthy brain shows, in its standard deviations
 
-r is the scan's own level over that of healthy scans, a level being the 75th percentile of f_0 in the brain: some scans
-are rebuilt worse than others all over (another scanner, an older brain), and that is no finding. A lesion has to fill a
-quarter of the brain to move it.
+r is the scan's own level divided by that of healthy scans, a level being the 75th percentile of f_0 in the brain: some
+scans are reconstructed worse than others throughout (another scanner, an older brain), which is not a finding. A lesion
+has to fill a quarter of the brain to move it.
 
 07_calibrated_ensemble shows what else was tried, and how this was chosen.
 """
@@ -35,8 +35,8 @@ from essim.kernels.dispatch import pick_kernel
 from essim.ssim import as_float, as_mask, as_tensor, check_pair, in_range, structure_difference
 
 FILE = "calibration.safetensors"  # in a model folder
-PRIOR = 2  # scans of the whole brain's distribution that are added at every place
-SMOOTHING = 0.5  # voxels of the half grid: neighbours lend each other what few scans can't tell
+PRIOR = 2  # so many scans with the whole brain's distribution are added at every place
+SMOOTHING = 0.5  # voxels of the half grid: neighbours make up for having few scans
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class Calibration:
     """The healthy distribution of the differences f_0, f_1 ... f_K.
 
     sigmas: the K window sizes, in voxels. shape: the grid [H, W, D] of the scans. mean, sd: float32 [1 + K, h, w, d] on
-    half that grid (each side divided by 2 and rounded up), in units of the data range, of scans brought to one `level`
-    (`level_of`), their mean. scans: how many there were.
+    half that grid (each side divided by 2 and rounded up), in units of the data range, of scans brought to a common
+    `level`, the mean of theirs (`level_of`). scans: how many there were.
     """
 
     sigmas: tuple
@@ -63,7 +63,7 @@ class Calibration:
 
     @cached_property
     def expected(self):
-        """What is taken off their sum: float32 [h, w, d]."""
+        """What is subtracted from their sum: float32 [h, w, d]."""
         return (self.gains * self.mean).sum(0)
 
     def save(self, path, about=None):
@@ -75,11 +75,11 @@ class Calibration:
 
 
 def load_calibration(path):
-    """The `Calibration` of a file or of the model folder that it lies in.
+    """Load a `Calibration` from its file, or from the model folder that holds the file.
 
     Raises:
         FileNotFoundError: there is none.
-        ValueError: the file is damaged, or something else.
+        ValueError: the file is damaged, or not a calibration.
 
     >>> import essim, tempfile, torch
     >>> ones = torch.ones(9, 8, 8, 8)
@@ -98,7 +98,7 @@ def load_calibration(path):
         return Calibration(tuple(facts["sigmas"]), tuple(facts["shape"]), *maps, facts["level"], facts["scans"])
     except (SafetensorError, KeyError, ValueError) as error:
         reason = " ".join(str(error).split())
-        raise ValueError(f"{path}: damaged or no calibration ({reason}); run notebook 03_healthy again.") from error
+        raise ValueError(f"{path}: damaged or not a calibration ({reason}); run notebook 03_healthy again.") from error
 
 
 def calibrated_map(x, y, calibration, *, mask=None, data_range=None, backend="auto"):
@@ -107,13 +107,13 @@ def calibrated_map(x, y, calibration, *, mask=None, data_range=None, backend="au
     Args:
         x, y: tensors or arrays [N, C, H, W, D] on the calibration's grid, finite, any dtype and device; integers and
             half-precision floats are computed in float32.
-        calibration: a `Calibration`; it has the window sizes.
+        calibration: a `Calibration`; it holds the window sizes.
         mask, data_range, backend: as in `essim.ensemble_map`.
 
     Returns: [N, C, H, W, D], 0 and above, on the device of x, in its dtype (float32 for integers).
 
     Raises:
-        ValueError: as in `essim.ssim_maps`; x lies on another grid, or the backend cannot do this.
+        ValueError: as in `essim.ssim_maps`; x is on another grid, or the backend cannot compute this.
 
     >>> import essim, torch
     >>> mean, sd = torch.zeros(9, 8, 8, 8), torch.full((9, 8, 8, 8), 0.1)
@@ -140,8 +140,8 @@ def calibrated_map(x, y, calibration, *, mask=None, data_range=None, backend="au
 
 
 def level_of(x, y, data_range):
-    """How far off a reconstruction is on the whole, [N]: the 75th percentile of |x - y| in the brain, in units of the
-    data range [N]. The brain is where x or y isn't 0; 0 without one."""
+    """How far off a reconstruction is overall, [N]: the 75th percentile of |x - y| in the brain, in units of the data
+    range [N]. The brain is where x or y isn't 0; without one, the level is 0."""
     levels = []
     for own, error in zip((x != 0) | (y != 0), in_range(x - y, data_range).abs(), strict=True):
         values = error[own]
@@ -150,7 +150,7 @@ def level_of(x, y, data_range):
 
 
 def at_level(x, y, level, data_range):
-    """The reconstruction y with x - y brought to another `level_of`: every difference shrinks or grows with it."""
+    """The reconstruction y with x - y scaled so that its `level_of` becomes `level`."""
     own = level_of(x, y, data_range)
     factor = torch.where(own > 0, level / own, 1).reshape(-1, *(1,) * (x.ndim - 1))
     return x - factor * (x - y)
@@ -166,9 +166,9 @@ def differences(x, y, sigmas, data_range):
 
 
 def moments(maps, mask):
-    """What one scan adds: float64 [1 + 2 M, h, w, d], how much brain a place has, and its sums of M maps and squares.
+    """One scan's contribution: float64 [1 + 2 M, h, w, d], the share of brain at each place, M maps and their squares.
 
-    Args: maps: tensor [M, H, W, D]. mask: bool [H, W, D]. Moments of scans on one grid are added up.
+    Args: maps: tensor [M, H, W, D]. mask: bool [H, W, D]. The moments of scans on the same grid are added up.
     """
     brain = torch.from_numpy(mask).double()
     maps = maps.double() * brain
@@ -176,10 +176,10 @@ def moments(maps, mask):
 
 
 def distribution(sums, smoothing=SMOOTHING):
-    """(mean, standard deviation) at every place, float32 [M, h, w, d] each, from the moments of scans added up.
+    """(mean, standard deviation) at every place, float32 [M, h, w, d] each, from the summed moments of scans.
 
-    Smoothed over space (Gaussian, `smoothing` voxels); then PRIOR scans of the whole brain's distribution are added,
-    which remain where few scans have any brain.
+    The moments are smoothed over space (Gaussian, `smoothing` voxels); then PRIOR scans with the whole brain's
+    distribution are added, which prevail where few scans have any brain.
     """
     count = len(sums) // 2
     brain = sums.flatten(1).sum(1)
@@ -191,7 +191,7 @@ def distribution(sums, smoothing=SMOOTHING):
 
 
 def from_moments(sums, levels, sigmas, shape, smoothing=SMOOTHING):
-    """The `Calibration` of scans on the grid `shape` [H, W, D], from their levels and their added moments.
+    """The `Calibration` of scans on the grid `shape` [H, W, D], from their levels and their summed moments.
 
     The moments are those of differences in units of each scan's own level (`level_of`).
     """
@@ -204,14 +204,14 @@ def from_moments(sums, levels, sigmas, shape, smoothing=SMOOTHING):
 
 
 def coarsen(maps, factor):
-    """Means over cubes of factor^3 voxels of float tensors [..., H, W, D]; cubes at the end hold what is there."""
+    """Means over cubes of factor^3 voxels of float tensors [..., H, W, D]; cubes at the far edge may be smaller."""
     flat = maps.reshape(1, -1, *maps.shape[-3:])
     coarse = functional.avg_pool3d(flat, factor, ceil_mode=True, count_include_pad=False)
     return coarse.reshape(*maps.shape[:-3], *coarse.shape[-3:])
 
 
 def refine(maps, factor, shape):
-    """Maps [..., h, w, d] on the finer grid `shape` [H, W, D]: every voxel repeated, cut at the end."""
+    """Maps [..., h, w, d] on the finer grid `shape` [H, W, D]: every voxel repeated, cropped at the far edge."""
     for axis, length in enumerate(shape, -3):
         index = torch.arange(length, device=maps.device) // factor
         maps = maps.index_select(axis, index)

@@ -9,8 +9,8 @@ With alpha_t = 1 - beta_t and abar_t = prod_{s<=t} alpha_s (`alphas_cumprod`), n
     predict_start_from_noise:   x_0 = (x_t - sqrt(1 - abar_t) noise) / sqrt(abar_t)          (the same, solved for x_0)
 
 The network sees x_t and t and predicts x_0 (or the noise). Trained on healthy slices only, it knows no lesions: noise a
-slice to t = 500, where a lesion has drowned but the anatomy has not, and the network predicts the slice as if it were
-healthy, in one step: there is no reverse chain.
+slice to t = 500, where a lesion is drowned in noise but the anatomy is not, and the network predicts the slice as if it
+were healthy, in one step: there is no reverse chain.
 
 Time counts steps: t in 1..T, `alphas_cumprod[t - 1]`.
 """
@@ -39,8 +39,8 @@ class GaussianDiffusion(nn.Module):
     """A diffusion process around a network `model(x_t, t)`; images inside are scaled to [-1, 1].
 
     Args:
-        model: network [N, 1, H, W], [N] -> [N, 1, H, W]; one with `tones` takes the volume's tone beside them, which is
-            `tone` below, as in `UNet`.
+        model: network [N, 1, H, W], [N] -> [N, 1, H, W]; one with `tones` also takes the volume's tone (`tone` in the
+            methods), as in `UNet`.
         timesteps: T.
         schedule: "cosine" or "linear".
         objective: what the network predicts, "pred_x0" or "pred_noise".
@@ -78,13 +78,13 @@ class GaussianDiffusion(nn.Module):
         return abar.sqrt() * x0 + (1 - abar).sqrt() * noise
 
     def predict_start_from_noise(self, x_t, t, noise):
-        """The x0 that `q_sample` took to x_t with this noise."""
+        """The x0 from which `q_sample` made x_t with this noise."""
         abar = self._abar(t)
         return (x_t - (1 - abar).sqrt() * noise) / abar.sqrt()
 
     @property
     def tones(self):
-        """How many quantiles the network is told of a slice's volume; 0: none."""
+        """How many intensity quantiles of a slice's volume the network is given; 0: none."""
         return getattr(self.model, "tones", 0)
 
     def _predict(self, x_t, t, tone):
@@ -111,7 +111,7 @@ class GaussianDiffusion(nn.Module):
             t: noising steps, an int in 1..T or a list of them to average over.
             draws: independent draws of the noise to average over, for each t.
             seed: an int or a list of ints gives the same noise again; None gives new noise.
-            tone: for a network with `tones`, float32 [N, tones] in [0, 1], or [1, tones] of slices of one volume.
+            tone: for a network with `tones`, float32 [N, tones] in [0, 1], or [1, tones] for slices of one volume.
 
         Returns: float32 [N, 1, H, W] in [0, 1], on the device of x.
         """

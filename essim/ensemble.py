@@ -1,13 +1,13 @@
 """Anomaly maps: where a scan and its healthy reconstruction differ, by l1 or by an ensemble of SSIM maps.
 
-In: scan and reconstruction [N, C, *spatial]. Out: an anomaly map of the same shape, higher = more anomalous. What is
-computed stands here, in torch; `essim.kernels` computes the same faster, and is used where it can be.
+In: scan and reconstruction [N, C, *spatial]. Out: an anomaly map of the same shape, higher = more anomalous. The
+definition is here, in torch; `essim.kernels` computes the same faster, and is used where possible.
 Paper: section 2 (adaptive ensembling).
 
     w_i = exp(-S_i / tau) / sum_j exp(-S_j / tau)        voxelwise: the less similar, the more weight; tau = 1
     A   = (1 - sum_i w_i S_i) * mask
 
-`essim.calibration` has a map of our own, which measures the same differences by what healthy brains show.
+`essim.calibration` has a map of our own, which measures the same differences against what healthy brains show.
 """
 
 import torch
@@ -19,7 +19,7 @@ STRATEGIES = ("adaptive", "mean", "min")
 
 
 def check_temperature(temperature):
-    """Raise a sentence unless tau can divide."""
+    """Raise ValueError unless tau is above 0."""
     if temperature <= 0:
         raise ValueError(f"temperature must be above 0, got {temperature}; strategy='min' is its limit at 0.")
 
@@ -40,18 +40,18 @@ def ensemble_map(
             computed in float32.
         sigmas: kernel sizes in voxels; with a single one the map is 1 - SSIM at that size.
         strategy: "adaptive" (the paper's weights), "mean" of the SSIM maps, or "min" (the least similar scale).
-        temperature: tau of the adaptive weights (no other strategy has one); towards 0 it becomes "min", towards
-            infinity "mean".
-        mask: what is above 0 counts, broadcastable to x; the map is 0 outside. The data range comes from the whole
+        temperature: tau of the adaptive weights (the other strategies don't use it); towards 0 they become "min",
+            towards infinity "mean".
+        mask: broadcastable to x, inside where it is above 0; the map is 0 outside. The data range comes from the whole
             volume.
         data_range: as in `essim.ssim_maps`.
         backend: "torch" is the readable reference, for any device, float64 and gradients; "cpu" (numba) and "cuda"
-            (Triton) are fused kernels in float32 with the same map; "auto" takes the one for x where it can.
+            (Triton) are fused kernels in float32 with the same map; "auto" takes the one for x's device where it can.
 
     Returns: [N, C, *spatial] in [0, 2], on the device of x, in its dtype (float32 for integers).
 
     Raises:
-        ValueError: as in `essim.ssim_maps`; an unknown strategy or backend, or a backend that cannot do this.
+        ValueError: as in `essim.ssim_maps`; an unknown strategy or backend, or a backend that cannot compute this.
 
     >>> import essim, torch
     >>> healthy = torch.rand(1, 1, 32, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -81,7 +81,7 @@ def ensemble_map(
 
 
 def l1_map(x, y, mask=None):
-    """|x - y|, the score that most work uses: [N, C, *spatial], 0 outside `mask`; arguments as in `ensemble_map`.
+    """|x - y|, the most common score: [N, C, *spatial], 0 outside `mask`; arguments as in `ensemble_map`.
 
     >>> import essim, torch
     >>> essim.l1_map(torch.tensor([[[[0.2, 0.9]]]]), torch.tensor([[[[0.2, 0.4]]]]))
@@ -89,10 +89,10 @@ def l1_map(x, y, mask=None):
     """
     x, y = as_tensor(x), as_tensor(y)
     if x.shape != y.shape:
-        raise ValueError(f"l1_map: x and y must have one shape, got {list(x.shape)} and {list(y.shape)}.")
+        raise ValueError(f"l1_map: x and y must have the same shape, got {list(x.shape)} and {list(y.shape)}.")
     return inside((as_float(x) - as_float(y)).abs(), as_mask(mask, x))
 
 
 def inside(anomaly, mask):
-    """The map, 0 outside a bool mask of its shape; None: as it is."""
+    """The map, 0 outside a bool mask of its shape; unchanged if the mask is None."""
     return anomaly if mask is None else anomaly * mask

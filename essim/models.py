@@ -3,7 +3,7 @@
 In: the fields of a `TrainConfig`, or the folder that `essim.train` wrote: weights.safetensors (the best validation
 loss), weights_<share>.safetensors (those after a share of the steps, see EARLY; a pretrained network has none),
 config.json (what rebuilds the network) and log.csv (how it was trained). Out: the diffusion model, on its device; and
-where the networks lie that come with essim.
+the folders of the networks that come with essim.
 """
 
 import json
@@ -19,8 +19,8 @@ from essim.weights import load_network, pick_device
 
 PRETRAINED = Path(__file__).parent / "pretrained"  # in a clone a link to models/, in an installation a folder
 KINDS = {
-    "anatomies": "96 heads grown from the anatomies of 16 people; what score takes",
-    "laptop": "96 heads grown from the MNI152 template alone; of the study",
+    "anatomies": "96 heads grown from the anatomies of 16 people; the default of score",
+    "laptop": "96 heads grown from the MNI152 template alone; for the study",
 }
 PLAIN = "ddpm"  # the method whose networks these are, unless config.json names another (essim.methods)
 EARLY = {"sixteenth": 1 / 16, "quarter": 1 / 4}  # shares of the steps: what a shorter training would have learned
@@ -48,9 +48,9 @@ def load_model(folder, device=None, weights="weights", method=None):
     """The trained `GaussianDiffusion` of a model folder, in evaluation mode.
 
     Args:
-        folder: the model folder. device: None for a GPU where there is one, else the CPU.
+        folder: the model folder. device: None for a GPU if there is one, else the CPU.
         weights: the file's name: the best weights, or "weights_quarter", "weights_sixteenth" from earlier in the run.
-        method: as in `essim.train.loop.train`, where it isn't the plain DDPM whose network this is.
+        method: as in `essim.train.loop.train`, if the network isn't the plain DDPM's.
 
     Raises:
         FileNotFoundError: weights or configuration are missing.
@@ -71,17 +71,17 @@ def load_model(folder, device=None, weights="weights", method=None):
 
 
 def _method_of(description):
-    """The method whose network a config.json describes; the plain DDPM's says nothing of it. None: it can't be read."""
+    """The method whose network a config.json describes, PLAIN where it names none; None if it can't be read."""
     try:
         return json.loads(description.read_text(encoding="utf-8")).get("method", PLAIN)
     except (OSError, ValueError, AttributeError):
-        return None  # what is wrong with the file, `load_network` says
+        return None  # `load_network` says what is wrong with the file
 
 
 def load_lengths(folder, device=None):
-    """The networks of one training as it went on: {training step: `GaussianDiffusion`}; raises as `load_model`.
+    """The networks saved along one training: {training step: `GaussianDiffusion`}; raises as `load_model`.
 
-    A pretrained network is the only one of its folder.
+    The folder of a pretrained network holds only that one.
     """
     best = load_model(folder, device)
     steps = json.loads((Path(folder) / "config.json").read_text())["steps"]
@@ -90,9 +90,9 @@ def load_lengths(folder, device=None):
 
 
 def pretrained(kind="anatomies"):
-    """The model folders that come with essim, {contrast: path}: of one of KINDS, which say what they learned from.
+    """The model folders of one of KINDS that come with essim: {contrast: path}.
 
-    Only `anatomies` is part of an installation; where a kind isn't there, the dict is empty.
+    Only `anatomies` is part of an installation; for a kind that isn't there, the dict is empty.
     """
     folders = {contrast: PRETRAINED / f"{kind}_{contrast}" for contrast in ("t1", "t2", "flair")}
     return {contrast: folder for contrast, folder in folders.items() if folder.is_dir()}

@@ -1,7 +1,7 @@
 """Noise for the diffusion model: Gaussian, and the simplex noise of the paper.
 
-In: a shape [N, C, H, W] and a seed. Out: a float32 tensor of that shape, an independent field for each image (but for
-`simplex_shared`: one field for the whole batch).
+In: a shape [N, C, H, W] and a seed. Out: a float32 tensor of that shape, an independent field for each image (with
+`simplex_shared`, one field for the whole batch).
 Paper: section 2 (simplex noise, after AnoDDPM, Wyatt et al., CVPRW 2022).
 
 Simplex noise (here K. Spencer's OpenSimplex of 2014, which AnoDDPM uses) puts a random gradient g_l on
@@ -28,11 +28,11 @@ REACH = [(i, j) for i in (-1, 0, 1, 2) for j in (-1, 0, 1, 2)]  # lattice points
 
 
 def octave_weights(height, width, wavelength, shift=(0.0, 0.0)):
-    """Which lattice point adds how much of its gradient to which pixel, for one octave.
+    """How much of each lattice point's gradient each pixel receives, for one octave.
 
     `wavelength` is in pixels; the first pixel lies at `shift` (x, y), in wavelengths. Returns int64 arrays `pixel`,
     `point` and float64 arrays `along_x`, `along_y` (one entry per pixel and lattice point within its
-    reach), and `points`: the [L, 2] lattice coordinates that `point` counts.
+    reach), and `points`: the [L, 2] lattice coordinates that `point` indexes.
     """
     rows, columns = np.meshgrid(np.arange(height), np.arange(width), indexing="ij")
     x, y = columns.ravel() / wavelength + shift[0], rows.ravel() / wavelength + shift[1]
@@ -58,7 +58,7 @@ def simplex_matrix(height, width, octaves, persistence, frequency, device):
 
     Octave k has wavelength frequency / 2^k pixels and amplitude persistence^k; the octaves are summed, not normalised.
     A simplex field is 0 on its lattice points, and points of a coarse lattice lie on the finer ones too: unshifted, a
-    few pixels would get no noise in any image. So each octave's lattice is shifted, by a sequence that avoids itself.
+    few pixels would get no noise in any image. So each octave's lattice is shifted, by a low-discrepancy sequence.
     """
     row, column, value, offset = [], [], [], 0
     for k in range(octaves):
@@ -88,7 +88,7 @@ def simplex_noise(shape, *, octaves=6, persistence=0.8, frequency=64, seed=None,
         shared: True gives every image of the batch the same field, as the paper's released code does.
 
     Raises:
-        ValueError: `shape` hasn't four entries, or `octaves` is below 1.
+        ValueError: `shape` doesn't have four entries, or `octaves` is below 1.
 
     >>> import essim
     >>> field = essim.simplex_noise((2, 1, 96, 96), seed=0)
@@ -96,7 +96,7 @@ def simplex_noise(shape, *, octaves=6, persistence=0.8, frequency=64, seed=None,
     (torch.Size([2, 1, 96, 96]), False)
     """
     if len(shape) != 4:
-        raise ValueError(f"simplex_noise: shape must be (N, C, H, W), got {tuple(shape)}; noise is drawn by slice.")
+        raise ValueError(f"simplex_noise: shape must be (N, C, H, W), got {tuple(shape)}; noise is drawn per slice.")
     if octaves < 1:
         raise ValueError(f"simplex_noise: octaves must be at least 1, got {octaves}.")
     n, c, height, width = shape

@@ -1,8 +1,8 @@
-"""From a raw anomaly map to the one that is scored: erosion, a smoothing, and for binary maps no specks.
+"""From a raw anomaly map to the one that is scored: erosion, smoothing and, for binary maps, removal of specks.
 
 In: an anomaly map [H, W, D] (numpy, axial slices along D) and the brain mask. Out: a map of the same shape.
-Paper: section 3 (post-processing): eroded, then a median of 5 voxels. The others are there so that every score can be
-seen with the one that suits it.
+Paper: section 3 (post-processing): erosion, then a median of 5 voxels. The other filters are there so that every score
+can be judged with the one that suits it.
 """
 
 import cc3d
@@ -29,7 +29,7 @@ def erode_slices(mask):
 
 def median_inside(volume, mask, side=MEDIAN):
     """Exact 3-D median of `side` (3 or 5) voxels a side, computed inside the mask only (0 outside); [H, W, D], borders
-    reflected. What the volume has outside the mask counts."""
+    reflected. Values outside the mask enter the windows."""
     kernel = load_kernel("median")
     return kernel.median(volume, mask, side) if kernel else median_by_partition(volume, mask, side)
 
@@ -39,7 +39,7 @@ def median_by_partition(volume, mask, side=MEDIAN):
     count = side**3
     windows = np.lib.stride_tricks.sliding_window_view(np.pad(volume, side // 2, mode="symmetric"), (side,) * 3)
     result = np.zeros_like(volume)
-    for z in range(volume.shape[2]):  # slice by slice: 125 values a voxel would not fit into memory at full resolution
+    for z in range(volume.shape[2]):  # slice by slice: 125 values per voxel wouldn't fit into memory at full resolution
         inside = mask[:, :, z]
         values = windows[:, :, z][inside].reshape(-1, count)
         result[:, :, z][inside] = np.partition(values, count // 2, axis=1)[:, count // 2]
@@ -59,7 +59,7 @@ def _median(side):
     return each
 
 
-# {name: a function of maps that are 0 outside `inside`, of `inside`, and of `wanted`, the voxels that are asked for}
+# {name: a function of maps that are 0 outside `inside`, of `inside`, and of `wanted`, the voxels to be computed}
 POST = {"none": lambda volume, inside, wanted: volume}
 POST |= {f"gauss {sigma:g}": _gauss(sigma) for sigma in (0.7, 1.0, 1.5)}
 POST |= {f"median {side}": _median(side) for side in (3, 5)}
@@ -71,8 +71,8 @@ def postprocess(anomaly, mask, *, post=PROTOCOL["post"], order=PROTOCOL["order"]
 
     Args:
         anomaly: float [..., H, W, D], one map or several of one brain. mask: bool [H, W, D]. post: one of POST.
-        order: ERODE_FIRST, the paper's: what was cut off has no part in the smoothing (for a median it is 0).
-            ERODE_LAST: it has. NO_EROSION: nothing is cut off.
+        order: ERODE_FIRST, the paper's: the eroded rim has no part in the smoothing (a median sees 0 there).
+            ERODE_LAST: it has. NO_EROSION: nothing is eroded.
     Returns: float32 of the map's shape, 0 outside the (eroded) mask.
 
     Raises ValueError for an unknown `post` or `order`.

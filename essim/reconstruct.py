@@ -1,4 +1,4 @@
-"""A volume as if healthy: its axial slices through a network, and put together again.
+"""A volume as if healthy: its axial slices are sent through a network and put together again.
 
 In: a volume [H, W, D] in [0, 1], its brain mask, a network for slices. Out: a volume of the same shape, 0 outside the
 mask. Paper: section 3 (reconstruction).
@@ -12,14 +12,14 @@ import torch
 
 from essim.tone import tone_of
 
-BATCH = 64  # slices that the network sees at once
+BATCH = 64  # slices the network sees at once
 TURN = threading.Lock()
 
 
 def by_slices(predict, volume, mask, device):
-    """A volume through a function of slices; slices without brain are left out.
+    """Apply a function of slices to a volume; slices without brain are left out.
 
-    Threads of one process may call it at the same time; on a GPU they take turns, since its memory holds one of them.
+    Threads of one process may call it at the same time; on a GPU they take turns, since its memory may hold only one.
 
     Args:
         predict: a function from slices [N, 1, H, W] on the device, and the number of their batch, to the same shape.
@@ -40,7 +40,7 @@ def reconstruct_volume(diffusion, image, mask, *, t, draws, seed, tone=None):
     """The healthy version of a volume by a `GaussianDiffusion`, on its device.
 
     Args: image: float32 [H, W, D] in [0, 1]. mask: bool. t, draws: as in `GaussianDiffusion.reconstruct`.
-        seed: a list of ints (`noise_seed`), to which the number of the batch is added.
+        seed: a list of ints (`noise_seed`), to which the number of the batch is appended.
         tone: as in `tone_for`.
 
     Returns: float32 [H, W, D] in [0, 1], 0 outside the mask.
@@ -57,9 +57,9 @@ def reconstruct_volume(diffusion, image, mask, *, t, draws, seed, tone=None):
 def tone_for(diffusion, image, mask, tone=None):
     """The `tone` that a `GaussianDiffusion` needs for slices of a volume; arguments as in `reconstruct_volume`.
 
-    Args: tone: float32 [tones] that the network is told instead of the volume's own (`tone_of`).
+    Args: tone: float32 [tones] to give the network instead of the volume's own (`tone_of`).
 
-    Returns: float32 [1, tones] on its device; None where the network isn't told the tone.
+    Returns: float32 [1, tones] on its device; None if the network takes no tone.
     """
     if not diffusion.tones:
         return None
@@ -68,5 +68,5 @@ def tone_for(diffusion, image, mask, tone=None):
 
 
 def noise_seed(seed, subject):
-    """The seed of one scan's noise: it follows from the study's seed and the scan's name, not from the order."""
+    """The seed of one scan's noise: it depends on the study's seed and the scan's name, not on the order of scans."""
     return [seed, *subject.encode()]

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Preprocessing(BaseModel):
-    """What is done to a scan before anything looks at it; the defaults are the paper's."""
+    """What is done to a scan before anything else; the defaults are the paper's."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     smooth: bool = Field(True, description="curvature-flow smoothing, 3 iterations with time step 0.125")
@@ -23,7 +23,7 @@ class TrainConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     seed: int = Field(0, ge=0)
-    init: str = Field("", description="model folder with the weights to begin with; none: from scratch")
+    init: str = Field("", description="model folder whose weights training starts from; none: from scratch")
     epochs: int = Field(1600, ge=1, description="one random slice of each volume per epoch")
     batch: int = Field(32, ge=1, description="slices per step")
     optimizer: Literal["adam", "muon"] = Field("adam", description="muon: for the convolutions; Adam for the rest")
@@ -36,16 +36,16 @@ class TrainConfig(BaseModel):
     head_channels: int = Field(64, ge=1)
     patch: int = Field(1, ge=1, description="pixels folded into channels, per side")
     timesteps: int = Field(1000, ge=2)
-    t_range: tuple[int, int] | None = Field(None, description="first and last noising step seen in training; all")
+    t_range: tuple[int, int] | None = Field(None, description="first and last noising step seen in training; None: all")
     schedule: Literal["cosine", "linear"] = "cosine"
     objective: Literal["pred_x0", "pred_noise"] = "pred_x0"
     noise: Literal["simplex", "simplex_shared", "gaussian"] = Field(
         "simplex", description="simplex_shared: one field for a whole batch, as in the paper's released code"
     )
     augment: bool = Field(True, description="gamma, bias field, blur and ghosting")
-    randomise: bool = Field(False, description="tone, bias field, sharpness and noise as of any scanner")
-    tone: bool = Field(False, description="the network is told the quantiles of the scan's intensities")
-    bfloat16: bool = Field(False, description="autocast to bfloat16 where the hardware computes in it")
+    randomise: bool = Field(False, description="tone, bias field, sharpness and noise as from any scanner")
+    tone: bool = Field(False, description="the network is given the quantiles of the scan's intensities")
+    bfloat16: bool = Field(False, description="autocast to bfloat16 where the hardware supports it")
     compile: bool = Field(False, description="torch.compile: faster after some minutes; needs a C++ compiler on a CPU")
 
     @model_validator(mode="after")

@@ -1,7 +1,7 @@
 """A Gaussian mean that stays inside a mask.
 
-In: volumes (numpy) and the brain mask. Out: volumes of the same shape. It stands apart from the rest of
-post-processing, so that what blurs a scan doesn't hang on the kernels of the score.
+In: volumes (numpy) and the brain mask. Out: volumes of the same shape. It is kept apart from the rest of
+post-processing, so that blurring a scan doesn't depend on the kernels of the score.
 """
 
 import numpy as np

@@ -14,12 +14,12 @@ numbers. With p = x + y and q = x - y, everything becomes a sum of non-negative 
     u = M_q / (M_p + M_q)                  v = V_q / (V_p + V_q)                    both in [0, 1]
     1 - SSIM = 2 (u (1 - v) + v (1 - u))
 
-M_q and V_q are what differs between x and y: in brightness and in structure. M_p and V_p are what this very scan shows
-there, and what SSIM divides by. `structure_difference` is sqrt(V_q) alone, for essim.calibration, which divides it by
-what healthy scans show.
+M_q and V_q are the differences between x and y in brightness and in structure. M_p and V_p are what the scan itself
+shows at that place, and what SSIM divides by. `structure_difference` is sqrt(V_q) alone, for essim.calibration, which
+divides it by what healthy scans show.
 
 Only the variance E[p^2] - mu_p^2 still subtracts. x and y are shifted to the middle of their range first, which changes
-no variance and keeps float32 exact enough far from zero too.
+no variance and keeps float32 accurate enough for values far from zero.
 """
 
 import warnings
@@ -29,7 +29,7 @@ import torch
 
 SIGMAS = (0.3, 0.5, 0.7, 0.9, 1.1, 1.3, 1.5, 1.7)  # the paper's kernel sizes, in voxels
 K1, K2 = 0.01, 0.03
-CHANNELS = 16  # images with more are rather volumes whose batch axis was left out
+CHANNELS = 16  # images with more are probably volumes whose batch axis was left out
 
 
 def window(sigma):
@@ -69,7 +69,7 @@ def as_float(x):
 
 
 def as_tensor(volume):
-    """A tensor as it is, anything else that numpy takes as a tensor on the CPU; ValueError where it has no numbers."""
+    """A tensor unchanged, anything else that numpy accepts as a tensor on the CPU; ValueError unless it is numeric."""
     if not isinstance(volume, torch.Tensor):
         array = np.asarray(volume)
         if array.dtype.kind not in "biuf":
@@ -106,7 +106,7 @@ def dissimilarity(x, y, sigma, data_range):
 
 
 def factors(x, y, sigma, data_range):
-    """The two factors of SSIM apart, as u = (1 - l) / 2 and v = (1 - cs) / 2: [N, C, *spatial] in [0, 1] each."""
+    """The two factors of SSIM separately, as u = (1 - l) / 2 and v = (1 - cs) / 2: [N, C, *spatial] in [0, 1] each."""
     spatial = (1,) * (x.ndim - 1)
     c1, c2 = ((k * data_range).square().reshape(-1, *spatial) for k in (K1, K2))
     centre_x, centre_y = (sum(extremes(z)).reshape(-1, *spatial) / 2 for z in (x, y))
@@ -129,7 +129,7 @@ def structure_difference(x, y, sigma, data_range):
 
 
 def in_range(q, data_range):
-    """Values [N, ...] in units of the data range [N]; 0 where there is none: nothing to measure in."""
+    """Values [N, ...] in units of the data range [N]; 0 where that is 0."""
     return q * torch.where(data_range > 0, 1 / data_range, 0).reshape(-1, *(1,) * (q.ndim - 1))
 
 
@@ -167,7 +167,7 @@ def check_pair(x, y, sigmas, data_range):
         return torch.maximum(*ranges)
     data_range = torch.as_tensor(data_range, dtype=as_float(x[:0]).dtype, device=x.device)
     if not (data_range > 0).all():
-        raise ValueError(f"SSIM: data_range must be above 0, got {data_range.tolist()}; leave it out for the data's.")
+        raise ValueError(f"SSIM: data_range must be above 0, got {data_range.tolist()}; omit it for the data's own.")
     return data_range.expand(len(x))
 
 
@@ -176,11 +176,10 @@ def ssim_maps(x, y, *, sigmas, data_range=None):
 
     Args:
         x, y: tensors or arrays [N, C, *spatial], two spatial axes or more, finite, any dtype and device; channels are
-            independent.
-            Integers and half-precision floats are computed in float32.
+            independent. Integers and half-precision floats are computed in float32.
         sigmas: standard deviations of the Gaussian window, in voxels; the window's radius is int(3.5 sigma + 0.5).
-        data_range: the L of c1 and c2: a number, or [N]; default: per batch item, the larger of the two volumes'
-            max - min (the paper's).
+        data_range: L in c1 and c2, a number or [N]; default: per batch item, the larger of the two volumes' max - min
+            (the paper's).
 
     Returns: [K, N, C, *spatial], values in [-1, 1], on the device of x, in its dtype (float32 for integers). Two equal
     constant volumes give 1, two different ones the luminance term; never NaN.

@@ -1,11 +1,11 @@
-"""The tone of a volume: how bright its tissues are, whatever they look like.
+"""The tone of a volume: how bright its tissues are, whatever their shape.
 
-In: a volume [H, W, D] in [0, 1] and its brain mask. Out: the quantiles of its intensities, which a network may be told.
+In: a volume [H, W, D] in [0, 1] and its brain mask. Out: quantiles of its intensities, which a network may be given.
 
-Scanners differ in contrast: between two of them lies, roughly, a monotone curve. A network that has seen many curves
-can't know which one to paint in, since at t = 500 the noise hides contrast. So it is told by quantiles. A monotone
-curve f takes quantiles to quantiles, q(f(x)) = f(q(x)), exactly where they are values of the volume itself, while blur,
-a smooth bias field and noise hardly move them. Nor does a lesion, which is a small part of a brain.
+Scanners differ in contrast, roughly by a monotone curve. A network that has seen many such curves can't know which one
+to reproduce, since at t = 500 the noise hides contrast. So it is given quantiles. A monotone curve f maps quantiles to
+quantiles, q(f(x)) = f(q(x)), exactly if they are values of the volume itself, while blur, a smooth bias field and noise
+hardly move them. Nor does a lesion, which is a small part of a brain.
 """
 
 import numpy as np

@@ -80,10 +80,10 @@ class UNet(nn.Module):
         head_channels: channels of an attention head (attention at the bottleneck only).
         patch: p > 1 folds p x p pixels into channels before the first convolution and unfolds them after the last:
             p^2 times fewer positions, for CPUs.
-        tones: quantiles that the network is told of each slice's volume (`essim.tone`); 0: none.
+        tones: how many quantiles of each slice's volume the network is given (`essim.tone`); 0: none.
 
     Input [N, 1, H, W] with H and W divisible by patch * 2^(len(multipliers) - 1), t [N] in 1..T, and the tone
-    [N, tones] in [0, 1] (or [1, tones], of slices of one volume) if there are any; output [N, 1, H, W].
+    [N, tones] in [0, 1] (or [1, tones] for slices of one volume) if there are any; output [N, 1, H, W].
 
     >>> import essim, torch
     >>> network = essim.UNet(channels=32, multipliers=(1, 2), blocks=1, head_channels=32, patch=4)
@@ -125,7 +125,7 @@ class UNet(nn.Module):
         self.head = nn.Sequential(norm(width), nn.SiLU(), nn.Conv2d(width, patch**2, 3, padding=1))
         nn.init.zeros_(self.head[-1].weight)
         nn.init.zeros_(self.head[-1].bias)
-        if tones:  # last and from 0: the network starts as the one without
+        if tones:  # last and from 0: the network starts out as the one without tones
             self.tone = nn.Linear(tones, time, bias=False)
             nn.init.zeros_(self.tone.weight)
 
@@ -153,13 +153,13 @@ class UNet(nn.Module):
         return F.pixel_shuffle(self.head(h), self.patch)
 
     def _embed(self, tone, count):
-        """What the tone adds to the time embedding of `count` slices; ValueError where it isn't what is needed."""
+        """What the tone adds to the time embedding of `count` slices; ValueError where it doesn't fit the network."""
         if not self.tones:
             raise ValueError("UNet: this network was trained without tones; leave `tone` out.")
         if tone is None or tone.shape not in ((count, self.tones), (1, self.tones)):
             found = None if tone is None else list(tone.shape)
             raise ValueError(
                 f"UNet: this network needs a `tone` [{count}, {self.tones}] or [1, {self.tones}], got {found}; "
-                "take that of the slices' volume, by `essim.reconstruct.tone_for`."
+                "get it from the slices' volume with `essim.reconstruct.tone_for`."
             )
-        return self.tone(2 * tone - 1)  # from -1 to 1, as the slices
+        return self.tone(2 * tone - 1)  # from -1 to 1, like the slices

@@ -1,7 +1,7 @@
 """The files of a trained network: its description and its weights, read back into a network.
 
 In: a description (JSON) and weights (safetensors) in a model folder. Out: the network that they make together, or a
-sentence that says which of the two is missing, damaged or of another network. Nothing that is loaded can run code.
+sentence that says which file is missing, damaged or of another network. Nothing that is loaded can run code.
 """
 
 import json
@@ -16,7 +16,7 @@ def pick_device():
 
 
 def load_network(build, description, weights, *, notebook, part=None):
-    """The network that `build` makes of a description, with its trained weights, on the CPU.
+    """The network that `build` makes from a description, with its trained weights, on the CPU.
 
     Args:
         build: a function from the description, a dict, to the untrained network.
@@ -26,7 +26,7 @@ def load_network(build, description, weights, *, notebook, part=None):
 
     Raises:
         FileNotFoundError: one of the two files is missing.
-        ValueError: the description describes no network, or the weights are damaged or fit another one.
+        ValueError: the description doesn't describe a network, or the weights are damaged or belong to another one.
     """
     for path in (description, weights):
         if not path.is_file():

@@ -180,7 +180,7 @@ def test_errors(tmp_path):
         load_calibration(tmp_path / FILE)
     for content in (b"", b"not this"):
         (tmp_path / FILE).write_bytes(content)
-        with pytest.raises(ValueError, match="calibration.safetensors: damaged or no calibration"):
+        with pytest.raises(ValueError, match="calibration.safetensors: damaged or not a calibration"):
             load_calibration(tmp_path)
     with pytest.raises(ValueError, match="has 1 healthy validation scan"):
         fit_calibration(healthy(tmp_path, count=1), SIGMAS)

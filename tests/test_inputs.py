@@ -107,6 +107,6 @@ def test_what_holds_no_real_numbers(wrong):
 def test_l1_of_two_shapes(volumes):
     x, y, _ = volumes
     with pytest.raises(
-        ValueError, match=r"l1_map: x and y must have one shape, got \[1, 1, 16, 14, 12\] and \[16, 14, 12\]"
+        ValueError, match=r"l1_map: x and y must have the same shape, got \[1, 1, 16, 14, 12\] and \[16, 14, 12\]"
     ):
         essim.l1_map(x, y[0, 0])

@@ -8,8 +8,9 @@ from essim.calibrate.own import ENOUGH, calibrate
 
 ABOUT = f"""A few healthy scans of your own -> thresholds that hold for your scanner.
 
-2 healthy people do, 9 can promise 9 of 10; from {ENOUGH} on, the scans also replace the model's measure of what healthy
-brains show at every place, if they are more alike by it. They must be people whom the network hasn't learned from."""
+2 healthy people are enough, 9 can promise 9 of 10; from {ENOUGH} on, the scans also replace the model's measure of what
+healthy brains show at every place, if they are more alike by their own. The network must not have been trained on
+these people."""
 EXAMPLE = """example:
   essim calibrate healthy.csv --model anatomies_t1 --out my_scanner
   essim score sub-01_T1w.nii.gz --mask sub-01_brain.nii.gz --model my_scanner"""
@@ -22,10 +23,10 @@ def main(arguments=None):
     text = "a folder or a table of healthy scans with their masks, raw or in study space, as `essim prepare` takes it"
     parser.add_argument("healthy", metavar="HEALTHY", help=text)
     parser.add_argument("--model", required=True, help="model folder, or the name of one that `essim models` lists")
-    parser.add_argument("--out", required=True, help="model folder to write; the scans in study space lie beside it")
+    parser.add_argument("--out", required=True, help="model folder to write; the scans in study space go beside it")
     parser.add_argument("--jobs", metavar="N", type=int, default=os.cpu_count(), help="scans at once (all cores)")
     parser.add_argument("--template", metavar="FILE", help="template that the model's scans lie on, if it isn't MNI152")
-    parser.add_argument("--seed", type=int, default=0, help="of the noise (0)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the noise (0)")
     options = vars(parser.parse_args(arguments))
     if options["jobs"] < 1:
         parser.error("--jobs must be 1 or more")
@@ -38,9 +39,9 @@ def main(arguments=None):
     for _, subject, reason in result["left_out"]:
         sys.stderr.write(f"{subject} is left out: {reason}\n")
     levels = ", ".join(f"{share:.0%} above {level:.3g}" for share, level in result["thresholds"]["calibrated"].items())
-    few = f"{ENOUGH} scans may give one of their own"
-    why = few if result["scans"] < ENOUGH else "the scans differ more from each other by one of their own"
-    whose = "of their own" if result["own_calibration"] else f"of the model: {why}"
+    few = f"one from the scans needs {ENOUGH} of them"
+    why = few if result["scans"] < ENOUGH else "by one of their own, the scans differ more from each other"
+    whose = "from the scans" if result["own_calibration"] else f"of the model: {why}"
     sys.stdout.write(f"{result['promise']}\n{levels}; with a calibration {whose}.\n")
     sys.stdout.write(
         f"{out}: score with --model {out}. The scans lie in {out}_scans; look at prepared/qc.html there.\n"

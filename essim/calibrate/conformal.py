@@ -1,18 +1,18 @@
-"""How far a threshold may be believed that comes from a handful of healthy scans: split conformal prediction.
+"""How far a threshold from a handful of healthy scans can be trusted: split conformal prediction.
 
 In: for each of n healthy scans the threshold that leaves a share of its voxels above. Out: one threshold for all, and
-what it promises of the next scan.
+what it promises for the next scan.
 
-What is exchangeable are scans of different people, not voxels: the voxels of one head stand or fall together, and ten
-million of them from two heads say no more of a third one than two numbers do. Let t_1 ... t_n be the scans' own
+Scans of different people are exchangeable, voxels are not: the voxels of one head rise and fall together, and ten
+million of them from two heads say no more about a third than two numbers do. Let t_1 ... t_n be the scans' own
 thresholds, and t that of a new scan, which neither network nor calibration has seen either. If all n + 1 are
 exchangeable, t is as likely to be the smallest as any other of them, and
 
     P(t <= t_(k)) >= k / (n + 1)        t_(k): the k-th smallest of t_1 ... t_n
 
-whatever their distribution is: above t_(k), the new scan has at most the share, with this probability. It is one over
-all draws of n scans; those that one has may be lucky or unlucky ones (V. Vovk, Machine Learning 92:349, 2013). No
-rule makes more of n scans than n / (n + 1).
+whatever their distribution: with this probability, at most the share of the new scan lies above t_(k). The probability
+is over all draws of n scans; those at hand may be lucky or unlucky (V. Vovk, Machine Learning 92:349, 2013). No rule
+gets more from n scans than n / (n + 1).
 """
 
 import math
@@ -43,7 +43,7 @@ def conformal_threshold(own):
 
 
 def bound_of(scans):
-    """The probability, at least, with which the next scan keeps the share, from so many scans."""
+    """The least probability with which the next scan keeps the share, from so many scans."""
     return rank_of(scans) / (scans + 1)
 
 
@@ -52,4 +52,4 @@ def promise_of(scans, nearly=False):
     text = f"From {scans} healthy scans: a new healthy one like them has at most the promised share of its brain above"
     text += f" the threshold with a probability of {bound_of(scans):.0%} or more ({rank_of(scans)} of {scans + 1})"
     text += ", nearly: the same scans made or chose the calibration" if nearly else ""
-    return f"{text}; which share that is in a scan like none of them, nobody knows."
+    return f"{text}; for a scan unlike them, no share is promised."

@@ -1,13 +1,13 @@
-"""From a few healthy scans of one's own to a model folder with thresholds, and perhaps a calibration, of its own.
+"""From a user's few healthy scans to a model folder with thresholds, and perhaps a calibration, of its own.
 
 In: a folder or a table of healthy scans, as `essim.prepare` takes them, or a prepared folder; a model folder. Out: a
 model folder with the same network, and
 
     scoring.json               the new thresholds, what they promise (essim.calibrate.conformal), provenance
-    calibration.safetensors    from these scans, if there are ENOUGH and they are more alike by it, else the model's
+    calibration.safetensors    from these scans, if there are ENOUGH and it makes them more alike, else the model's
 
 Beside it lies <out>_scans, with the scans in study space (prepared/qc.html: look at it) and their reconstructions. It
-can be deleted; nothing of the scans is in the model folder but numbers and paths.
+can be deleted; all that the model folder holds of the scans is numbers and paths.
 """
 
 import json
@@ -32,7 +32,7 @@ from essim.runs.files import write_json, writing
 from essim.runs.provenance import provenance
 from essim.score.recipe import read_recipe
 
-ENOUGH = 8  # scans for a calibration of their own; a mean and a deviation at every place need some
+ENOUGH = 8  # scans for a calibration of their own, which needs a mean and a deviation at every place
 NETWORK = ("weights.safetensors", "config.json", "log.csv")  # the last one may be missing
 
 
@@ -40,10 +40,10 @@ def calibrate(healthy, model, out, *, jobs=1, template=None, seed=0):
     """Write the model folder `out`; an earlier result of this function there is replaced.
 
     Args:
-        healthy: a folder of data sets as downloaded (BIDS, ...), a table of one's own, or a prepared folder. Of its
-            healthy scans of the model's contrast one a person is taken.
+        healthy: a folder of data sets as downloaded (BIDS, ...), a user's own table, or a prepared folder. Of its
+            healthy scans of the model's contrast one per person is used.
         model: a model folder, or its name if it comes with essim (anatomies_t1).
-        jobs: scans at once that are brought to study space. template: as in `score_scan`. seed: of the noise.
+        jobs: how many scans are brought to study space at once. template: as in `score_scan`. seed: of the noise.
 
     Returns: a dict: `scans`, how many; `left_out`, (dataset, subject, reason) of those that failed; `thresholds`
         {method: {share: threshold}} for the model's shares; `bound`, the probability that they promise; `promise`, a
@@ -94,7 +94,7 @@ def healthy_scans(healthy, recipe, prepared, *, jobs, template):
     if not is_prepared(healthy):
         placed, left_out = prepare(healthy, prepared, voxel_mm=recipe.voxel_mm, jobs=jobs, template=template)
         if not placed:
-            raise ValueError(f"{healthy}: no scan came to study space; {prepared / 'failed.csv'} says why.")
+            raise ValueError(f"{healthy}: no scan could be brought to study space; {prepared / 'failed.csv'} says why.")
     scans = load_scans(healthy if is_prepared(healthy) else prepared)
     scans = scans[(scans.dataset == "healthy") & (scans.contrast == recipe.contrast)]
     scans = scans[~people_of(scans).duplicated()].reset_index(drop=True)
@@ -104,15 +104,15 @@ def healthy_scans(healthy, recipe, prepared, *, jobs, template):
     for path in scans.image:
         sides_mm = nib.affines.voxel_sizes(nib.load(path).affine)
         if not np.allclose(sides_mm, recipe.voxel_mm, atol=0.01):
-            text = f"{path}: has voxels of {sides_mm.max():g} mm, the model knows {recipe.voxel_mm:g} mm"
+            text = f"{path}: has voxels of {sides_mm.max():g} mm, the model works at {recipe.voxel_mm:g} mm"
             raise ValueError(f"{text}; give the raw scans, or prepare them with --voxel {recipe.voxel_mm:g}.")
     return scans, left_out
 
 
 def scan_thresholds(folder, recipe, calibration, without):
-    """The thresholds of each reconstructed scan by itself, for the model's shares: a list of {method: {share: float}}.
+    """The thresholds of each reconstructed scan alone, for the model's shares: a list of {method: {share: float}}.
 
-    without: {subject: the calibration that has not seen it}; who isn't there is held against `calibration`.
+    without: {subject: the calibration that has not seen it}; the others are measured against `calibration`.
     """
     shares = sorted({share for by_share in recipe.thresholds.values() for share in by_share})
 
@@ -130,14 +130,14 @@ def scan_thresholds(folder, recipe, calibration, without):
 
 
 def price_of(levels):
-    """What a promise costs in sensitivity: the calibrated map's threshold for all over that of the middle scan, for the
+    """What a promise costs in sensitivity: the calibrated map's threshold for all scans over the median scan's, for the
     smallest share. The more alike healthy scans are, the nearer it is to 1."""
     own = [min(scan["calibrated"].items())[1] for scan in levels]
     return conformal_threshold(own) / max(float(np.median(own)), 1e-9)
 
 
 def _check_out(out, model):
-    """Refuse a folder that is the model's, or holds something else than an earlier result."""
+    """Refuse a folder that is the model's, or holds anything but an earlier result."""
     if out.resolve() == model.resolve():
         raise ValueError(f"{out}: is the model's folder, which is only read; give another one.")
     if not out.exists():
@@ -145,4 +145,4 @@ def _check_out(out, model):
     names = {path.name for path in out.iterdir()} if out.is_dir() else None
     earlier = names and names <= {*NETWORK, FILE, "scoring.json"} and "scoring.json" in names
     if names != set() and not (earlier and "promise" in json.loads((out / "scoring.json").read_text("utf-8"))):
-        raise FileExistsError(f"{out}: holds something else than an earlier result of calibrate; give another folder.")
+        raise FileExistsError(f"{out}: holds something other than an earlier result of calibrate; give another folder.")

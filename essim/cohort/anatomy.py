@@ -45,17 +45,17 @@ def jacobian(displacement, voxel_mm):
 
 
 def draw_displacement(rng, voxel_mm, age, push=None, maps=None):
-    """Displacement u [3, H, W, D] in mm: what registration leaves of size and place, random shape, age; positive
-    Jacobian (made smaller until so). Age and shape act in the head, `maps` are those of `load_maps` or of a real head.
+    """Displacement u [3, H, W, D] in mm: what registration leaves of size and place, random shape, age; scaled down
+    until its Jacobian is positive. Age and shape act in the head, `maps` are those of `load_maps` or of a real head.
 
     `push`, a mass effect, maps points [3, n] of the subject's space to pull-back displacements [3, n] in mm: it acts
-    first, the head without it after. Raises ValueError where no factor makes the Jacobian positive.
+    first, and the rest gives the head without it. Raises ValueError where no factor makes the Jacobian positive.
     """
     extents = zip(CORNER_MM, CANVAS_MM, strict=True)
     axes = [corner + LATTICE_MM * np.arange(-1.0, side // LATTICE_MM + 2) for corner, side in extents]
     world = np.stack(np.meshgrid(*axes, indexing="ij")).astype(np.float32)
     shape, world = world.shape, world.reshape(3, -1)
-    # The study's scans are registered affinely: about 1 mm, 1 degree and 2 % are left in each direction.
+    # The study's scans are registered affinely, which leaves about 1 mm, 1 degree and 2 % in each direction.
     turn = _rotation(0.014 * rng.standard_normal(3)) / (1 + 0.02 * np.clip(rng.standard_normal((3, 1)), -2, 2))
     shift = CENTRE[:, None] + np.float32(0.8) * rng.standard_normal((3, 1)).astype(np.float32)
     random, amount = _draw_shape(rng, axes), _draw_aging(rng, age)
@@ -80,11 +80,11 @@ def _rotation(angles):
 
 
 def _draw_shape(rng, axes):
-    """Random displacement [I, J, K, 3] in mm on the lattice, calmer towards the faces of the canvas: no head is cut."""
+    """Random displacement [I, J, K, 3] in mm on the lattice, smaller near the canvas's faces: no head is cut."""
     fields = [np.float32(mm) * np.stack([smooth_noise(rng, axes, step) for _ in range(3)]) for step, mm in DEFORMATION]
     fields = sum(fields)
     mirrored = fields[:, ::-1] * np.array([-1, 1, 1], np.float32).reshape(3, 1, 1, 1)
-    # Left and right are alike: the two sides' displacements correlate by .9.
+    # Left and right are alike: the displacements of the two sides have a correlation of 0.9.
     random = np.moveaxis(_without_affine(0.851 * fields + 0.526 * mirrored), 0, -1)
     for axis, points in enumerate(axes):
         inside = np.minimum(points - points[0], points[-1] - points) - LATTICE_MM
@@ -118,8 +118,8 @@ def grow_head(rng, voxel_mm, age, push=None, maps=None):
     """One head, an `Anatomy`. `age` in years, that of the brain (18 to 110: disease ages it), `push` as in
     `draw_displacement`; `maps`: those of a real head, None for the template's.
 
-    The template's maps are probabilities over 152 people: where it knows no folds, they are this person's own
-    (`essim.cohort.folds`); deep grey nuclei and brain stem stay as it has them. A real head has its own folds.
+    The template's maps are probabilities over 152 people: where these blur the folds, the head gets its own
+    (`essim.cohort.folds`); deep grey nuclei and brain stem stay as in the template. A real head has its own folds.
     """
     shape_rng, tissue_rng, rim_rng = rng.spawn(3)
     age = age + 6 * tissue_rng.standard_normal()  # brains of one age differ
@@ -132,7 +132,7 @@ def grow_head(rng, voxel_mm, age, push=None, maps=None):
         v.reshape(shape_of(voxel_mm)) for v in sample(maps[1], where.reshape(3, -1), MAP_CORNER + 0.5, 2)
     )
     depth = depth + 0.5 * smooth_noise(rim_rng, axes, 8)
-    unknown = individual.any()  # what folds there are: in the template
+    unknown = individual.any()  # the folds are, in the template
     mask = _strip(rim_rng, axes, depth, 1.0 if unknown else 0.0)  # a real head's surface is its own mask's
     zone = depth > -AROUND_MM
     values = sample(maps[0], where[:, zone], MAP_CORNER, 1)
@@ -143,7 +143,7 @@ def grow_head(rng, voxel_mm, age, push=None, maps=None):
         csf, grey, white = _own_folds(tissue_rng, where, depth, individual, years, voxel_mm, (csf, grey, white))
     else:
         csf = _with_age(tissue_rng, csf, depth, years, voxel_mm)
-    # What atrophy takes from the white matter around the ventricles, beyond what can be bent.
+    # What atrophy takes from the white matter around the ventricles, beyond what deformation can.
     widened = np.float32(max(1.6 * max(years, 0) ** 2 + 0.5 * tissue_rng.standard_normal(), 0))
     csf = np.maximum(csf, np.clip(0.5 + (widened - ventricle) / voxel_mm, 0, 1) * (ventricle < widened + voxel_mm))
     fractions = with_nuisance(tissue_rng, (csf, grey, white), where, depth, ventricle, years, voxel_mm)
@@ -151,20 +151,20 @@ def grow_head(rng, voxel_mm, age, push=None, maps=None):
 
 
 def _strip(rng, axes, depth, wide_mm):
-    """The brain mask: strippers cut 1 or 2 mm wider or tighter than `wide_mm` around the brain, each in its own way."""
+    """The brain mask: skull strippers cut 1 or 2 mm wider or tighter than `wide_mm` around it, each in its own way."""
     wide = wide_mm + 0.7 * np.clip(rng.standard_normal(), -2.2, 2.2) + 0.5 * smooth_noise(rng, axes, 30)
     labels, _ = ndimage.label(depth > -wide)
     return labels == np.argmax(np.bincount(labels.ravel(), minlength=2)[1:]) + 1  # no islands
 
 
 def _own_folds(rng, where, depth, individual, years, voxel_mm, template):
-    """csf, grey and white [H, W, D] each: the template's, sharpened, and where it is undecided a cortex of its own."""
+    """csf, grey and white [H, W, D] each: the template's, sharpened, and this head's cortex where it is undecided."""
     x, y, z = where
     below = -22 + 0.4 * (y + 70) - 0.15 * np.abs(x) - z  # the tentorium, mm
     cerebellum = 1 / (1 + np.exp(-np.clip(np.minimum(below, -36 - y) / 3, -20, 20)))
     p = folds.below_pia(rng, where, depth, cerebellum, years, voxel_mm)
     thick = np.float32(2.9 - 0.5 * years) + 0.35 * smooth_noise(rng, axes_of(voxel_mm), 20)  # of the cortex, mm
-    stem = (1 - individual) * np.clip((-8 - z) / 6, 0, 1)  # is as bright as white matter in T1w
+    stem = (1 - individual) * np.clip((-8 - z) / 6, 0, 1)  # as bright as white matter in T1w
     csf, grey, white = template
     template = csf, grey * (1 - 0.7 * stem), white + 0.7 * stem * grey
     logits = np.log(np.stack(template) + np.float32(1e-3)) * np.float32(1.5 if voxel_mm < 4 else 1.2)
@@ -179,8 +179,8 @@ def _own_folds(rng, where, depth, individual, years, voxel_mm, template):
 
 
 def _with_age(rng, csf, depth, years, voxel_mm):
-    """The csf [H, W, D] of a real head, an adult's who is not old, at another age: sulci widen by some share of what
-    they are, and the brain's surface leaves the skull."""
+    """The csf [H, W, D] of a real head, that of an adult who isn't old, at another age: sulci widen by some share of
+    their width, and the brain's surface recedes from the skull."""
     varied = np.exp(0.3 * smooth_noise(rng, axes_of(voxel_mm), 18))
     wider = 1 + max(1.3 * years + 0.2 * rng.standard_normal(), -0.3) * varied
     recede = np.float32(max(years + 0.4 * rng.standard_normal(), 0))

@@ -1,4 +1,4 @@
-"""What a pulse sequence shows of a tissue: signal equations, and the relaxation times that enter them.
+"""How a pulse sequence shows a tissue: signal equations, and the relaxation times that enter them.
 
 In: a tissue's T1, T2 (ms) and proton density, a sequence's times (ms). Out: its signal, relative.
 
@@ -12,7 +12,7 @@ of angle a, each of which leaves M cos(a), a time tau apart. The image's contras
 
 Relaxation times at 1.5 and 3 T follow G. Stanisz et al. (Magn. Reson. Med. 54, 2005), J. Wansapura et al. (J. Magn.
 Reson. Imaging 9, 1999) and, for lesions, M. Just & M. Thelen (Radiology 169, 1988), J. Oh et al. (J. Magn. Reson.
-Imaging 21, 2005) and M. Filippi et al. (Brain 142, 2019). They were set before any network saw a head.
+Imaging 21, 2005) and M. Filippi et al. (Brain 142, 2019). They were fixed before any network was trained.
 """
 
 from dataclasses import dataclass
@@ -31,8 +31,8 @@ class Tissue:
     density: float
 
 
-# What a head is made of, in the order of `Anatomy.fractions`. Deep: the iron-bearing nuclei. Vessel: blood at rest;
-# what flows is another matter (scanner.FLOW). Dura: membranes and what a stripper leaves of the skull.
+# What a head is made of, in the order of `Anatomy.fractions`. Deep: the iron-bearing nuclei. Vessel: blood at rest (for
+# flow see scanner.FLOW). Dura: membranes and what skull stripping leaves of the skull.
 TISSUES = {
     "csf": Tissue((4000, 4300), (1800, 1800), 1.00),
     "grey": Tissue((1000, 1400), (100, 95), 0.83),
@@ -70,11 +70,11 @@ def mprage(t1, density, *, tr, ti, flip):
     before = ti - PULSES / 2 * SPACING_MS  # the inversion to the first pulse
     after = tr - before - PULSES * SPACING_MS
     recovers, keeps, rests = (np.exp(-time / t1) for time in (before, SPACING_MS, after))
-    left = keeps * np.cos(np.radians(flip))  # of M, after one pulse and the pause behind it
+    left = keeps * np.cos(np.radians(flip))  # of M, after one pulse and the pause that follows
 
     def read(m, pulses):
         return left**pulses * m + (1 - keeps) * (1 - left**pulses) / (1 - left)
 
-    # M before an inversion comes back to itself: M = 1 - rests + rests read(1 - recovers - recovers M), linear in M
+    # M is the same before every inversion: M = 1 - rests + rests read(1 - recovers - recovers M), linear in M
     m = (1 - rests + rests * read(1 - recovers, PULSES)) / (1 + rests * left**PULSES * recovers)
     return density * np.sin(np.radians(flip)) * np.abs(read(1 - recovers - recovers * m, PULSES / 2))

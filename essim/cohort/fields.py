@@ -9,13 +9,13 @@ from scipy import ndimage
 
 from essim.cohort.mni import CANVAS_MM, CORNER_MM
 
-REACH_MM = 40.0  # beyond the canvas, of the fields that are taken at any points
+REACH_MM = 40.0  # how far beyond the canvas the fields of `noise_at` extend
 
 
 def spline(values, places):
     """Cubic B-spline over control values [I, J, K] at the grid of `places` (control units, from 1 to I - 2).
 
-    Sums of four taps an axis, not a matrix product: the same bits whatever the number of threads.
+    Sums of four taps per axis, not a matrix product: the same bits whatever the number of threads.
     """
     for axis, place in enumerate(places):
         low = np.floor(place).astype(int)

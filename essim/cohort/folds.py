@@ -1,11 +1,11 @@
-"""Folds of one's own: the sulci of the cerebrum and the folia of the cerebellum.
+"""A head's own folds: the sulci of the cerebrum and the folia of the cerebellum.
 
 In: a random generator, where each voxel lies (mm, in the template's space), the age of the brain. Out: how far below
 the pial surface it lies, from which its tissues follow (`anatomy`).
 
-A sulcus is the zero level of a smooth random field n: n / |grad n| is the distance to it in mm. Fields that hardly vary
-away from the middle of a hemisphere have sulci that run inwards from the surface. The folia of the cerebellum are
-parallel sheets, bent. With p the distance below the nearest pial surface,
+A sulcus is the zero level of a smooth random field n: n / |grad n| is the distance to it in mm. Where a field hardly
+varies along the way to the middle of a hemisphere, its sulci run inwards from the surface. The folia of the cerebellum
+are parallel sheets, bent. With p the distance below the nearest pial surface,
 
     csf where p < 0,    cortex where 0 < p < its thickness,    white matter below.
 """
@@ -20,7 +20,7 @@ HEMISPHERE = (33.0, -18.0, 10.0)  # the middle of one, mm; sulci run towards it
 
 
 def distance_to_level(field, voxel_mm, floor):
-    """About the distance (mm) to the zero level of a field [H, W, D]; `floor`: of the gradient, per mm."""
+    """The approximate distance (mm) to the zero level of a field [H, W, D]; `floor`: of the gradient, per mm."""
     slope = np.sqrt(sum(np.square(g) for g in np.gradient(field, voxel_mm)) + np.float32(floor) ** 2)
     return np.abs(field) / slope
 
@@ -32,7 +32,7 @@ def below_pia(rng, where, depth, cerebellum, years, voxel_mm):
     `cerebellum`: 0 to 1; `years`: of atrophy, 0 (at 20) to 1 (at 80) and beyond.
     """
     axes = axes_of(voxel_mm)
-    # A hemisphere's inner wall is a surface too, but where the corpus callosum and what lies under it join the two.
+    # A hemisphere's inner wall is a surface too, except where the corpus callosum and what lies below join the two.
     x, y, z = where
     joined = 1.2 - np.sqrt(((y + 6) / 40) ** 2 + ((z - 2) / 27) ** 2)
     wall = np.abs(x) + 60 * np.clip(joined, 0, 1) + 4 * np.clip(-5 - z, 0, 20)

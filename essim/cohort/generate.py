@@ -31,8 +31,8 @@ WOMEN = {"healthy": 0.55, "tumour": 0.42, "stroke": 0.45, "ms": 0.72, "wmh": 0.5
 class CohortConfig:
     """What is generated. `voxel_mm` is 1, 2 or 4 (4 for smoke tests only); the counts are subjects, those of
     patients for each of the four sets; `domain_shift=False` gives everybody a training site; `contrasts` are those of
-    `scanner.acquire`; `anatomies` is a prepared folder of real heads to grow from (`tissues`), "" for the template: of
-    its people every third lends a brain to those that are not trained on, the others to those that are."""
+    `scanner.acquire`; `anatomies` is a prepared folder of real heads to grow from (`tissues`), "" for the template:
+    every third of its people lends a brain to subjects that are not trained on, the others to those that are."""
 
     seed: int = 0
     voxel_mm: int = 2
@@ -79,7 +79,7 @@ def describe(config, dataset, index):
     sex = "f" if rng.random() < WOMEN[dataset] else "m"
     training = scanner.TRAINING_SITES[index % len(scanner.TRAINING_SITES)]
     other = scanner.OTHER_SITES[index // (4 if dataset == "healthy" else 1) % len(scanner.OTHER_SITES)]
-    # Every fourth healthy test scan comes from the patients' sites: site and lesion can be told apart.
+    # Every fourth healthy test scan comes from the patients' sites, so that site and lesion can be told apart.
     fourth = splits[index] == "test" and (index - config.train - config.val) % 4 == 3
     site = other if config.domain_shift and (dataset != "healthy" or fourth) else training
     name = f"{dataset}{index:04d}"
@@ -111,7 +111,7 @@ def grow_subject(config, dataset, index, cache=None):
 
 
 def _maps_of(config, split, index, cache):
-    """The maps of one real head: nobody who is trained on shares one with those who are not."""
+    """The maps of one real head; subjects that are trained on and those that are not never share one."""
     people = tissues.find_anatomies(config.anatomies)
     unseen = people[2::3] or people
     seen = [one for one in people if one not in unseen] or people
@@ -149,9 +149,9 @@ def _write_subject(config, out, key):
 def generate(config, out, workers=1):
     """Write the cohort into the folder `out` with `workers` processes; returns the path of `cohort.json`.
 
-    Finished cohorts of the same recipe (parameters and source) are left alone. After an interruption the finished
+    A finished cohort of the same recipe (parameters and source) is left alone. After an interruption the finished
     subjects are kept; another recipe starts from scratch. Raises FileExistsError where `out` holds scans of another
-    origin, OSError where the disk is full, RuntimeError where a process dies; nothing half-written stays.
+    origin, OSError where the disk is full, RuntimeError where a process dies; nothing half-written is left behind.
     """
     out, recipe = Path(out), recipe_of(config)
     done, begun = out / "cohort.json", out / "recipe.json"  # Snakemake removes the first where a cohort is out of date
@@ -202,7 +202,7 @@ def _start_afresh(out):
         for folder in folders:
             if folder.exists():
                 raise FileExistsError(f"{folder} holds data of another origin: give another folder")
-    write_json(out / "recipe.json", {"recipe": None})  # a kill from here on is still seen as ours
+    write_json(out / "recipe.json", {"recipe": None})  # if killed from here on, the folder still counts as ours
     for path in (out / "cohort.json", *folders):
         remove(path)
 
@@ -217,16 +217,16 @@ def _write_subjects(config, out, todo, workers, total):
     with tqdm(total=total, initial=total - len(todo), desc="cohort", unit="subject") as bar:
         for (dataset, index), died in results:
             if died:
-                raise RuntimeError(f"{dataset} {index}: its process died, often for want of memory; take fewer workers")
+                raise RuntimeError(f"{dataset} {index}: its process died, often for lack of memory; use fewer workers")
             bar.update()
 
 
 def _split_files(config, people):
-    """{name: subjects} of the split files. Others validate in each fold, from the last of those not tested on."""
+    """{name: subjects} of the split files. Each fold validates on others, from the last of those not tested on."""
     folds = range(max(1, min(prepared.FOLDS, (config.train + config.val) // max(1, config.val))))
     names = [prepared.split_name("healthy", split, fold) for fold in folds for split in ("train", "val")]
     names += [prepared.split_name(dataset, split) for dataset in SETS[1:] for split in ("val", "test")]
-    files = {name: [] for name in [*names, prepared.split_name("healthy", "test")]}  # there also for nobody
+    files = {name: [] for name in [*names, prepared.split_name("healthy", "test")]}  # written even if empty
     for (dataset, index), person in people.items():
         if dataset != "healthy" or person["split"] == "test":
             parts = [(person["split"], 0)]

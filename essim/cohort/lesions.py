@@ -1,8 +1,8 @@
 """Four kinds of lesion with exact masks: tumour, stroke, MS, white-matter hyperintensities (wmh).
 
-In: a random generator and a person. Out: the head they live in, their mask, and which tissues of lesions
-(`contrast.LESIONS`) have taken how much of each voxel: what a scanner shows of them follows from relaxation times.
-Every kind is a level in mm, high inside; the level where the mask has the volume drawn for this patient is its edge.
+In: a random generator and a person. Out: the head with the lesions, their mask, and the share of each voxel that each
+lesion tissue (`contrast.LESIONS`) fills; what a scanner shows of them follows from relaxation times. Every kind is a
+level in mm, high inside; its edge is the level at which the mask has the volume drawn for this patient.
 """
 
 from dataclasses import dataclass, replace
@@ -15,8 +15,8 @@ from essim.cohort.fields import smooth_noise
 from essim.cohort.mni import axes_of, world_of
 
 # Volume of one patient's lesions in ml: median and log standard deviation of a lognormal, drawn again outside [low,
-# high]. In the order of BraTS (whole tumour, near 90 ml), ATLAS v2.0 (median near 10 ml, tail beyond 100 ml), MSLUB
-# (median near 15 ml) and the WMH challenge 2017 (median near 10 ml).
+# high]. They are as large as in BraTS (whole tumour, near 90 ml), ATLAS v2.0 (median near 10 ml, tail beyond 100 ml),
+# MSLUB (median near 15 ml) and the WMH challenge 2017 (median near 10 ml).
 SIZES_ML = {
     "tumour": (85.0, 0.5, 20.0, 200.0),
     "stroke": (10.0, 1.4, 0.2, 250.0),
@@ -25,12 +25,12 @@ SIZES_ML = {
 }
 
 PATHOLOGIES = tuple(SIZES_ML)
-# One MS lesion in ml: median and log standard deviation, before neighbours grow together and voxels cut them. Among 28
-# patients of the Ljubljana MS database (Lesjak et al., Neuroinformatics 2018) a lesion has .03 ml in the median, .39 at
-# the 95th percentile, and a patient 57 of them.
+# One MS lesion in ml: median and log standard deviation, before neighbours merge and voxels cut them. Among 28 patients
+# of the Ljubljana MS database (Lesjak et al., Neuroinformatics 2018) a lesion has 0.03 ml in the median and 0.39 ml at
+# the 95th percentile, and a patient has 57 of them.
 MS_LESION_ML = (0.05, 1.7)
 RATER_MM = 0.5  # how far an outline drawn by hand strays from the lesion's, standard deviation
-# By how many years a disease ages the brain at most.
+# The most by which a disease ages the brain, in years.
 ATROPHY_YEARS = {"tumour": 5, "stroke": 12, "ms": 30, "wmh": 12}
 
 
@@ -86,14 +86,14 @@ def _cut(level, allowed, ml, voxel_mm):
 
 def _shares(kind, rng, inside, mask, noise, voxel_mm):
     """{tissue: its share of the lesion}, before partial volume, with variation inside the lesion."""
-    severe = rng.uniform(0.75, 1.0)  # what the disease has left of the tissue varies between patients
+    severe = rng.uniform(0.75, 1.0)  # how much tissue the disease has left varies between patients
     varied = np.clip(severe * (1 + 0.12 * noise[1] + 0.08 * noise[2]), 0, 1)
     if kind in ("ms", "wmh"):
         return {kind: varied}
     if kind == "stroke":  # a rim of 3 mm or so around what has become a cavity
         ramp = np.clip(inside / 3 - 0.3 + 0.4 * noise[1], 0, 1)
         return {"rim": varied * (1 - ramp), "cavity": ramp}
-    # Tumour: oedema, in it the solid core, in that the necrosis; each a share of the volume.
+    # Tumour: oedema, the solid core inside it, and the necrosis inside that; each a share of the volume.
     deep = inside + 5 * noise[1] + 2 * noise[2]
     solid, necrosis = (np.quantile(deep[mask], 1 - q) for q in (0.42, 0.17))
     solid, necrosis = (np.clip(0.5 + (deep - edge) / (1.2 * voxel_mm), 0, 1) for edge in (solid, necrosis))
@@ -102,7 +102,7 @@ def _shares(kind, rng, inside, mask, noise, voxel_mm):
 
 
 def _with_wider_ventricles(head, infarct, ml):
-    """The head, with ventricles that have widened towards an old infarct (ex vacuo), the less the farther away."""
+    """The head, with ventricles that have widened towards an old infarct (ex vacuo), less so farther away."""
     away = ndimage.distance_transform_edt(~infarct) * head.voxel_mm
     widened = np.float32(4 * (ml / 80) ** (1 / 3)) * np.exp(-away / 15)
     csf = np.clip(0.5 + (widened - head.ventricle) / head.voxel_mm, 0, 1) * (head.ventricle < 8) * head.mask

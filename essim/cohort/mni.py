@@ -1,6 +1,6 @@
 """The MNI152 2009a brain as maps to grow heads from, and the study grid around it.
 
-In: the files that nilearn carries (T1w template, grey- and white-matter maps, brain mask; Fonov et al., NeuroImage 54,
+In: the files that nilearn ships (T1w template, grey- and white-matter maps, brain mask; Fonov et al., NeuroImage 54,
 2011); nothing is downloaded. Out: float32 maps, trilinear samples of them, grid coordinates. World coordinates are MNI,
 RAS+, mm; volumes are [H, W, D] with D axial.
 """
@@ -125,7 +125,7 @@ def sample(maps, world, corner, spacing_mm):
     """Trilinear values [C, n] of maps [H, W, D, C] at points [3, n] in mm, float32; border values outside.
 
     `corner` is where the first voxel's centre lies, `spacing_mm` a voxel's side. All channels of a corner are fetched
-    at once, for as many points as the cache holds: several times faster than one `map_coordinates` a channel.
+    at once, for as many points as the cache holds: several times faster than one `map_coordinates` per channel.
     """
     size, channels = maps.shape[:3], maps.shape[3]
     strides, flat = (size[1] * size[2], size[2], 1), maps.reshape(-1, channels)

@@ -1,7 +1,7 @@
 """What else a scan shows: vessels, membranes, the choroid plexus, iron; and what lies around the brain.
 
 In: a random generator, tissues, where each voxel lies. Out: fractions of all tissues (`contrast.TISSUES`). None of it
-is ill, and all of it differs from what a map of grey and white matter says.
+is pathological, and none of it is in a map of grey and white matter.
 """
 
 import numpy as np
@@ -26,7 +26,7 @@ def with_nuisance(rng, tissues, where, depth, ventricle, years, voxel_mm):
     csf = np.maximum(csf, outside)
     vessel = _vessels(rng, where, depth, voxel_mm) * np.clip(csf + 0.25, 0, 1) * (ventricle > 3)
     dura = np.clip(shell + falx, 0, 1)
-    # Putamen, pallidum, thalamus gather iron with age.
+    # Putamen, pallidum and thalamus accumulate iron with age.
     x, y, z = where
     nuclei = np.clip(3 * (1 - np.sqrt((x / 30) ** 2 + ((y + 8) / 32) ** 2 + ((z - 4) / 18) ** 2)), 0, 1)
     iron = np.clip(0.45 + 0.5 * years + 0.15 * rng.standard_normal(), 0, 1)

@@ -1,10 +1,11 @@
-"""A lesion into a given head: where it can lie, what shape it has, what a scanner shows of it.
+"""Put a lesion into a given head: where it can lie, what shape it has, what a scanner shows of it.
 
-In: a head on the study grid, real or grown, and a lesion's share of each voxel. Out: the head with it, and the truth.
+In: a head on the study grid, real or grown, and a lesion's share of each voxel. Out: the head with the lesion, and the
+ground truth.
 
-What it looks like follows from the relaxation times of the cohort's lesions (`contrast`) and the signal equation of a
-scanner, on the scale of the head's own white matter and CSF. Nothing around it changes: no mass effect, no atrophy, no
-wider ventricles.
+Its look follows from the relaxation times of the cohort's lesions (`contrast`) and the signal equation of a scanner, on
+the scale of the head's own white matter and CSF. Nothing around it changes: no mass effect, no atrophy, no wider
+ventricles.
 """
 
 from functools import lru_cache
@@ -16,13 +17,13 @@ from essim.cohort import mni, scanner
 from essim.cohort.fields import smooth_noise
 
 KINDS = ("ms", "stroke")
-# Where CSF stands among the voxels of the template's ventricles: a head with smaller ones has white matter there, too
+# The quantile of CSF among the voxels of the template's ventricles: a head with smaller ones has white matter there too
 CSF_QUANTILE = {"t1": 0.1, "t2": 0.9, "flair": 0.1}
-EDGE_MM = 1.0  # standard deviation of what softens a mask's edge, about a scanner's point spread
-NEAR_WHITE = (4, 0.2)  # MS: the least share of the template's white matter, smoothed by so many mm
+EDGE_MM = 1.0  # standard deviation of the blur that softens a mask's edge, about a scanner's point spread
+NEAR_WHITE = (4, 0.2)  # MS: the template's white matter, smoothed by so many mm, has at least this share
 WIDE_MM = 4  # half the width of CSF that isn't a sulcus
 RIM_MM = 3.0  # around what has become a cavity
-GRAIN = 3.0  # standard deviations of the noise: larger details are anatomy, and go
+GRAIN = 3.0  # standard deviations of the noise: larger details are anatomy and are removed
 STRETCH = 1.5  # the long axis of an ovoid over the others, at most
 RAGGED = 0.15  # how far its surface strays, standard deviation over its radius
 
@@ -55,10 +56,10 @@ def radius_of(ml):
 
 
 def draw_ovoid(centre, ml, places, rng):
-    """One lesion's share of each voxel, float32 [H, W, D] in [0, 1]: a ragged ovoid of about `ml` in any direction.
+    """One lesion's share of each voxel, float32 [H, W, D] in [0, 1]: a ragged ovoid of about `ml`, turned at random.
 
-    Args: centre: a voxel's index (3). places: bool [H, W, D] on the study grid: it lies in these, and where they end
-        it reaches farther elsewhere. rng: a numpy Generator.
+    Args: centre: a voxel's index (3). places: bool [H, W, D] on the study grid: the lesion stays within these, and
+        where they cut it off it reaches farther elsewhere. rng: a numpy Generator.
     """
     voxel_mm, radius = voxel_of(places), radius_of(ml)
     axis, stretch = rng.standard_normal(3), rng.uniform(1, STRETCH)
@@ -84,12 +85,12 @@ def plant(image, brain, lesion, kind, contrast, rng):
             and at its border, or stroke, an old one: a cavity with a rim. contrast: t1, t2 or flair.
         rng: a numpy Generator, which draws the scanner and how severe the lesion is.
 
-    Returns: (the image with the lesion, float32 [H, W, D] of the same scale, unchanged outside the brain; the truth,
-        bool [H, W, D]: the voxels with the largest shares, as many as the lesion's volume, in the brain and without
-        CSF; but sulci within a stroke count).
+    Returns: (the image with the lesion, float32 [H, W, D] of the same scale, unchanged outside the brain; the ground
+        truth, bool [H, W, D]: the voxels with the largest shares, as many as the lesion's volume, in the brain and
+        without CSF, though sulci within a stroke count).
 
-    Raises ValueError for another kind or grid, where white matter and CSF can't be told apart, or nothing is left of
-        the lesion.
+    Raises ValueError for another kind or grid, where white matter and CSF can't be told apart, or where nothing is left
+        of the lesion.
     """
     if kind not in KINDS:
         raise ValueError(f"kind is {kind!r}: take one of {', '.join(KINDS)}")
@@ -104,11 +105,11 @@ def plant(image, brain, lesion, kind, contrast, rng):
     mask = _whole(share)
     truth = mask & _places(water, brain, kind)
     if not truth.any():
-        raise ValueError("lesion: none of it lies where it can be in this brain; take a mask in MNI space.")
+        raise ValueError("lesion: none of it lies where such a lesion can be in this brain; take a mask in MNI space.")
     cover = ndimage.gaussian_filter(share, EDGE_MM / voxel_mm) * (1 - water) * brain
     shares = {name: part * cover for name, part in _tissues(kind, mask, voxel_mm, rng).items()}
     shown = scanner.signals(rng, rng.choice(list(scanner.SITES.values())), contrast)
-    # CSF is the other end of the scale; in FLAIR, which suppresses it more or less, no signal at all
+    # CSF is the other end of the scale; in FLAIR, which more or less suppresses it, zero signal is
     far, far_shown = (0, 0) if contrast == "flair" else (csf, shown["csf"])
     gain = (far - white) / (far_shown - shown["white"])
     looks = {name: white + gain * (shown[name] - shown["white"]) for name in shares}
@@ -118,7 +119,7 @@ def plant(image, brain, lesion, kind, contrast, rng):
 
 
 def _water(image, white, csf):
-    """What is CSF already, float32 in [0, 1]; 0 up to grey matter."""
+    """How much of each voxel is CSF already, float32 in [0, 1]; 0 up to grey matter."""
     return np.clip(2 * (image - white) / (csf - white) - 1, 0, 1)
 
 
@@ -131,12 +132,12 @@ def _places(water, brain, kind):
     fluid, voxel_mm = water >= 0.5, voxel_of(water)
     if kind == "ms":
         return brain & ~fluid & _near_white(voxel_mm)
-    # whoever outlines an old infarct counts its sulci in, but no ventricle
+    # raters who outline an old infarct include its sulci, but not the ventricles
     return brain & ~ndimage.binary_opening(fluid, iterations=WIDE_MM // voxel_mm)
 
 
 def _whole(share):
-    """The voxels with the largest shares, as many as its volume; those above one half are fewer, where it's thin."""
+    """The voxels with the largest shares, as many as its volume; in a thin lesion fewer are above one half."""
     count = max(1, round(float(share.sum())))
     return (share >= np.partition(share, -count, axis=None)[-count]) & (share > 0)
 
@@ -162,7 +163,7 @@ def _template(voxel_mm):
 
 
 def _tissues(kind, mask, voxel_mm, rng):
-    """{tissue: its share of the lesion [H, W, D]}, varied as the cohort's lesions are."""
+    """{tissue: its share of the lesion [H, W, D]}, varied like the cohort's lesions."""
     severe = rng.uniform(0.75, 1.0)
     coarse, fine = (smooth_noise(rng, mni.axes_of(voxel_mm), mm) for mm in (10, 5))
     varied = np.clip(severe * (1 + 0.12 * coarse + 0.08 * fine), 0, 1)

@@ -1,6 +1,6 @@
-"""How a scanner sees a head: the contrast of its protocols, shading, sharpness, slices, noise.
+"""How a scanner shows a head: the contrast of its protocols, shading, sharpness, slices, noise.
 
-In: an `Anatomy`, what lesions make of it, a `Site`. Out: a T1w, T2w or FLAIR volume, int16, zero outside the mask.
+In: an `Anatomy`, its lesions, a `Site`. Out: a T1w, T2w or FLAIR volume, int16, zero outside the mask.
 """
 
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ from essim.cohort.mni import axes_of
 
 ACQUIRED_MM = 1.2  # noise is that of voxels of this size, averaged to the study's
 BRIGHTEST = 1000  # grey value of the brightest tissue at gain 1
-# What flows is void in a spin echo and may be bright in a gradient echo, which fresh blood enters: the share of the
-# signal at rest for T2w and FLAIR, of white matter's for T1w; another one in every scan.
+# Flowing blood is void in a spin echo and may be bright in a gradient echo, where fresh blood flows in: the share of
+# its signal at rest for T2w and FLAIR, of white matter's for T1w; drawn anew for every scan.
 FLOW = {"t1": (0.5, 1.25), "t2": (0.0, 0.4), "flair": (0.0, 0.4)}
-# Refocusing and inversion pulses add to the bias field what they miss: by how much more it varies.
+# Imperfect refocusing and inversion pulses add to the bias field: by this factor it varies more.
 SHADING = {"t1": 1.0, "t2": 1.5, "flair": 2.0}
-# The template's texture (T1w less what the tissues explain) in each contrast: what is bright in T1w for its myelin or
-# iron is dark in T2w.
+# The template's texture (T1w less what the tissues explain) in each contrast: what myelin or iron makes bright in T1w
+# is dark in T2w.
 TEXTURE = {"t1": 1.0, "t2": -0.4, "flair": -0.4}
 
 
@@ -36,7 +36,7 @@ class Site:
     noise: float  # standard deviation at ACQUIRED_MM, relative to the brightest tissue
     bias: float  # standard deviation of the log of what N4 leaves of the bias field in T1w
     blur: float  # mm, standard deviation of the point spread and of what bringing the scan to the study grid adds
-    edges: float  # how much of a blurred copy the reconstruction's filter takes off: it sharpens, and rings at edges
+    edges: float  # how much of a blurred copy the reconstruction's filter subtracts: it sharpens, and rings at edges
     slice_mm: dict  # thickness by contrast
 
 
@@ -69,7 +69,7 @@ SITES = {site.name: site for site in TRAINING_SITES + OTHER_SITES}
 
 
 def signal(tissue, site, contrast):
-    """What a `Site` shows of a `contrast.Tissue` in t1, t2 or flair, before gain."""
+    """The signal of a `contrast.Tissue` at a `Site` in t1, t2 or flair, before gain."""
     field, protocol = physics.FIELDS.index(site.tesla), getattr(site, contrast)
     t1, t2 = tissue.t1[field], tissue.t2[field]
     if contrast == "t1":
@@ -80,7 +80,7 @@ def signal(tissue, site, contrast):
 def signals(rng, site, contrast):
     """{tissue: signal} of all TISSUES and LESIONS for one scan, the brightest of csf, grey and white at 1.
 
-    Relaxation times differ by some 4 % from person to person, and with the day the flow.
+    Relaxation times differ by some 4 % from person to person, and the flow from day to day.
     """
     found = {}
     for name, tissue in (physics.TISSUES | physics.LESIONS).items():
@@ -95,7 +95,7 @@ def signals(rng, site, contrast):
 def acquire(rng, head, site, contrast, lesion=None):
     """One volume [H, W, D], int16, of a head (`Anatomy`) at a `Site`. `contrast` is t1, t2 or flair.
 
-    `lesion` maps names of `contrast.LESIONS` to the share [H, W, D] of each voxel that they have taken.
+    `lesion` maps names of `contrast.LESIONS` to the share [H, W, D] of each voxel that they fill.
     """
     axes, shown = axes_of(head.voxel_mm), signals(rng, site, contrast)
     # Within a tissue: slow regional differences (myelin, cell density) and a fine grain.

@@ -1,7 +1,7 @@
 """Real anatomies to grow heads from: the tissues of healthy people, as maps like those of the template.
 
-In: a folder that `python -m essim.prepare` wrote at 1 mm. Out: of each healthy training subject what `mni.load_maps`
-has of the template: tissue, guide and aging. Folds and folia are then a person's.
+In: a folder that `python -m essim.prepare` wrote at 1 mm. Out: for each healthy training subject what `mni.load_maps`
+gives for the template: tissue, guide and aging. Folds and folia are then a real person's.
 Paper: expectation maximisation with a spatial prior, Ashburner & Friston, NeuroImage 26, 2005; mixed voxels as classes
 of their own, Tohka et al., NeuroImage 23, 2004.
 """
@@ -32,7 +32,7 @@ REACH_MM = 8  # how far a person's ventricles reach beyond the template's
 def find_anatomies(folder):
     """The T1w scans and masks of a prepared folder's healthy training subjects (first fold): pairs of paths, by name.
 
-    Raises ValueError where the folder isn't a prepared one or has none; what `read_splits` raises.
+    Raises ValueError where the folder isn't a prepared one or has no such scan, and what `read_splits` raises.
     """
     if not is_prepared(folder):
         raise ValueError(f"{folder}: isn't a prepared folder; make one with `python -m essim.prepare SOURCE {folder}`.")
@@ -44,7 +44,7 @@ def find_anatomies(folder):
 
 
 def digest_of(t1, mask):
-    """Hash of a subject's two files and of the source that makes maps of them: the maps are a function of it."""
+    """Hash of a subject's two files and of the source that makes maps from them: these decide the maps."""
     digest = hashlib.sha256()
     for path in (t1, mask, __file__, mni.__file__):
         digest.update(hashlib.sha256(Path(path).read_bytes()).digest())
@@ -55,9 +55,9 @@ def digest_of(t1, mask):
 def load_anatomy(t1, mask, cache, voxel_mm=2):
     """A person's maps (tissue, guide, aging), as `mni.load_maps` has the template's: same shapes, units and type.
 
-    `t1` and `mask` are paths, from `find_anatomies`. Texture is 0, and so is `individual`: these folds are a person's
-    already. The tissues are kept in the folder `cache`, if there is one, and read from it the next time. The grids of
-    study and maps lie half a voxel apart; the head is moved by that (0.5 mm along each axis) rather than blurred.
+    `t1` and `mask` are paths, from `find_anatomies`. Texture is 0, and so is `individual`: these folds are already a
+    person's own. The tissues are kept in the folder `cache`, if there is one, and read from it the next time. The grids
+    of study and maps lie half a voxel apart; the head is moved by that (0.5 mm along each axis) rather than blurred.
     Cached: do not write into the maps.
 
     Raises ValueError, naming the file, where a scan isn't in study space at 1 mm or doesn't look like T1w.
@@ -87,7 +87,7 @@ def load_anatomy(t1, mask, cache, voxel_mm=2):
 
 
 def _read(path):
-    """A volume in study space at 1 mm, float32, laid into the box of the maps [168, 200, 168]."""
+    """A volume in study space at 1 mm, float32, placed in the box of the maps [168, 200, 168]."""
     image = nibabel.load(path)
     if image.shape != mni.shape_of(1) or not np.allclose(image.affine, mni.affine_of(1), atol=1e-3):
         raise ValueError(f"{path}: isn't in study space at 1 mm; prepare it with --voxel 1 and the MNI152 template.")
@@ -103,8 +103,8 @@ def segment(image, mask):
     """Fractions of csf, grey and white matter, float32 [168, 200, 168, 3]: their sum is 1 inside `mask`, 0 outside.
 
     `image` is a T1w scan of any scale, stripped, bias-corrected and placed affinely, on the grid of the template's maps
-    [168, 200, 168]; `mask` bool. Five Gaussians are fitted: a tissue each, all with the noise's variance, and the two
-    mixtures. Raises ValueError where the tissues don't come out darker to brighter as in T1w.
+    [168, 200, 168]; `mask` bool. Five Gaussians are fitted: one per tissue, all with the noise's variance, and the two
+    mixtures. Raises ValueError where the tissues don't come out in the order of T1w, dark to bright.
     """
     coarse = tuple(slice(None, None, 2) for _ in range(3))  # an eighth of the voxels shows what the tissues look like
     inside = ndimage.binary_erosion(mask, iterations=EDGE_MM)[coarse]
@@ -129,7 +129,7 @@ def segment(image, mask):
 
 
 def _believe(values, prior, mean, variance):
-    """Probabilities [n, 5] of tissues and mixtures. A mixture lies where both may be, evenly between their means."""
+    """Probabilities [n, 5] of tissues and mixtures. A mixture lies where both may, evenly between their means."""
     pairs = [(mean[a], mean[b]) for a, b in MIXED]
     prior = np.concatenate([prior, *(np.sqrt(prior[:, [a]] * prior[:, [b]]) for a, b in MIXED)], 1)
     mean = np.append(mean, [(a + b) / 2 for a, b in pairs])

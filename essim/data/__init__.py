@@ -1,6 +1,6 @@
 """Any source of scans -> one scan table -> arrays.
 
-In: a folder or table of scans. Out: a checked pandas.DataFrame, one row a scan; float32 arrays [H, W, D] in [0, 1].
+In: a folder or table of scans. Out: a checked pandas.DataFrame, one row per scan; float32 arrays [H, W, D] in [0, 1].
 Imports: runs, settings.
 
     prepared    the prepared folder: its paths, its split files
@@ -10,14 +10,14 @@ Imports: runs, settings.
     subjects    a folder of data sets -> its subjects
     downloaded  its subjects -> rows: who is healthy, who a patient
     tables      tables as people write them, as text
-    people      what tables say of people
-    own         a table of one's own -> rows
-    splits      who trains, validates and is tested; whose scans belong together
+    people      what tables say about people
+    own         a user's own table -> rows
+    splits      who is trained on, validated on and tested on; which scans are one person's
     dicom       a folder of DICOM files -> a file
-    headers     what a file's header says, and where it lies
+    headers     what a file's header says, such as where the volume lies
     grids       whether a mask belongs to a scan
     intensities what the values of a scan mean: background, brain
-    looks       how a brain looks to a network, beside the healthy ones
+    looks       how a brain looks to a network, compared with healthy ones
     checks      what is wrong with a scan table
     datasets    any source -> the scan table (`load_scans`)
     volumes     a row of it -> preprocessed arrays (`load_scan`)

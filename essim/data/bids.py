@@ -1,8 +1,8 @@
 """BIDS names: what a file is, from what its name says.
 
-In: a path such as sub-01/ses-2/anat/sub-01_ses-2_run-1_T1w.nii.gz, or as people spell it. Out: a `Name`: subject,
+In: a path such as sub-01/ses-2/anat/sub-01_ses-2_run-1_T1w.nii.gz, or people's variants of it. Out: a `Name`: subject,
 session, entities, and whether it is an image (a T1, a T2, a FLAIR), a mask (of the brain, of lesions), or looks like a
-mask of nobody knows what. Which of them belong together: essim.data.pairing. Source: the BIDS specification 1.10,
+mask of something unknown. Which of them belong together: essim.data.pairing. Source: the BIDS specification 1.10,
 derivatives included.
 """
 
@@ -13,7 +13,7 @@ from pathlib import Path
 IMAGES = {"t1w": "t1", "t2w": "t2", "flair": "flair"}
 MODALITIES = IMAGES | {"t1": "t1", "t2": "t2"} | dict.fromkeys(("dwi", "adc", "trace", "swi", "pdw"), "other")
 MATCHED = ("run", "acq", "rec", "ce", "part", "echo", "inv", "res")  # entities that a mask shares with its image
-# Entities that say how a scan was made; every other one says what it shows.
+# Entities that say how a scan was made; all others say what it shows.
 MAKING = {*MATCHED, "space", "den", "task", "dir", "mt", "mod", "flip", "chunk", "from", "to", "mode", "sample", "proc"}
 MAKING |= {"rater", "hemi", "split", "trc", "recording", "stain", "atlas"}
 MASK = re.compile(r"\w*mask|msk|roi|[dp]?seg|probseg|segm\w*|labels?|lesions?")
@@ -21,12 +21,12 @@ LESION = re.compile(
     r"lesion|tumou?r|stroke|infarct|glioma|metasta|hyperintens|h(ae|e|a)morrh|h(ae|e|a)matoma|dysplasia|o?edema|abnormal"
     r"|anomal|patholog|contusion|isch(ae|e|a)mi|resection|cavernoma|wmhs?$|wmls?$|^(l|ms|fcd|gtv|wt)$"
 )
-# ... and not what lies beside a lesion, is without one, or was made of it.
+# ... but not what lies beside a lesion, lacks one, or was made from one.
 NO_LESION = re.compile(
     r"^non(?!enh)|^no(?=les|tum|str|inf|path)|^not|peri(?=les|tum|str|inf|isch)|contra(?!st)|ipsi|without|free$|less$|fill"
     r"|inpaint|mirror|disconn|overlap|distance|distmap|hemisph"
 )
-ALTERED = re.compile(r"fill|inpaint|synth|lesion|mask|simul|void")  # images that aren't what the scanner saw
+ALTERED = re.compile(r"fill|inpaint|synth|lesion|mask|simul|void")  # images that were changed after the scan
 BRAIN = re.compile(r"(brain|bet|hdbet|brainextraction|synthstrip)(mask)?")
 TISSUE = re.compile(
     r"(c|sc|s)?gm|(n?a)?wm|csf|bs|cb|nb|bg|bn|st|a(parca)?seg\w*|aparc\w*|ribbon|head|skull|face|deface\w*"
@@ -42,7 +42,7 @@ ELSEWHERE = {"func", "perf", "pet", "fmap", "meg", "eeg", "ieeg", "dwi", "swi"} 
 @dataclass(frozen=True)
 class Name:
     """What the name of a file below a BIDS folder says. `kind`: t1, t2, flair, mask (the brain), seg (lesions), tissue,
-    unclear (a mask, perhaps of lesions), unknown (a mask of something else), or "" (what nobody needs)."""
+    unclear (a mask, perhaps of lesions), unknown (a mask of something else), or "" (not needed)."""
 
     path: Path
     subject: str  # sub-01
@@ -50,7 +50,7 @@ class Name:
     kind: str
     entities: dict
     of: str  # the image that a mask was drawn on, where it says so: t1, t2, flair, other
-    called: str  # what calls a mask that of a lesion, or of something beside it
+    called: str  # the word that makes a mask one of a lesion, or of something beside it
 
     @property
     def space(self):
@@ -73,9 +73,9 @@ class Name:
 
 
 def read_name(path):
-    """The `Name` of a volume; None where it isn't called as in BIDS.
+    """The `Name` of a volume; None where it isn't named as in BIDS.
 
-    A number behind the subject, as in sub-01_2_T1w, belongs to the subject's name.
+    A number after the subject, as in sub-01_2_T1w, belongs to the subject's name.
     """
     match = re.fullmatch(r"(sub-[^_/]+(?:_\d+(?=_))*)_(.+)\.(?:nii(?:\.gz)?|mg[hz])", path.name)
     if not match:
@@ -97,13 +97,13 @@ def read_name(path):
 
 
 def contrast_of(path):
-    """The contrast that an image's name says, one of the values of IMAGES; None where it says none."""
+    """The contrast that an image's name gives, one of the values of IMAGES; None where it gives none."""
     name = read_name(path)
     return name.kind if name and name.kind in IMAGES.values() else None
 
 
 def _kind(entities, words, folder):
-    """(kind of a file or "", what calls it a lesion) from its entities, its words without a dash, and its folder."""
+    """(kind of a file or "", the word for a lesion) from its entities, its words without a dash, and its folder."""
     last = words[-1] if words else ""
     shown = [value.casefold() for key, value in entities.items() if key not in MAKING]
     shown += [key for key in entities if key not in MAKING and LESION.search(key)]

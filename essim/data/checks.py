@@ -1,6 +1,6 @@
-"""Is a scan table sound? Files, grids, labels and splits, looked at before anything is computed from them.
+"""Is a scan table sound? Files, grids, labels and splits, checked before anything is computed from them.
 
-In: a scan table. Out: what is wrong, by file. Headers are read of all files, voxels of the lesion masks only.
+In: a scan table. Out: what is wrong, by file. All headers are read, but voxels only of lesion masks.
 """
 
 import warnings
@@ -21,8 +21,8 @@ def find_problems(scans, labels, *, each, other_grids=False):
 
     Args:
         labels: {set: the labels that its lesion masks may have, or None for any}.
-        each: masks must fit each image of their subject, as in prepared data; otherwise one of them (those that fit
-            none of it are on a grid of their own, which only some data sets have: leave these out of `labels`).
+        each: masks must fit each image of their subject, as in prepared data; otherwise one of them (masks that fit
+            none are on a grid of their own, which only some data sets have: leave these sets out of `labels`).
         other_grids: masks may lie on a grid of their own in their scan's space, since they will be resampled.
     """
     rows_of = {}  # by file
@@ -35,7 +35,7 @@ def find_problems(scans, labels, *, each, other_grids=False):
     segs = {path: scans.loc[rows_of[path][0]] for path in sorted({*scans.seg} & {*grids})}
     lesions = _look(lambda path: _check_lesion(path, segs[path], labels), segs, "check lesion masks")
     if mixed := sum(fractions for fractions, _ in lesions.values()):
-        text = f"{mixed} lesion mask(s) have fractions, as linear interpolation leaves them; the nearest label counts."
+        text = f"{mixed} lesion mask(s) have fractional values, as linear interpolation leaves; they are rounded."
         warnings.warn(text, stacklevel=3)
 
     findings = [(path, text, rows_of[path]) for path, (_, text) in (*headers.items(), *lesions.items()) if text]
@@ -49,13 +49,13 @@ def find_problems(scans, labels, *, each, other_grids=False):
 
 
 def _look(work, files, what):
-    """{file: work(file)}, several at a time; a bar with the time left if it takes long."""
+    """{file: work(file)}, several at a time; with a progress bar if it takes long."""
     with ThreadPoolExecutor() as pool:
         results = tqdm(pool.map(work, files), total=len(files), desc=what, unit="file", delay=3)
         return dict(zip(files, results, strict=True))
 
 
-# Files: each gives what it saw, and what is wrong or None
+# Files: each returns what it found, and what is wrong or None
 
 
 def _read_header(path):
@@ -69,30 +69,30 @@ def _read_header(path):
 
 
 def _check_lesion(path, row, labels):
-    """Whether the voxels of a lesion mask have fractions; and what is wrong."""
+    """Whether the voxels of a lesion mask have fractional values; and what is wrong."""
     try:
         with opened(path) as (image, _):
             values = np.asanyarray(image.dataobj)
         if not ((values >= 0) & (values < 255.5)).all():
-            return False, "has values that are no labels (negative, above 255 or NaN)"
+            return False, "has values that are not labels (negative, above 255 or NaN)"
     except Exception as error:  # whatever a damaged file makes the reader raise
-        return False, f"cannot be read as NIfTI ({type(error).__name__}), the file is damaged"
+        return False, f"cannot be read as NIfTI ({type(error).__name__}); the file is damaged"
     whole = np.rint(values).astype(np.uint8)
-    fractions = bool((whole != values).any())  # between two labels lie others: these are not asked for
+    fractions = bool((whole != values).any())  # interpolating between two labels makes others: not checked
     present = set(np.flatnonzero(np.bincount(whole.ravel())).tolist())
     allowed = labels.get(row["dataset"])
     if allowed and not fractions and present - set(allowed):
-        return fractions, f"has the label(s) {sorted(present - set(allowed))}, known are {sorted(allowed)}"
+        return fractions, f"has the label(s) {sorted(present - set(allowed))}, where only {sorted(allowed)} are allowed"
     if not present - {0, row["ignore"]}:
         return fractions, "has no lesion voxel; list the scan as healthy or leave it out"
     return fractions, None
 
 
-# Subjects and persons: each yields (file or subject, what is wrong, indices of its rows)
+# Subjects and people: each yields (file or subject, what is wrong, indices of its rows)
 
 
 def _check_subjects(scans, labels, grids, each, other_grids):
-    """Masks that lie on another grid than their image, patients without a lesion mask, scans that come twice."""
+    """Masks on a different grid from their image, patients without a lesion mask, scans that appear twice."""
     for (dataset, subject), rows in scans.groupby(["dataset", "subject"], sort=False):
         images = [grids[path] for path in rows.image if path in grids]
         for path in dict.fromkeys([*rows["mask"], *rows["seg"]]):
@@ -101,7 +101,7 @@ def _check_subjects(scans, labels, grids, each, other_grids):
         if dataset != "healthy" and (rows.seg == "").any():
             yield rows.image.iloc[0], "is a patient's scan without a lesion mask", rows.index
         if rows.duplicated(["contrast", "split"]).any():
-            yield subject, f"comes twice in {dataset}", rows.index
+            yield subject, f"appears twice in {dataset}", rows.index
 
 
 def _misfit(mask, images, each, other_grids):
@@ -119,7 +119,7 @@ def _misfit(mask, images, each, other_grids):
 
 
 def _check_splits(scans):
-    """Persons who are in more than one part."""
+    """People who are in more than one part."""
     for (dataset, person), rows in scans.groupby(["dataset", people_of(scans)], sort=False):
         if rows.split.nunique() > 1:
             yield person, f"is in two splits of {dataset} ({', '.join(sorted(rows.split.unique()))})", rows.index

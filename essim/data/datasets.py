@@ -1,7 +1,7 @@
-"""Where scans come from: any source -> one tidy table, one row a scan, checked.
+"""Where scans come from: any source -> one tidy table, one row per scan, checked.
 
-In: a prepared folder (essim.data.prepared), a folder of data sets as downloaded (essim.data.layouts), or a CSV or TSV
-of one's own. Out: a pandas.DataFrame with the columns SCAN_COLUMNS.
+In: a prepared folder (essim.data.prepared), a folder of data sets as downloaded (essim.data.layouts), or a user's own
+CSV or TSV. Out: a pandas.DataFrame with the columns SCAN_COLUMNS.
 """
 
 import warnings
@@ -26,24 +26,24 @@ def load_scans(source, *, fold=0, seed=0, strict=True):
 
     Args:
         source: a data folder, or a CSV or TSV with the columns `dataset, subject, contrast, image` and as many of the
-            others as are known, also `person` where names don't tell whose scans they are; its paths are relative to
-            its own folder.
-        fold: which of the training folds, from 0.
+            others as are known, plus `person` if names don't tell which scans are one person's; its paths are relative
+            to its own folder.
+        fold: which of the training folds, counted from 0.
         seed: of the split, where the source has none of its own (see essim.data.splits).
         strict: False leaves out the scans that have problems, with a warning that counts them.
 
-    Returns: columns `dataset, subject, split, fold, contrast, image, mask, seg, age, sex, site, ignore`, a row a scan.
-        `contrast` is t1, t2 or flair. Paths are strings, "" where absent; `mask` "nonzero" means that the image is
-        stripped and its brain is what isn't zero, "" that the head still has its skull; `ignore` is the label of `seg`
-        that is neither lesion nor background; every other label above 0 is lesion. A subject without one of the
-        contrasts, or in downloaded data without the lesion mask, has no row for it; warnings count them, and say what
-        was chosen and what stays open.
+    Returns: columns `dataset, subject, split, fold, contrast, image, mask, seg, age, sex, site, ignore`, one row per
+        scan. `contrast` is t1, t2 or flair. Paths are strings, "" where absent; `mask` "nonzero" means that the image
+        is skull-stripped and all that isn't zero is brain, "" that the head still has its skull; `ignore` is the label
+        of `seg` that is neither lesion nor background; every other label above 0 is lesion. A subject has no row for a
+        contrast that is missing, and a patient in downloaded data none at all without a lesion mask; warnings count
+        them, and say what was chosen and what is left open.
 
     Raises:
         FileNotFoundError: the source or a split file is missing.
         ValueError: a table is damaged or lacks a column; no scan is left; or, in one report by file: files that are
-            missing or no NIfTI, masks that don't fit their image, labels that the data set doesn't have, patients
-            without a lesion, persons in two splits.
+            missing or not NIfTI, masks that don't fit their image, labels that the data set doesn't have, patients
+            without a lesion, people in two splits.
 
     >>> import essim, nibabel, numpy, pandas, tempfile
     >>> own = pandas.DataFrame({"subject": ["anna", "ben"], "image": ["a.nii", "b.nii"], "split": ["train", "test"]})
@@ -74,7 +74,7 @@ def load_scans(source, *, fold=0, seed=0, strict=True):
 
 
 def list_scans(source, *, fold=0, seed=0):
-    """The table of `load_scans` without a look into its files, and {set: the labels that its lesion masks may have}."""
+    """The table of `load_scans` without a check of its files, and {set: the labels that its lesion masks may have}."""
     source = Path(source)
     if source.is_file():
         scans, sentences = read_own(source)
@@ -98,7 +98,7 @@ def _warn_of_gaps(source, scans):
         for contrast in CONTRASTS:
             absent = people - set(rows.subject[rows.contrast == contrast])
             if absent and absent != people:
-                text = f"{source}: {len(absent)} {dataset} subject(s) without {contrast} are left out for it."
+                text = f"{source}: {len(absent)} {dataset} subject(s) without {contrast} are left out there."
                 warnings.warn(text, stacklevel=3)
 
 
@@ -106,8 +106,8 @@ def _warn_of_gaps(source, scans):
 
 
 def read_prepared(source, fold):
-    """A prepared folder, split already. That of the authors has names of its own for its sets; in what essim.prepare
-    wrote, which knows its source, they are as they are."""
+    """A prepared folder, which is already split. The authors' folder has its own names for its sets; one written by
+    essim.prepare (it has a source.json) keeps its names."""
     rows, labels = [], {}
     authors = {} if (source / "source.json").is_file() else AUTHORS
     for name, split, subjects in read_splits(source, fold):

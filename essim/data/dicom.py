@@ -1,4 +1,4 @@
-"""A folder of DICOM files, taken for the one volume that it holds.
+"""A folder of DICOM files, read as the one volume that it holds.
 
 In: the path of any file or folder. Out: that file, or for a folder a NIfTI file made by dcm2niix in a temporary folder,
 which is gone afterwards; the DICOM files are only read.
@@ -12,16 +12,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 MAGIC = slice(128, 132), b"DICM"  # of a DICOM file: where, and what
-# What dcm2niix says and yet writes a volume, whose slices then lie elsewhere than their neighbours
+# What dcm2niix says where it writes a volume all the same, but with misplaced slices
 INCOMPLETE = re.compile(r"^(?:Warning: )?(Missing images.*|Interslice distance varies.*)$", re.MULTILINE)
 
 
 @contextmanager
 def as_file(path):
-    """Yield the path of a file as it is, that of a folder as a NIfTI file which lasts as long as the block.
+    """Yield the path of a file unchanged, or for a folder that of a NIfTI file which lasts as long as the block.
 
-    Raises ValueError, in a sentence, for a folder that does not hold exactly one whole series of DICOM files, or
-    without dcm2niix.
+    Raises ValueError, in a sentence, for a folder that does not hold exactly one complete series of DICOM files, or
+    where dcm2niix is missing.
     """
     path = Path(path)
     if not path.is_dir():
@@ -57,7 +57,8 @@ def _convert(path, folder):
             f"{path}: holds {len(volumes)} series of DICOM files ({listed}); give a folder with one of them."
         )
     if incomplete := INCOMPLETE.search(said):
-        raise ValueError(f"{path}: is no whole series of DICOM files ({incomplete[1].strip('. ')}); export it again.")
+        reason = incomplete[1].strip(". ")
+        raise ValueError(f"{path}: is not a complete series of DICOM files ({reason}); export it again.")
     if "Unable to find any DICOM" in said:
         raise ValueError(f"{path}: is a folder without DICOM files; give one NIfTI file or the folder of one series.")
     if done.returncode or not volumes:
@@ -74,7 +75,7 @@ def _find_program(path):
         program = shutil.which("dcm2niix")
     if program is None:
         raise ValueError(
-            f"{path}: is a folder, and without dcm2niix no DICOM files can be read: "
+            f"{path}: is a folder, and DICOM files can't be read without dcm2niix: "
             'run `pip install "essim[dicom]"`, or give one NIfTI file.'
         )
     return program

@@ -1,7 +1,7 @@
 """Data sets as downloaded -> rows of the scan table: who is a patient, who is healthy, and who is left out.
 
 In: a folder, of one data set or of several side by side (essim.data.subjects). Out: the scan table, not yet split, and
-sentences about all that was decided on the way. Paper: section 3 (data).
+sentences about everything that was decided along the way. Paper: section 3 (data).
 """
 
 from collections import Counter
@@ -20,14 +20,14 @@ def read_downloaded(source):
     """The scans of data sets as downloaded.
 
     Returns: (a table with COLUMNS, {set: the labels that its lesion masks may have}, sentences). Patients without a
-        lesion mask have no row, and a sentence counts them. Raises FileNotFoundError where no name of a file is known,
+        lesion mask have no row, and a sentence counts them. Raises FileNotFoundError where no file name is recognised,
         ValueError where no scan is left.
     """
     subjects, sentences = find_subjects(source)
     if not subjects:
         known = ", ".join(layout.name for layout in LAYOUTS)
         raise FileNotFoundError(
-            f"{source}: has no folder `splits` and no scan of a data set that is known ({known}); "
+            f"{source}: has no folder `splits` and no scan of a known data set ({known}); "
             + "".join(f"{sentence}; " for sentence in sentences)
             + "generate the cohort there (notebook 01_cohort), correct the path, or list your scans in a CSV."
         )
@@ -60,8 +60,8 @@ def read_downloaded(source):
 def judge(subject):
     """(set of a downloaded subject, why it is left out or "").
 
-    Nobody is healthy who has a lesion mask, whom a table calls something else, or of whom nothing says it though it
-    does so of others.
+    A subject isn't taken as healthy if it has a lesion mask, if a table calls it something else, or if nothing says
+    that it is healthy although something does for others.
     """
     if "seg" in subject.files:
         return subject.layout.dataset or "patients", ""
@@ -86,7 +86,7 @@ def _left_out(gone, imageless):
 
 
 def _choices(source, used):
-    """Sentences about what was decided on the way: which files, and who is healthy."""
+    """Sentences about what was decided along the way: which files, and who is healthy."""
     spare, remarks = {}, Counter()
     for dataset, subject in used:
         for entry in subject.spare:
@@ -104,7 +104,7 @@ def _choices(source, used):
     unknown = sum(dataset == "healthy" and subject.healthy is None for dataset, subject in bids)
     if unknown:
         text = "nothing says who is healthy (no lesion masks, no column `group` or `diagnosis` in a participants.tsv)"
-        yield f"{text}: {unknown} BIDS subject(s) are taken as healthy; such a column, with `control` for them, says so"
+        yield f"{text}: {unknown} BIDS subject(s) are taken as healthy; such a column, with `control`, confirms it"
     contrary = sum(dataset != "healthy" and subject.healthy is True for dataset, subject in bids)
     if contrary:
         yield f"{contrary} subject(s) with a lesion mask are called healthy in a table; they count as patients"

@@ -1,8 +1,8 @@
-"""Does a mask belong to a scan, and does the scan show a head? The one rule for all doors: tables, prepare, score.
+"""Does a mask belong to a scan, and does the scan show a head? One rule for every entry point: tables, prepare, score.
 
 In: `Grid`s, as `essim.data.headers` reads them. Out: whether two are the same, and if not, why the mask must not be
-taken; a sentence for a scan that shows no head. A mask of the scan's shape whose affine is another is the trap: it was
-drawn on the scan, voxel by voxel, and a tool has kept the wrong affine, or none; resampled, it would lie beside.
+used; a sentence for a scan that shows no head. The trap is a mask of the scan's shape with another affine: it was drawn
+on the scan, voxel by voxel, and a tool has kept the wrong affine, or none; resampling it would misplace it.
 """
 
 from dataclasses import replace
@@ -14,9 +14,9 @@ from essim.data.headers import HEAD_MM
 
 OFF = 0.1  # voxels by which the corners of one grid may differ in two headers
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
-SHOWN_MM, SLICES = 50, 10  # less, along any axis, is a part of a head
-BRAIN_ML = (150, 3000)  # from a baby born too early to a mask that is too large
-WAY_OUT = "if the mask was drawn on this scan, give both one header, else resample it to the scan (nearest neighbour)"
+SHOWN_MM, SLICES = 50, 10  # less, along any axis, is only a part of a head
+BRAIN_ML = (150, 3000)  # from a preterm baby's to a mask that is too large
+WAY_OUT = "if it was drawn on this scan, give both the same header; if not, resample it to the scan (nearest neighbour)"
 
 
 def same_grid(one, other):
@@ -28,7 +28,7 @@ def same_grid(one, other):
 
 
 def conflict(mask, scan):
-    """Why the mask's place can't be believed, as a part of a sentence; "" where it can.
+    """Why the mask's position can't be trusted, as part of a sentence; "" where it can.
 
     A mask on another grid of the same space is no conflict: it can be resampled.
     """
@@ -70,7 +70,7 @@ def _at_a_default(grid):
 
 
 def misfit(mask, scan):
-    """What is wrong between a mask and its scan that must be on one grid, as the end of a sentence; "" if nothing."""
+    """Why a mask isn't on its scan's grid, as it must be, as the end of a sentence; "" if it is."""
     if same_grid(mask, scan):
         return ""
     reason = conflict(mask, scan)
@@ -81,20 +81,21 @@ def misfit(mask, scan):
 
 
 def check_head(grid):
-    """Raise ValueError, in a sentence, for a scan whose field of view holds no head."""
+    """Raise ValueError, in a sentence, for a scan whose field of view can't hold a head."""
     sides = grid.sides_mm()
     size = f"{' x '.join(f'{side:.3g}' for side in sides)} mm"
     if not HEAD_MM[0] <= max(sides) <= HEAD_MM[1]:
-        raise ValueError(f"{grid.path}: is {size}, no head is; correct its affine, or the unit in xyzt_units.")
+        raise ValueError(f"{grid.path}: is {size}, which no head is; correct its affine, or the unit in xyzt_units.")
     if min(sides) < SHOWN_MM or min(grid.shape) < SLICES:
         shape = " x ".join(map(str, grid.shape))
         raise ValueError(
-            f"{grid.path}: shows a part of a head ({shape} voxels, {size}); give a scan of the whole brain."
+            f"{grid.path}: shows only a part of a head ({shape} voxels, {size}); give a scan of the whole brain."
         )
 
 
 def check_brain(path, ml):
-    """Raise ValueError, in a sentence that names the mask, for a brain of a size that no brain has."""
+    """Raise ValueError, in a sentence that names the mask, for a brain of an impossible size."""
     if not BRAIN_ML[0] <= ml <= BRAIN_ML[1]:
         usual = f"{BRAIN_ML[0]} to {BRAIN_ML[1]} ml"
-        raise ValueError(f"{path}: the brain mask holds {ml:.3g} ml, no brain does ({usual}); correct mask or affine.")
+        text = f"{path}: the brain mask holds {ml:.3g} ml, which no brain does ({usual})"
+        raise ValueError(f"{text}; correct the mask or its affine.")

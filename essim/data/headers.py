@@ -1,8 +1,8 @@
-"""What a file's header says: its kind, its shape and where it lies, read the same way at every door.
+"""What a file's header says: its kind, its shape and where it lies, read the same way by every entry point.
 
-In: the path of a NIfTI file (one file or a pair, version 1 or 2), MGH, MGZ, or what else nibabel takes for a volume, or
-of a folder of DICOM files. Out: the opened file, its voxels unread, and its `Grid` in mm; or one sentence that says
-what is wrong with it. What a header cannot know (damaged voxels) is left to `essim.data.volumes`.
+In: the path of a NIfTI file (one file or a pair, version 1 or 2), MGH, MGZ, or anything else nibabel takes for a
+volume, or of a folder of DICOM files. Out: the opened file, its voxels unread, and its `Grid` in mm; or one sentence
+that says what is wrong with it. What a header cannot show (damaged voxels) is left to `essim.data.volumes`.
 """
 
 from contextlib import contextmanager
@@ -14,17 +14,17 @@ import numpy as np
 
 from essim.data.dicom import as_file, is_dicom
 
-HEAD_MM = (60, 600)  # the longest side of what a scan of a head shows
+HEAD_MM = (60, 600)  # the longest side of a head scan's field of view
 ANYTHING_MM = (1, 5000)  # and of any volume
 UNITS = {"meter": 1000, "micron": 0.001}  # in mm
-COMPRESSION = 1100  # more than gzip can
+COMPRESSION = 1100  # more than gzip achieves
 ROUNDING = 1e-4  # by which the square of a quaternion's length may exceed 1
 
 
 @dataclass(frozen=True)
 class Grid:
     """Where a volume lies, in RAS+. `shape` [3]; `affine` [4, 4] voxel to world, mm; `stated` whether its header says
-    so, or the affine is a guess; `other` the affine by the header's second form (qform), None where there is none."""
+    so, or the affine is a guess; `other` the affine in the header's second form (qform), None where there is none."""
 
     path: str
     shape: tuple
@@ -33,7 +33,7 @@ class Grid:
     other: np.ndarray | None = None
 
     def sides_mm(self):
-        """Of the whole volume, [3]."""
+        """The sides of the whole volume in mm, [3]."""
         return np.array(self.shape) * nib.affines.voxel_sizes(self.affine)
 
     def corners(self, affine=None):
@@ -54,8 +54,8 @@ def opened(path):
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is empty or damaged, has no 3 axes or no plain numbers, or lies nowhere; or a folder does not
-            hold one series of DICOM files.
+        ValueError: it is empty or damaged, doesn't have 3 axes or plain numbers, or has no place in space; or a folder
+            does not hold one series of DICOM files.
     """
     with as_file(path) as file:
         if not file.is_file():
@@ -80,7 +80,7 @@ def opened(path):
 
 @contextmanager
 def unreadable(path):
-    """Whatever a damaged file makes a reader raise, some of it in several lines, as a sentence that names the file."""
+    """Turn whatever a reader raises for a damaged file, several lines perhaps, into a sentence that names the file."""
     try:
         yield
     except Exception as error:
@@ -88,7 +88,7 @@ def unreadable(path):
         if is_dicom(path):
             raise ValueError(f"{path}: is one DICOM file; give the folder that holds its series.") from error
         raise ValueError(
-            f"{path}: cannot be read as NIfTI ({reason}); it is damaged, or of another kind: convert it."
+            f"{path}: cannot be read as NIfTI ({reason}); it is damaged, or in another format: convert it."
         ) from error
 
 
@@ -101,7 +101,7 @@ class _Image(nib.Nifti1Image):
 
 
 def _load(file):
-    """The file as nibabel opens it, also if the quaternion that gives its affine is longer than 1 by a rounding."""
+    """The file as nibabel opens it, even if the quaternion of its affine is longer than 1 by a rounding error."""
     try:
         image = nib.load(file)
     except ValueError as error:
@@ -109,7 +109,7 @@ def _load(file):
             raise
         image = _Image.from_filename(file)
     if len(image.shape) > 2 and not isinstance(image, nib.spatialimages.SpatialImage):
-        raise ValueError("no volume")
+        raise ValueError("not a volume")
     return image
 
 
@@ -127,13 +127,13 @@ def _check_size(image):
 
 
 def _grid(path, image, shape):
-    """The `Grid` of an opened file; ValueError where its affine is no place in space, or its size no scan's."""
+    """The `Grid` of an opened file; ValueError where its affine gives no place in space, or its size is no scan's."""
     stated, other = _forms(path, image)
     affine = image.affine
     with unreadable(path):
         sides = nib.affines.voxel_sizes(affine)
         if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) <= 0.01 * np.prod(sides):
-            raise ValueError("its affine is no place in space")
+            raise ValueError("its affine gives no place in space")
     in_mm = np.diag([*[_unit_mm(path, image, sides * shape)] * 3, 1])
     change = nib.io_orientation(affine)
     to_ras = nib.orientations.inv_ornt_aff(change, shape)
@@ -157,7 +157,7 @@ def _forms(path, image):
         if (written["pixdim"][1:4] == 0).any():
             sides = " x ".join(f"{side:g}" for side in written["pixdim"][1:4])
             raise ValueError(
-                f"{path}: has voxels of {sides} mm; convert the scan anew, or correct pixdim in its header."
+                f"{path}: has voxels of {sides} mm; convert the scan again, or correct pixdim in its header."
             )
     if not (sform and qform):
         return bool(sform or qform), None
@@ -168,13 +168,13 @@ def _forms(path, image):
 
 
 def _files(image):
-    """Which of an image's files are there."""
+    """Which of an image's files exist."""
     return {kind for kind, holder in image.file_map.items() if holder.filename and Path(holder.filename).is_file()}
 
 
 def _unit_mm(path, image, sides):
-    """What a file's unit of length is in mm: the one by which it is as large as a head, if any is. Tools scale an
-    affine and leave the label, or the reverse; a thousand times too much or too little can't be mistaken.
+    """A file's unit of length in mm: the one that makes it as large as a head, if any does. Tools scale an affine and
+    leave the label, or the reverse; a factor of a thousand can't be mistaken.
 
     ValueError where no unit gives a plausible size. sides: of the volume, [3], in the file's unit.
     """
@@ -188,5 +188,5 @@ def _unit_mm(path, image, sides):
             return factor
     if label in UNITS or not ANYTHING_MM[0] <= longest <= ANYTHING_MM[1]:
         unit = f"{label}s" if label in UNITS else "mm"
-        raise ValueError(f"{path}: is {longest:.3g} {unit} long, no head is; correct xyzt_units or the affine.")
+        raise ValueError(f"{path}: is {longest:.3g} {unit} long, which no head is; correct xyzt_units or the affine.")
     return 1

@@ -1,7 +1,7 @@
-"""What the values of a scan mean: which are background, which brain, and what stands outside of it.
+"""What the values of a scan mean: which are background, which are brain, and what to put outside it.
 
 In: arrays [H, W, D] in whatever units a scanner or a tool left them (z-scores, [-1, 1], a background of -32768). Out:
-masks, and arrays whose brain lies above 0 or goes on beyond its rim. Paper: section 3 (data, preprocessing).
+masks, and arrays whose brain lies above 0 or continues beyond its rim. Paper: section 3 (data, preprocessing).
 """
 
 import numpy as np
@@ -10,14 +10,14 @@ from scipy import ndimage
 TINY = 0.01  # of the 99th percentile: what interpolation leaves around a stripped brain
 RIM = 0.02  # a brain has fewer such voxels than this share along its own rim
 ENDS = (0.1, 99.9)  # percentiles: the brain's darkest and brightest, without specks
-FLOOR = 0.25  # of what lies between them: how far above 0 the darkest lie, as in most scans, where the zero is lost
-BRIGHTEST = 4  # times the brightest: what is above is no tissue
+FLOOR = 0.25  # of their distance: how far above 0 the darkest is put, as in most scans, where the true zero is lost
+BRIGHTEST = 4  # times the brightest: anything above is not tissue
 
 
 def background_of(image):
     """The value around a stripped brain, that of most border voxels; None where they have none in common.
 
-    Background that isn't a number at all (NaN, infinity) is called 0.
+    Background that isn't a number at all (NaN, infinity) is taken as 0.
     """
     border = np.concatenate([np.take(image, (0, -1), axis).ravel() for axis in range(3)])
     border = border[np.isfinite(border)]
@@ -30,7 +30,7 @@ def background_of(image):
 def foreground(image):
     """Where a stripped scan shows its brain, bool: what is neither its background nor interpolation noise around it.
 
-    Of a scan without a common background value: every voxel that is a number.
+    In a scan without a common background value: every voxel that is a number.
     """
     background, finite = background_of(image), np.isfinite(image)
     if background is None:
@@ -45,15 +45,15 @@ def foreground(image):
 
 
 def _tiny(image, background):
-    """How far from the background a value may lie that is noise."""
+    """How far from the background a value may lie and still be noise."""
     return TINY * np.percentile(np.abs(image[np.isfinite(image)].astype(np.float64) - background), 99)
 
 
 def lift(image, inside):
     """The scan, float32, shifted so that its brain (`inside`, bool) lies above 0 and the rest is 0 or more.
 
-    A brain that is positive already stays as it is. What is no number becomes 0, and so does the background, even where
-    it lay within the brain's range; saturated specks are cut.
+    A brain that is already positive stays as it is. What isn't a number becomes 0, and so does the background, even
+    where it lay within the brain's range; saturated specks are clipped.
     """
     finite = np.isfinite(image)
     brain = image[inside & finite]
@@ -67,6 +67,6 @@ def lift(image, inside):
 
 
 def fill_outside(image, inside):
-    """The scan with the value of the nearest voxel of `inside` (bool) outside of it: splines ring at sharp borders."""
+    """The scan with each voxel outside `inside` (bool) set to the nearest one in it: splines ring at sharp borders."""
     nearest = ndimage.distance_transform_edt(~inside, return_distances=False, return_indices=True)
     return image[tuple(nearest)]

@@ -1,6 +1,6 @@
-"""Data sets as their authors publish them: which file is what, one entry a data set.
+"""Data sets as their authors publish them: which file is what, one entry per data set.
 
-In: what their authors say of them. Out: LAYOUTS. An entry says how files are named and what is known of the set;
+In: what their authors say about them. Out: LAYOUTS. An entry says how files are named and what is known of the set;
 nothing else in essim knows about a data set (BIDS, whose names are a language, has essim.data.bids). To add one, add
 an entry.
 Paper: section 3 (data).
@@ -9,16 +9,16 @@ Paper: section 3 (data).
 from dataclasses import dataclass, field
 from pathlib import Path
 
-NONZERO = "nonzero"  # instead of a mask's path: the image is stripped, its brain is what isn't zero
+NONZERO = "nonzero"  # instead of a mask's path: the image is skull-stripped, all that isn't zero is brain
 
 
 @dataclass(frozen=True)
 class People:
-    """Tables beside the scans that know age, sex and perhaps group (essim.data.people)."""
+    """Tables beside the scans that give age, sex and perhaps group (essim.data.people)."""
 
     files: tuple[str, ...]  # their names, whatever the case
-    key: str  # regular expression at the beginning of a subject's name; its group 1 names the person there
-    complete: bool = True  # everybody should stand in it
+    key: str  # regular expression at the beginning of a subject's name; its group 1 names the person in the table
+    complete: bool = True  # everybody should be listed
 
 
 @dataclass(frozen=True)
@@ -34,13 +34,13 @@ class Layout:
     mask: str = ""  # where there is no mask file: NONZERO, or "" for a head with its skull
     labels: tuple[int, ...] | None = (1,)  # of lesions in `seg`; None: any
     ignore: int | str = ""  # label of voxels that are neither lesion nor background
-    own_grid: bool = False  # mask and lesions may lie on the grid of an image that isn't there
+    own_grid: bool = False  # mask and lesions may lie on the grid of an image that isn't included
     people: People | None = None
     kin: str = ""  # entries with the same word have people in common
 
 
 def _roles(*patterns, **kinds):
-    """{role: patterns}, where their `{kind}` differs."""
+    """{role: patterns}, which differ in their `{kind}`."""
     return {role: tuple(pattern.replace("{kind}", kind) for pattern in patterns) for role, kind in kinds.items()}
 
 
@@ -165,13 +165,13 @@ class Subject:
     site: str = ""
     files: dict[str, Path] = field(default_factory=dict)
     ranks: dict[str, int] = field(default_factory=dict)  # of the patterns that the files match, 0 the best
-    spare: list[tuple[Path, Path, str]] = field(default_factory=list)  # what isn't taken, what is instead, and why
+    spare: list[tuple[Path, Path, str]] = field(default_factory=list)  # what isn't used, what is used instead, and why
     age: int | float | str = ""
     sex: str = ""
     healthy: bool | None = None  # what a table says; None: nothing
-    ill: str = ""  # what says so beside the table, though there is no lesion mask in `files`
+    ill: str = ""  # other evidence that it is ill, though there is no lesion mask in `files`
     doubts: list[str] = field(default_factory=list)  # why it may be ill, unless a table calls it healthy
-    remarks: list[str] = field(default_factory=list)  # what else is to be said of it
+    remarks: list[str] = field(default_factory=list)  # what else to report about it
 
 
 def known_labels(layout, others=()):

@@ -10,14 +10,14 @@ from scipy import ndimage
 from essim.data.intensities import fill_outside
 
 OCTAVES = (0.7, 1.4, 2.8)  # voxels: widths of Gaussians, between which a band of detail lies
-INNER = 3  # voxels from the mask's rim: there a brain's edge is no detail
+INNER = 3  # voxels from the mask's rim inwards, so that a brain's edge doesn't count as detail
 TINY = 1e-6
 QUANTILES = np.linspace(0.05, 0.95, 19)
 
 
 def look_of(image, mask):
-    """The look of a scan: {"tone": quantiles of the brain, in [0, 1]; "texture": log2 of the share that each octave of
-    detail, from fine to coarse, has of the brain's standard deviation}.
+    """The look of a scan: {"tone": quantiles of the brain, in [0, 1]; "texture": for each octave of detail, from fine
+    to coarse, log2 of its standard deviation over the brain's}.
 
     Args: image: float32 [H, W, D] in [0, 1]. mask: bool [H, W, D], not empty.
     """
@@ -37,7 +37,7 @@ def range_of(looks):
 
 
 def strangeness(look, usual):
-    """How far a look lies outside a range (`range_of`) at most, 0: inside; {"tone": in [0, 1], "texture": octaves}."""
+    """How far a look lies outside a range (`range_of`) at worst; 0: inside. {"tone": in [0, 1], "texture": octaves}."""
     return {
         name: float(np.max([np.subtract(low, look[name]), np.subtract(look[name], high)]).clip(0))
         for name, (low, high) in usual.items()

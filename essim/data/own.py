@@ -1,4 +1,4 @@
-"""A table of one's own, a line a scan, as people write it.
+"""A user's own table, one line per scan, as people write it.
 
 In: a CSV, a TSV or an Excel file with the columns NEEDED and as many of the others as are known. Out: the scan table,
 not yet checked. Paper: section 3 (data).
@@ -21,10 +21,10 @@ HEALTHY_NAMES = re.compile(r"ixi|(healthy[-_ ]?)?controls?|healthy[-_ ].*|hc|nor
 
 
 def read_own(path):
-    """The rows of a table of one's own, with the columns NEEDED and OPTIONAL, gaps as ""; and sentences to be said.
+    """The rows of a user's own table, with the columns NEEDED and OPTIONAL, gaps as ""; and sentences to report.
 
-    `split` is "" throughout where the table has none; `person` says whose scans belong together, where names don't.
-    Raises ValueError, one sentence, for what is missing or can't be meant.
+    `split` is "" throughout if the table has none; `person` says which scans are one person's, if names don't.
+    Raises ValueError, one sentence, for what is missing or can't be right.
     """
     table = _read(path)
     for column in NEEDED:
@@ -49,7 +49,7 @@ def read_own(path):
 
 
 def _read(path):
-    """The table as text, its columns in lower case; ValueError where a line can't be read for certain."""
+    """The table as text, its columns in lower case; ValueError where a line is ambiguous."""
     names, lines, odd = read_table(path)
     names = [name.casefold() for name in names]
     if odd:
@@ -57,7 +57,7 @@ def _read(path):
         raise ValueError(f"{text}; put cells with a separator in quotes.")
     for name in (*NEEDED, *OPTIONAL):
         if names.count(name) > 1:
-            raise ValueError(f"{path}: has two columns `{name}`; leave one.")
+            raise ValueError(f"{path}: has two columns `{name}`; keep one.")
     return pd.DataFrame(lines, columns=names, dtype=str)
 
 
@@ -65,7 +65,7 @@ def _check(path, table):
     """Refuse what no column may hold."""
     wrong = sorted(set(table.contrast) - set(CONTRASTS))
     if wrong:
-        raise ValueError(f"{path}: contrast `{wrong[0]}` is none of {', '.join(CONTRASTS)}; correct the table.")
+        raise ValueError(f"{path}: contrast `{wrong[0]}` is not one of {', '.join(CONTRASTS)}; correct the table.")
     ill = table[(table.dataset == "healthy") & (table.seg != "")]
     if len(ill):
         text = f"{path}: {ill.subject.iloc[0]} is healthy and has a lesion mask"
@@ -79,9 +79,9 @@ def _check(path, table):
     if unsplit.any() and not unsplit.all():
         raise ValueError(f"{path}: the column `split` has gaps; fill it (train, val, test) or leave it out.")
     for column, form, text in (
-        ("split", "(train|val|test)?", "is none of train, val, test"),
-        ("ignore", r"(\d+(\.0*)?)?", "is no label, a whole number"),
-        ("image", r"(?s).+", "is no path"),
+        ("split", "(train|val|test)?", "is not one of train, val, test"),
+        ("ignore", r"(\d+(\.0*)?)?", "is not a label, a whole number"),
+        ("image", r"(?s).+", "is not a path"),
     ):
         for value, subject in zip(table[column], table.subject, strict=True):
             if not re.fullmatch(form, value):
@@ -89,19 +89,19 @@ def _check(path, table):
 
 
 def _check_people(path, table):
-    """Sentences about who belongs together, and `person` filled in; ValueError where a subject is two persons."""
+    """Sentences about which scans are one person's, and `person` filled in; ValueError if a subject is two people."""
     given = table.person != ""
     people = table[given].groupby(["dataset", "subject"]).person.nunique()
     if (people > 1).any():
         dataset, subject = people.index[(people > 1).argmax()]
-        raise ValueError(f"{path}: subject `{subject}` of {dataset} is two persons; correct the column `person`.")
+        raise ValueError(f"{path}: subject `{subject}` of {dataset} is two people; correct the column `person`.")
     known = {key: rows.person.max() for key, rows in table[given].groupby(["dataset", "subject"])}
     keys = zip(table.dataset, table.subject, strict=True)
     table["person"] = [known.get(key) or person_of(key[1]) for key in keys]
     named = table[given]
     both = set(named.person[named.dataset == "healthy"]) & set(named.person[named.dataset != "healthy"])
     text = f"{len(both)} person(s) are healthy in one scan and patients in another, such as {min(both, default='')}"
-    return [f"{text}; training would know them"] if both else []
+    return [f"{text}; training would have seen them"] if both else []
 
 
 def _path(folder, value):

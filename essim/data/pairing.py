@@ -1,7 +1,7 @@
 """Which image, brain mask and lesion mask of a BIDS folder belong together.
 
-In: the names of all files of a BIDS folder (essim.data.bids). Out: a `Subject` a session, with at most one file in each
-role, with what isn't taken and why; and the files that look like masks and match nothing. Paper: section 3 (data).
+In: the names of all files of a BIDS folder (essim.data.bids). Out: a `Subject` per session, with at most one file in
+each role, and what isn't used and why; and the files that look like masks and match nothing. Paper: section 3 (data).
 """
 
 import os
@@ -11,7 +11,7 @@ from essim.data.bids import IMAGES, MATCHED, root_of
 from essim.data.layouts import BIDS, NONZERO, Subject
 from essim.data.prepared import KINDS
 
-OTHER_IMAGE = 8  # how badly a mask that was drawn on another image fits: worse than any entity that only one names
+OTHER_IMAGE = 8  # how badly a mask drawn on another image fits: worse than any entity that only one of them names
 STRIPPED = re.compile(r"brain|bet|skull|strip")
 # Why an image is taken and not another: the parts of `_image_key`, in its order.
 WHY = ("no contrast agent", "its lesion mask", "its lesion mask", "its brain mask", "its brain mask")
@@ -23,9 +23,9 @@ MASKS = {"mask": "brain", "seg": "lesion"}
 
 def pair(names):
     """The `Subject`s of a BIDS folder's names, by name; the names that look like masks and match nothing; and people
-    without an image of use.
+    without a usable image.
 
-    Raises ValueError where two BIDS data sets have a subject of one name.
+    Raises ValueError where two BIDS data sets have a subject of the same name.
     """
     people, strange, imageless = {}, [], []
     roots = {root_of(name.path) for name in names if name.kind in IMAGES.values()}
@@ -35,7 +35,7 @@ def pair(names):
     subjects = []
     for person, sessions in sorted(people.items()):
         names = [name for group in sessions.values() for name in group]
-        # A bare `_dseg` beside files of the tissues is theirs.
+        # A bare `_dseg` beside tissue files shows tissues, not lesions.
         tissues = any(name.kind == "tissue" for name in names)
         unclear = [n for n in names if n.kind == "unclear" and (n.called or not tissues or "seg." not in n.path.name)]
         strange += [*unclear, *(name for name in names if name.kind == "unknown")]
@@ -70,7 +70,7 @@ def _choose(title, names, roots):
     ranked = _flair_last(sorted(ranked, key=_first))
     anchor, chosen = ranked[0][1], {}
     for key, image in ranked:
-        # Where the brain is known by the T1 being stripped alone, a FLAIR with its skull isn't taken.
+        # Where only a skull-stripped T1 shows what is brain, a FLAIR with its skull isn't used.
         alike = kinds["mask"] or image.kind != "flair" or _is_stripped(image) >= _is_stripped(anchor)
         if image.space == anchor.space and alike:
             chosen.setdefault(image.kind, (key, image))
@@ -103,8 +103,8 @@ def _is_stripped(image):
 
 
 def _flair_last(ranked):
-    """[(key, image)] with those of FLAIR behind the others, unless they alone have a lesion mask: which T1 and T2 are
-    taken doesn't hang on whether there is a FLAIR."""
+    """[(key, image)] with those of FLAIR after the others, unless they alone have a lesion mask: which T1 and T2 are
+    used doesn't depend on whether there is a FLAIR."""
     others, flair = ([e for e in ranked if (e[1].kind == "flair") is wanted] for wanted in (False, True))
     without = [all(key[LESION_MASK] for key, _ in entries) for entries in (others, flair)]
     return flair + others if without == [True, False] else others + flair
@@ -115,7 +115,7 @@ def _first(entry):
 
 
 def _check_roots(title, kinds, roots):
-    """ValueError where the files of one subject come from two BIDS data sets; a folder of masks alone is none."""
+    """ValueError where one subject's files come from two BIDS data sets; a folder of masks alone doesn't count."""
     images = [image for kind in IMAGES.values() for image in kinds[kind]]
     first = images[0]
     for name in (*images, *kinds["mask"], *kinds["seg"]):
@@ -143,7 +143,7 @@ def _badness(mask, image):
     badness = OTHER_IMAGE if other else 0
     for key in MATCHED:
         ours, theirs = (re.sub(r"^0+(?=\d)", "", name.entities.get(key, "").casefold()) for name in (mask, image))
-        if ours != theirs and (key == "res" or not other):  # the runs of another image are counted for themselves
+        if ours != theirs and (key == "res" or not other):  # the runs of another image are numbered separately
             if ours and theirs:
                 return None
             badness += 1
@@ -151,7 +151,7 @@ def _badness(mask, image):
 
 
 def _fitting(masks, image):
-    """[(key, mask)] that an image can have, the best first: whole lesions before their parts, drawn before probable."""
+    """[(key, mask)] that fit an image, the best first: whole lesions before their parts, masks before probabilities."""
     fitting = []
     for mask in masks:
         badness, called = _badness(mask, image), mask.called
@@ -163,7 +163,7 @@ def _fitting(masks, image):
 
 
 def _distinct(names):
-    """Names of different files: of several links to one, the first, the file itself before them."""
+    """Names of different files: of a file and links to it, the file itself, or else the first link."""
     by_file = {}
     for name in sorted(names, key=lambda name: (name.path.is_symlink(), _order(name.path))):
         by_file.setdefault(os.path.realpath(name.path), name)

@@ -1,7 +1,7 @@
-"""What tables say of people: age, sex, and whether somebody is healthy.
+"""What tables say about people: age, sex, and whether somebody is healthy.
 
-In: the cells of a table, of one's own or beside the scans (participants.tsv, IXI.xls). Out: ages in years, sexes
-(m, f), a yes, a no or nothing for health, and sentences about what could not be read. Paper: section 3 (data).
+In: the cells of a table, the user's own or one beside the scans (participants.tsv, IXI.xls). Out: ages in years, sexes
+(m, f), healthy, ill or unknown, and sentences about what could not be read. Paper: section 3 (data).
 """
 
 import json
@@ -14,7 +14,7 @@ OLDEST = 120  # years; above it a number is a code for something else, such as 9
 UNITS = {"y": 1, "m": 12, "w": 52.18, "d": 365.25}  # in a year
 SEXES = {"1": "m", "2": "f", "male": "m", "man": "m", "boy": "m", "female": "f", "woman": "f", "girl": "f", "w": "f"}
 KEYS = ("participant_id", "participant", "subject_id", "subject", "sub_id", "sub", "id", "ixi_id", "bids_id")
-# Columns that say who is healthy; those of PERHAPS only where one of their values says so or speaks of patients.
+# Columns that say who is healthy; those of PERHAPS only if one of their values says so or mentions patients.
 GROUPS = re.compile(
     r"groups?|(participant|subject|patient|clinical|diagnos\w+|study|research|dx)_(group|type|status|category)"
     r"|((primary|clinical|main|current)_)?diagnos[ie]s(_\d+)?|diag|dx(_?\d|_bl|_baseline)?|(disease|health)(_status)?"
@@ -35,7 +35,7 @@ BESIDE = set(  # words that may stand beside them
 
 @dataclass
 class Person:
-    """What the lines of a table say of one person. `groups` are the values that speak of health, as written."""
+    """What the lines of a table say about one person. `groups` are the values about health, as written."""
 
     age: int | float | str = ""
     sex: str = ""
@@ -46,14 +46,14 @@ class Person:
 def read_people(path):
     """The people of a table beside the scans.
 
-    Returns: ({name as written: Person}, whether it says of anybody if healthy or not, sentences about what could not
-        be read). Raises ValueError where the table cannot be read, or has no column that names the people.
+    Returns: ({name as written: Person}, whether it says of anybody that they are healthy or not, sentences about what
+        could not be read). Raises ValueError if the table cannot be read, or has no column that names the people.
     """
     names, lines, odd = read_table(path)
     plain = [re.sub(r"[^a-z0-9]+", "_", name.casefold()).strip("_") for name in names]
     key = next((plain.index(name) for name in KEYS if name in plain), None)
     if key is None:
-        raise ValueError(f"{path}: has no column `participant_id`, or another that names people; add it.")
+        raise ValueError(f"{path}: has no column that names people, such as `participant_id`; add it.")
     lines = [cells for cells in lines if not is_gap(cells[key])]
     meanings = _read_levels(path)
     sentences = [f"{len(odd)} line(s) have more cells than there are columns (line {odd[0]})"] if odd else []
@@ -69,7 +69,7 @@ def read_people(path):
     groups = {i: values for i, values in groups.items() if _speaks_of_health(plain[i], values)}
     people = {}
     for number, cells in enumerate(lines):
-        # Somebody can stand there twice: what the first line leaves open, others say.
+        # Somebody can be listed twice: other lines fill in what the first leaves open.
         person = people.setdefault(cells[key].removesuffix(".0"), Person())
         person.age = ages[number] if person.age == "" else person.age
         person.sex = person.sex or sexes[number]
@@ -115,14 +115,14 @@ def read_ages(texts, months=False):
             unread += [] if is_gap(text) else [text]
             ages.append("")
     sentences = [f"{len(unread)} age(s) cannot be read ({_some(unread)})"] if unread else []
-    return ages, sentences + ([f"the middle is taken of {len(ranges)} age(s) ({_some(ranges)})"] if ranges else [])
+    return ages, sentences + ([f"{len(ranges)} age range(s) count as their middle ({_some(ranges)})"] if ranges else [])
 
 
 def read_sexes(texts, title=""):
     """Sexes (m, f, "") of a column, and sentences about those that could not be read.
 
     1 is male and 2 female, unless its title says otherwise, as in `sex (0=m, 1=f)` or `sex (f=1, m=2)`; with a 0 and no
-    such title, nobody knows.
+    such title, 0 and 1 are ambiguous.
     """
     title = title.casefold()
     codes = dict(re.findall(r"(\d)\s*[=:]\s*([mf])", title))
@@ -175,7 +175,7 @@ def _description(meaning):
 
 
 def _meaning(meanings, column, value):
-    """What a value means, where a JSON file says it and the value alone says nothing."""
+    """What a value means, if a JSON file says so and the value alone doesn't."""
     meaning = meanings.get(column.casefold(), {}).get(value.casefold(), "")
     return meaning if meaning and (value.isdigit() or says_healthy(meaning) or sex_of(meaning)) else value
 

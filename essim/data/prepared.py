@@ -1,4 +1,4 @@
-"""The prepared folder: where its scans lie, and the split files that say who trains, validates and is tested.
+"""The prepared folder: where its scans lie, and the split files that say who is trained, validated and tested on.
 
 In: a set, a subject, a kind of file. Out: the path below the folder; split files, written and read. The layout is that
 of the paper's preprocessed data (section 3); the built-in cohort and `essim.prepare` write it.
@@ -16,7 +16,7 @@ import pandas as pd
 
 from essim.runs.files import writing
 
-CONTRASTS = ("t1", "t2", "flair")  # the order in which one stands for a subject; each may be missing
+CONTRASTS = ("t1", "t2", "flair")  # the first that a subject has stands for it; each may be missing
 KINDS = (*CONTRASTS, "mask", "seg")
 ENDING = f"_({'|'.join(CONTRASTS)})"  # of an image's name, a regular expression
 FOLDS = 5  # of cross-validation
@@ -37,14 +37,14 @@ def path_of(dataset, subject, kind):
 
 
 def split_name(dataset, split, fold=0):
-    """The name of a split file. `split` is train, val or test; only healthy subjects train, and in folds."""
+    """The name of a split file. `split` is train, val or test; only healthy subjects are trained on, in folds."""
     if dataset != "healthy":
         return f"{dataset}_{split}.csv"
     return "IXI_test.csv" if split == "test" else f"IXI_{split}_fold{fold}.csv"
 
 
 def write_split(path, subjects):
-    """Write a split file, one line a subject.
+    """Write a split file, one line per subject.
 
     `subjects` are mappings with `dataset, subject, age, sex, site` and `seg`, which is falsy where there is no lesion
     mask: rows of the scan table, for example.
@@ -96,14 +96,14 @@ def read_splits(source, fold):
 
 
 def read_split(path, root):
-    """The subjects of a split file, whose paths are relative to `root`, also where they start with a slash.
+    """The subjects of a split file, whose paths are relative to `root`, even if they start with a slash.
 
     Returns a list of dicts: `subject`, `images` {contrast: path}, `mask`, `seg` (paths; "" where absent), and what the
-    file says of `age`, `sex` and `site`. Raises ValueError, naming the file, where it is damaged or a column has gaps.
+    file says for `age`, `sex` and `site`. Raises ValueError, naming the file, where it is damaged or a column has gaps.
     """
     try:
-        table = pd.read_csv(path, keep_default_na=False, dtype={"img_name": str})  # a name like 007 is no number
-    except ValueError as error:  # pandas says it without the name of the file
+        table = pd.read_csv(path, keep_default_na=False, dtype={"img_name": str})  # a name like 007 is not a number
+    except ValueError as error:  # pandas doesn't name the file
         reason = " ".join(str(error).split())
         raise ValueError(f"{path}: cannot be read as CSV ({reason}); fetch or make it again.") from error
     for column in REQUIRED:

@@ -1,4 +1,4 @@
-"""Who trains, who validates, who is tested: reproducible by seed, written as files that can be cited.
+"""Who is trained on, validated on and tested on: reproducible by seed, written as files that can be cited.
 
 In: a scan table. Out: the same with `split` and `fold`, or its split files. A person's scans stay together.
 Paper: section 3 (data).
@@ -13,26 +13,26 @@ import pandas as pd
 
 from essim.data.prepared import FOLDS, SPLITS, by_contrast, split_name, write_split
 
-TEST = (7, (1, 4))  # of every 7 healthy people these are tested (the paper: 158 of 560), ...
-VALIDATION = 9  # ... and of those left every 9th validates, another one in each fold (44 of 402)
+TEST = (7, (1, 4))  # of every 7 healthy people these two are in the test part (the paper: 158 of 560), ...
+VALIDATION = 9  # ... and of the rest every 9th validates, a different one in each fold (44 of 402)
 LABELLED = (5, 1)  # of every 5 patients one is in the labelled validation part
 # Healthy validation scans choose the network's best step, are the yardstick of the calibrated score, and set its
-# thresholds: none of the three may look better for having seen the scans of another, so each has people of its own, ...
+# thresholds. None of the three may look better for having seen another's scans, so each has people of its own, ...
 VALIDATES = ("step", "yardstick", "thresholds")
-FEWEST = 12  # ... where there are 4 for each; else all people serve for all three
-# How names tell a person's scans apart, group 1 being the person: those of data sets, ...
+FEWEST = 12  # ... if there are 4 for each; with fewer, all people serve for all three
+# How names tell a person's scans apart, a group being the person: those of data sets, ...
 NAMED = re.compile(
     r"(.+)_sess?-[A-Za-z0-9]+|(BraTS-[A-Z]+(?:-RT)?-\d+)-\d+|(UCSF-PDGM-\d+)_FU\d+d|(UPENN-GBM-\d+)_\d+"
     r"|(OAS\d+)_[A-Za-z]+_d\d+|(OAS[12]_\d+)_MR\d+|(?:ADNI_)?(\d{3}_S_\d{4,5})(?:[-_].*)?"
 )
-# ... and words for a visit, or a date, behind a name with a digit.
+# ... and words for a visit, or a date, after a name with a digit.
 VISIT = re.compile(
     r"(.*\d.*?)[-_](?:(?:ses|sess|session|visit|time|timepoint|tp|scan|wave|year|yr|month|mo|week|wk|day|[mywdvt])[-_]?\d+"
     r"|(?:baseline|bl|screening|sc|follow-?up|fu|pre-?op|post-?op|pre|post|rescan|retest)[-_]?\d*"
     r"|(?:19|20)\d\d[-_]?[01]\d[-_]?[0-3]\d)",
     re.IGNORECASE,
 )
-SEVERAL = range(2, 10)  # so many names that differ in a suffix only may be one person's; more are a numbered list
+SEVERAL = range(2, 10)  # so many names that differ only in a suffix may be one person's; more are a numbered list
 
 
 def person_of(subject):
@@ -42,7 +42,7 @@ def person_of(subject):
 
 
 def people_of(scans):
-    """The person of each row of a scan table: its column `person`, where there is one, else told by the names."""
+    """The person of each row of a scan table: its column `person`, if there is one, else inferred from the names."""
     return scans["person"] if "person" in scans else scans.subject.map(person_of)
 
 
@@ -51,7 +51,7 @@ def _is_guessed(subject):
 
 
 def doubtful_people(scans):
-    """Sentences about names in a scan table that may be those of one person, or were taken for it."""
+    """Sentences about names in a scan table that may belong to one person, or were taken to."""
     sentences, names, alike = [], {}, {}
     people = scans.assign(person=people_of(scans)).drop_duplicates(["dataset", "subject"])
     for dataset, person, subject in people[["dataset", "person", "subject"]].itertuples(index=False, name=None):
@@ -60,7 +60,7 @@ def doubtful_people(scans):
     if visits:
         (_, person), group = next(iter(visits.items()))
         count = sum(map(len, visits.values()))
-        text = f"{count} subjects are taken for visits of {len(visits)} people by their names"
+        text = f"{count} subjects are taken, by their names, as visits of {len(visits)} people"
         sentences.append(f"{text} ({', '.join(group[:3])}: {person}); a column `person` may say otherwise")
     for dataset, person in names:
         base = re.fullmatch(r"(.*\d.*)[-_. ][^-_. ]+|(.*\d)[A-Za-z]+", person)
@@ -75,7 +75,7 @@ def doubtful_people(scans):
 
 
 def assign(scans, *, fold=0, seed=0):
-    """The scan table with `split` and `fold` given anew; ValueError for a fold that there isn't.
+    """The scan table with `split` and `fold` assigned anew; ValueError for a fold that doesn't exist.
 
     People of each set are ordered by site, within a site by a hash of seed and name, and dealt out along that order: so
     each site has its share in each part, and nobody's part depends on how files are listed.
@@ -97,8 +97,8 @@ def assign(scans, *, fold=0, seed=0):
 def validation_parts(scans):
     """What each row of a scan table validates: one of VALIDATES for healthy validation scans, "" for all other rows.
 
-    Each has a third of the people, dealt out along their order by site, within a site by a hash of the name. Of fewer
-    than FEWEST people all rows are "", with a warning: whatever asks for a part is then given all of them.
+    Each has a third of the people, dealt out along their order by site, within a site by a hash of the name. With fewer
+    than FEWEST people all rows are "", with a warning: whatever asks for a part then gets all of them.
 
     Args: scans: of one contrast. Returns: a Series with the table's index.
     """
@@ -130,8 +130,8 @@ def _deal_patients(count):
 def write_splits(scans, out, *, without=(), seed=0):
     """Write the split files of a scan table whose files lie in the prepared folder `out`.
 
-    A table that `assign` has split gets all its folds, one with splits of its own the fold 0. Who is in `without`,
-    pairs of (dataset, subject), has a part but no line: when a scan that failed is mended, nobody else changes place.
+    A table split by `assign` gets all its folds, one with splits of its own only fold 0. Subjects in `without`, pairs
+    of (dataset, subject), have a part but no line: once a failed scan is repaired, nobody else changes place.
     """
     scans = by_contrast(scans).drop_duplicates(["dataset", "subject"]).sort_values(["dataset", "subject"])
     folded = (scans.fold != "").any()

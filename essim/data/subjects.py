@@ -1,4 +1,4 @@
-"""The subjects below a folder of data sets as downloaded: every file to its role, and what tables say of people.
+"""The subjects below a folder of data sets as downloaded: each file's role, and what tables say about people.
 
 In: a folder, of one data set or of several side by side. Out: its subjects, {role: path} and what is known about them,
 and sentences about what was left open. Paper: section 3 (data).
@@ -19,10 +19,10 @@ TABLES = {name.casefold(): layout for layout in LAYOUTS if layout.people for nam
 
 
 def find_subjects(source):
-    """The subjects below the folder `source`, a list of `Subject` by data set and name; and sentences to be said.
+    """The subjects below the folder `source`, a list of `Subject` by data set and name; and sentences to report.
 
-    Links are followed, each folder is visited once. A table of people that is damaged is a sentence; who has no other
-    is in doubt. Raises ValueError where two BIDS data sets have a subject of one name.
+    Links are followed, each folder is visited once. A damaged table of people becomes a sentence, and its subjects are
+    in doubt unless another table lists them. Raises ValueError where two BIDS data sets have a subject of one name.
     """
     subjects, names, tables, sentences = {}, [], [], []
     for path in sorted(walk(source, sentences)):
@@ -49,7 +49,7 @@ def find_subjects(source):
         sentences.append(f"{text}; a lesion mask is called `_label-lesion_mask`, a brain's `_desc-brain_mask`")
     if imageless:
         text = f"{len(imageless)} subject(s) without a T1w, T2w or FLAIR are left out, such as {imageless[0]}"
-        sentences.append(f"{text}; phase images and those with filled lesions are none")
+        sentences.append(f"{text}; phase images and those with filled lesions don't count")
     subjects += paired
     for path in tables:
         name = path.relative_to(source).as_posix()
@@ -58,7 +58,7 @@ def find_subjects(source):
 
 
 def walk(source, sentences):
-    """Every file below a folder that isn't hidden. A folder that several links lead to is visited once, by its own
+    """Every file below a folder except hidden ones. A folder that several links lead to is visited once, by its own
     name where it has one below the source. What cannot be listed becomes one of the `sentences`."""
     folders, links, visited = [Path(source)], [], set()
     while folders or links:
@@ -95,7 +95,7 @@ def _match(path):
 
 
 def _take(subject, role, rank, path):
-    """Put a file into its role; of several the best pattern's first stays, and what loses at the same rank is spare."""
+    """Put a file into its role; the first of the best pattern stays, and others of the same rank are spare."""
     if role not in subject.files or rank < subject.ranks[role]:
         subject.files[role], subject.ranks[role] = path, rank
     elif rank == subject.ranks[role] and path.resolve() != subject.files[role].resolve():
@@ -116,19 +116,19 @@ def _add_people(subjects, path):
         reason = str(error).removeprefix(f"{path}: ").rstrip(".")
         for subject in here:
             subject.doubts.append(f"{path.name} {reason.partition(';')[0]}")
-        return [f"{reason}; its people go without age and sex"]
+        return [f"{reason}; its people have no age and sex"]
     keys = {subject.name: re.match(layout.people.key, subject.name, re.IGNORECASE)[1] for subject in here}
     lines = _assign_lines(set(keys.values()), people)
     for subject in here:
         _describe(subject, lines.get(keys[subject.name]), speaks, path.name)
     missing = sorted({name for name, key in keys.items() if key not in lines})
     if missing and (layout.people.complete or not lines):
-        sentences.append(f"{len(missing)} of {len(keys)} subject(s) don't stand there, such as {missing[0]}")
+        sentences.append(f"{len(missing)} of {len(keys)} subject(s) aren't listed, such as {missing[0]}")
     return sentences
 
 
 def _describe(subject, person, speaks, table):
-    """Write what a table says of a person, None if nothing, to a subject; `speaks`: it says who is healthy."""
+    """Copy what a table says about a person, None if nothing, to a subject; `speaks`: it says who is healthy."""
     if person:
         subject.age = person.age if subject.age == "" else subject.age
         subject.sex = subject.sex or person.sex
@@ -137,7 +137,7 @@ def _describe(subject, person, speaks, table):
         if not person.healthy:
             subject.doubts.append(f"{table} calls them " + " and ".join(f"`{group}`" for group in person.groups))
     elif speaks:
-        subject.doubts.append(f"{table} says of others who is healthy, and not of them")
+        subject.doubts.append(f"{table} says of others, but not of them, whether they are healthy")
 
 
 def _covers(path, subject):
@@ -167,7 +167,7 @@ def _assign_lines(keys, people):
 
 
 def _kin(subjects):
-    """A sentence where releases lie side by side that have people in common."""
+    """A sentence where releases that have people in common lie side by side."""
     releases = {}
     for subject in subjects:
         if subject.layout.kin:

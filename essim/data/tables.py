@@ -1,7 +1,7 @@
 """Tables as people write them, as text: encodings, separators, quotes and blanks are sorted out here.
 
 In: a CSV, a TSV or an Excel file, whatever it is called. Out: the names of its columns and its lines, all of it text.
-Used for tables of one's own and for those beside the scans (section 3, data).
+Used for users' own tables and for those beside the scans (section 3, data).
 """
 
 import csv
@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 SEPARATORS = "\t;,|"
-EXCEL = (b"PK\3\4", b"\xd0\xcf\x11\xe0")  # how .xlsx and .xls begin, also where they are called .csv
+EXCEL = (b"PK\3\4", b"\xd0\xcf\x11\xe0")  # how .xlsx and .xls begin, even if they are called .csv
 GAPS = {"", "-", "--", ".", "?", "n/a", "na", "nan", "none", "null", "nil", "<na>", "#n/a", "unknown", "missing"}
 
 
@@ -22,13 +22,13 @@ def is_gap(text):
 
 
 def read_table(path):
-    """The cells of a table, stripped of blanks around them.
+    """The cells of a table, stripped of surrounding blanks.
 
     Returns: (names of the columns, lines, odd): the lines without the header and without empty ones, each a list of as
         many cells as there are columns; `odd` are the numbers, from 1, of lines with more cells than columns, which
-        aren't among the lines: nobody knows which cell belongs to which column.
+        aren't among the lines, since it isn't clear which cell belongs to which column.
 
-    Raises ValueError where the file is empty or no table.
+    Raises ValueError where the file is empty or not a table.
     """
     content = Path(path).read_bytes()
     numbered = _read_excel(path) if content.startswith(EXCEL) else _split(_decode(content, path), path)
@@ -66,12 +66,12 @@ def _decode(content, path):
     else:
         text = "\0"
     if "\0" in text:
-        raise ValueError(f"{path}: cannot be read as a CSV or TSV (it is no text); correct the file.")
+        raise ValueError(f"{path}: cannot be read as a CSV or TSV (it is not text); correct the file.")
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _split(text, path):
-    """[(line number, cells)] of a text, with the separator that makes the most of its first line."""
+    """[(line number, cells)] of a text, with the separator that splits its first line into the most cells."""
     skipped = len(text) - len(text.lstrip("\n"))
     text, separators = text[skipped:], SEPARATORS
     if said := re.match(r'"?sep=(.)"?\n', text):  # Excel's way of naming the separator
@@ -88,7 +88,7 @@ def _split(text, path):
         except csv.Error as error:
             reason = error
             continue
-        # Lines that a quote has swallowed, since nobody closed it: then quotes are letters as any other.
+        # A quote that is never closed swallows lines: then quotes are read as ordinary letters.
         if quoting == csv.QUOTE_NONE or not any("\n" in cell and separator in cell for _, row in rows for cell in row):
             return rows
     raise ValueError(f"{path}: cannot be read as a CSV or TSV ({reason}); correct the file.")
@@ -110,7 +110,7 @@ def _strip(cell):
 
 
 def _without_end(cells, least):
-    """Cells without the empty ones at the end, but `least` of them."""
+    """Cells without the empty ones at the end, but at least `least` of them."""
     while len(cells) > least and not cells[-1]:
         cells = cells[:-1]
     return cells

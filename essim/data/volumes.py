@@ -34,7 +34,7 @@ class Scan:
 
 
 def read_volume(path, *, finite=True):
-    """Read one 3-D volume: (array [H, W, D] in the file's values, its `Grid`), in RAS+ and mm; further axes of 1 go.
+    """Read one 3-D volume: (array [H, W, D] in the file's values, its `Grid`), in RAS+ and mm; drops further axes of 1.
 
     `finite=False` lets NaN and infinite voxels pass. `path` may be a folder that holds one series of DICOM files.
 
@@ -57,9 +57,9 @@ def read_nifti(path, *, finite=True):
 
 
 def fill_borders(image, mask, path):
-    """The image with 0 for what isn't a number outside the mask (resampling leaves such borders).
+    """The image with 0 for voxels outside the mask that aren't numbers (resampling leaves such borders).
 
-    Raises ValueError, naming `path`, for one inside.
+    Raises ValueError, naming `path`, where one lies inside.
     """
     bad = ~np.isfinite(image)
     if bad[mask].any():
@@ -110,14 +110,14 @@ def load_scan(row, preprocessing, cache=None):
             return Scan(**kept)
     except Exception:  # not there yet, or damaged: made anew
         scan = load_scan(row, preprocessing)
-    # Two processes that make the same scan at once may sweep each other's file away; the last one's stays.
+    # Two processes that make the same scan at once may remove each other's file; the last one's stays.
     with contextlib.suppress(FileNotFoundError), writing(path) as temporary:
         np.savez(temporary, **asdict(scan))
     return scan
 
 
 def _cache_key(row, preprocessing):
-    """A digest of all that decides the result: the files' contents, the settings and the modules that read."""
+    """A digest of all that decides the result: the files' contents, the settings and the modules that read them."""
     modules = (__file__, headers.__file__, intensities.__file__, dicom.__file__)
     code = b"".join(Path(module).read_bytes() for module in modules)
     digest = hashlib.sha256(code + preprocessing.model_dump_json().encode())
@@ -147,9 +147,9 @@ def read_scan(row):
 def preprocess(image, mask, seg, affine, preprocessing, path):
     """A `Scan` from what `read_scan` gives: section 3, with a `Preprocessing` for its parameters.
 
-    Raises ValueError, which calls the scan `path`, where it is constant inside the mask, or the crop leaves no brain.
+    Raises ValueError, naming `path`, where the scan is constant inside the mask, or the crop leaves no brain.
     """
-    import torchio as tio  # here, since it takes two seconds, and who only scores needs none of it
+    import torchio as tio  # here, since it takes two seconds, and not every use of this module needs it
 
     low, high = np.percentile(image[mask], (1, 99))
     if low == high:  # nothing to scale between
@@ -166,7 +166,7 @@ def preprocess(image, mask, seg, affine, preprocessing, path):
     )
     subject = tio.CropOrPad(preprocessing.shape)(subject)
     subject = tio.RescaleIntensity((0, 1), percentiles=(1, 99), masking_method="mask")(subject)
-    if preprocessing.factor > 1:  # label maps are resampled to the nearest neighbour
+    if preprocessing.factor > 1:  # label maps are resampled with nearest neighbour
         spacing_mm = tuple(side * preprocessing.factor for side in subject.spacing)
         subject = tio.Resample(spacing_mm, image_interpolation="bspline")(subject)
     mask = subject.mask.numpy()[0] > 0

@@ -1,13 +1,13 @@
 """The maps of `essim.ssim`, `essim.ensemble` and `essim.calibration` in one pass, and the median: the same, faster.
 
 In: tensors or arrays and the settings of a map. Out: what the core's own functions in torch and numpy would give.
-Where numba or Triton is missing everything still runs, more slowly.
+Without numba or Triton everything still runs, only more slowly.
 
-    dispatch    which kernel can do a call
+    dispatch    which kernel can handle a call
     cpu         the SSIM ensemble in numba
     cuda        the same in Triton
     median      the 3-D median of post-processing, in numba
-    compiling   numba's compiler, with a cache where there can be one
+    compiling   numba's compiler, with a cache where one can be written
 
 Imports: the core only.
 """

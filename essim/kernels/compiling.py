@@ -1,7 +1,7 @@
 """numba's compiler with its cache where one can be written, without it elsewhere.
 
 In: a function that numba can compile. Out: the compiled function. numba keeps machine code beside the source or in the
-user's cache folder; a read-only package and no home, or a full disk, must cost seconds and not the result.
+user's cache folder; a read-only package without a home folder, or a full disk, must cost seconds, not the result.
 """
 
 import contextlib
@@ -10,7 +10,7 @@ import numba
 
 
 def compiled(function, **options):
-    """`numba.njit` with `nogil` and, if possible, a cache; options as there. To be used as a decorator."""
+    """`numba.njit` with `nogil` and, if possible, a cache; it takes the same options. Use it as a decorator."""
     try:
         kernel = numba.njit(function, nogil=True, cache=True, **options)
     except RuntimeError:  # there is no folder that could hold the cache

@@ -1,10 +1,10 @@
 """The SSIM ensemble on a CPU, fused over all kernel sizes: one pass over the volume, no stack of maps.
 
-In: two volumes, the sigmas, optionally a mask. Out: the anomaly map. What is computed is said in `essim.ssim` and
-`essim.ensemble`; this is how. With p = x + y and q = x - y, plane by plane and row by row:
+In: two volumes, the sigmas, optionally a mask. Out: the anomaly map. `essim.ssim` and `essim.ensemble` say what is
+computed; this is how. With p = x + y and q = x - y, plane by plane and row by row:
 
-    along a    sums of the rows a-k and a+k of p, q, p^2, q^2, shared by all sigmas; their weighted sums, one a sigma,
-               enter a ring that holds the rows b-R..b+R
+    along a    sums of the rows a-k and a+k of p, q, p^2, q^2, shared by all sigmas; their weighted sums, one per sigma,
+               go into a ring buffer that holds the rows b-R..b+R
     along b    weighted sums of the ring's rows
     along c    weighted sums of that row, shifted
     combine    d = 1 - SSIM of this sigma, added to the running ensemble: sum d exp(d / tau) / sum exp(d / tau)
@@ -13,8 +13,8 @@ The calibrated ensemble needs q alone: the sums are of q and q^2, and what is ad
 deviation of q, times the gain of this sigma and place.
 
 Everything but p and q stays in the processor's caches. All inner loops run along contiguous float32 rows, so that LLVM
-turns them into vector instructions; they have few arrays each, since it must check at run time that none overlap.
-Volumes are shifted to the middle of their range and divided by the data range: that keeps float32 exact.
+turns them into vector instructions; each uses few arrays, since LLVM must check at run time that none overlap. Volumes
+are shifted to the middle of their range and divided by the data range, which keeps float32 accurate.
 """
 
 import functools
@@ -36,17 +36,17 @@ E0, E1, E2, E3, E4, E5, E6, E7, E8 = EXP
 LOWEST_TEMPERATURE = 0.02  # below, exp overflows in float32
 ADAPTIVE, MEAN, MIN, CALIBRATED = 0, 1, 2, 3
 CODES = {"adaptive": ADAPTIVE, "mean": MEAN, "min": MIN}
-PLANES = 8  # of one piece of work
+PLANES = 8  # per piece of work
 
 compiled = functools.partial(compiling.compiled, fastmath={"contract"}, error_model="numpy")
-# Scratch is flat, and rows are offsets into it, unsigned: a slice costs as much as a short row, for the counting of its
-# references, and a signed index a test of its sign.
+# Scratch arrays are flat, and rows are unsigned offsets into them: making a slice costs as much as a short row, since
+# its references are counted, and a signed index costs a test of its sign.
 OFFSET = np.uint64
 
 
 @compiled
 def reflect(i, n):
-    """Index i of a row of n: borders are reflected, the edge is not repeated (a row of one has only that)."""
+    """Index i of a row of n: borders are reflected, the edge is not repeated (except in a row of one)."""
     i = abs(i)
     return max(0, 2 * n - 2 - i) if i >= n else i
 
@@ -62,7 +62,7 @@ def pair(volume, above, below, sums, first, second, n):
 
 @compiled
 def weigh(out, at, sums, w, n):
-    """out[at] = sum_k w[k] of the rows of `sums`, n long; there are two at least."""
+    """out[at] = sum_k w[k] times row k of `sums`, whose rows are n long; there are at least two."""
     wa, wb = w[0], w[1]
     for i in range(n):
         out[at + i] = wa * sums[i] + wb * sums[n + i]
@@ -148,7 +148,7 @@ def planes(
 ):
     """Planes first..last of the anomaly map.
 
-    p, q: [A, B, C + 2 R] flat, borders reflected along c; p is empty where only q counts. span: C + 2 R. live: [A, B],
+    p, q: [A, B, C + 2 R] flat, borders reflected along c; p is empty if only q is needed. span: C + 2 R. live: [A, B],
     which rows are wanted. windows: [K, R + 1], the half windows; wide: their lengths. tall: the same along a. gains:
     [K, A / 2, B / 2, C] (rounded up) if CALIBRATED. out: [A, B, C].
     """
@@ -216,10 +216,10 @@ def planes(
 
 @functools.cache
 def announce_compilation():
-    """Say why the first call takes its time, unless the compiled code lies on the disk already."""
+    """Say why the first call takes a while, unless the compiled code is already on disk."""
     folder = planes.stats.cache_path  # None: nothing can be kept
     if folder is None or not any(Path(folder).glob("cpu.planes-*.nbi")):
-        logging.getLogger("essim").warning("essim compiles its CPU kernel, once; this takes some seconds.")
+        logging.getLogger("essim").warning("essim compiles its CPU kernel, this once; it takes some seconds.")
 
 
 def obstacle(sigmas, temperature):
@@ -256,9 +256,9 @@ def each_volume(x, y, mask, data_range, sigmas, how, healthy):
 def anomaly_map(x, y, mask, data_range, sigmas, how, healthy):
     """The anomaly map of one volume [A, B, C] or image [B, C], float32, finite; mask: bool or None.
 
-    how: strategy, scale and squarings of `planes`. healthy: a calibration's gains and what it expects, one after the
-    other, [1 + K + 1, A / 2, B / 2, C / 2]; else None. Rows without a voxel of the mask are left out; the map is 0
-    outside. Works in as many threads as torch does.
+    how: strategy, scale and squarings of `planes`. healthy: a calibration's gains, then what it expects, concatenated:
+    [1 + K + 1, A / 2, B / 2, C / 2]; else None. Rows without a voxel of the mask are skipped; the map is 0 outside.
+    Uses as many threads as torch does.
     """
     if x.ndim == 2:
         mask = None if mask is None else mask[None]
@@ -269,7 +269,7 @@ def anomaly_map(x, y, mask, data_range, sigmas, how, healthy):
     if not mask.any():
         return result
     centre_x, centre_y = (np.float32(v.min() / 2 + v.max() / 2) for v in (x, y))
-    if data_range == 0:  # two constants: no structure, only their luminance differs; calibrated, it has no unit
+    if data_range == 0:  # two constants differ in luminance alone, which the calibrated map has no unit for
         p, q = float(centre_x) + float(centre_y), float(centre_x) - float(centre_y)
         result[mask] = 2 * q**2 / (p**2 + q**2) if q and healthy is None else 0
         return result
@@ -309,7 +309,7 @@ def anomaly_map(x, y, mask, data_range, sigmas, how, healthy):
 
 
 def around(mask, radius):
-    """The box of a mask's voxels and what their windows reach: a slice for each axis, from an even voxel on."""
+    """The box around a mask's voxels and their windows: a slice for each axis, starting at an even voxel."""
     box = []
     for axis in range(mask.ndim):
         found = np.flatnonzero(mask.any(tuple(set(range(mask.ndim)) - {axis})))
@@ -318,7 +318,7 @@ def around(mask, radius):
 
 
 def along_c(healthy, box, order):
-    """Maps [M, h, w, d] of the half grid as `planes` reads them: cut to the box, axes in order, the last one grown."""
+    """Maps [M, h, w, d] of the half grid as `planes` reads them: cut to the box, axes in order, the last upsampled."""
     cut = healthy[:, *(slice(side.start // 2, (side.stop + 1) // 2) for side in box)].transpose(0, *(order + 1))
     sides = [box[axis].stop - box[axis].start for axis in order]
     return np.ascontiguousarray(cut.repeat(2, axis=3)[..., : sides[2]])

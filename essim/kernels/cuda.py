@@ -1,7 +1,7 @@
 """The SSIM ensemble on a GPU, fused over all kernel sizes: one kernel, no moment in global memory.
 
-In: batches of volumes, the sigmas, optionally a mask. Out: the anomaly maps. What is computed is said in `essim.ssim`
-and `essim.ensemble`; this is how. A program makes one tile of one plane, and for each sigma
+In: batches of volumes, the sigmas, optionally a mask. Out: the anomaly maps. `essim.ssim` and `essim.ensemble` say what
+is computed; this is how. A program computes one tile of one plane and, for each sigma,
 
     along a    adds up p = x + y, q = x - y, p^2 and q^2 of the planes a-k and a+k, on the tile and a halo around it
     along b    multiplies by the banded matrix of the window from the left
@@ -10,7 +10,7 @@ and `essim.ensemble`; this is how. A program makes one tile of one plane, and fo
 
 The calibrated ensemble needs q and q^2 alone, and adds sqrt(V_q) times the gain of this sigma and place.
 
-Products are in full float32 ("ieee"): TF32 would be wrong by up to 1. A tile without a voxel of the mask is left out.
+Products are in full float32 ("ieee"): TF32 would be wrong by up to 1. A tile without a voxel of the mask is skipped.
 """
 
 import torch
@@ -19,8 +19,8 @@ import triton.language as tl
 
 from essim.ssim import K1, K2, extremes, half_windows
 
-# {voxels that windows reach: (tile, warps)}. With fewer warps a tile's sums would not fit into their registers, a wider
-# one would not fit into shared memory: tests/test_kernels_cuda.py compiles each for an H100, and counts.
+# {voxels that windows reach: (tile, warps)}. With fewer warps a tile's sums would not fit into their registers, and a
+# wider tile would not fit into shared memory: tests/kernels/test_kernels_cuda.py compiles each for an H100 and checks.
 TILES = {8: (16, 8), 16: (32, 16)}
 CODES = {"adaptive": 0, "mean": 1, "min": 2}
 CALIBRATED = 3
@@ -39,10 +39,10 @@ def tiles(
     x, y, mask, out, windows, wide, centres, healthy, size_a, size_b, size_c, sigmas, span, inverse_tau, C1, C2,
     STRATEGY: tl.constexpr, MASKED: tl.constexpr, FLAT: tl.constexpr, OUT: tl.constexpr, IN: tl.constexpr,
 ):  # fmt: skip
-    """One tile [OUT, OUT] of plane program_id(0), which counts planes of all volumes.
+    """One tile [OUT, OUT] of plane program_id(0), which counts the planes of all volumes.
 
     centres: [M, 3], the middles of x and of y, 1 / data range. windows: [sigmas, span]; wide: their lengths, at most
-    (IN - OUT) / 2 + 1. healthy, if STRATEGY is 3: a calibration's gains and what it expects, [1 + sigmas + 1, a / 2,
+    (IN - OUT) / 2 + 1. healthy, if STRATEGY is 3: a calibration's gains, then what it expects, [1 + sigmas + 1, a / 2,
     b / 2, c / 2], rounded up. FLAT: images, nothing to add up along a.
     """
     plane = tl.program_id(0)
@@ -126,7 +126,7 @@ def tiles(
 
 
 def obstacle(sigmas, temperature):
-    """Why this kernel cannot do it, as the end of a sentence; "" if it can."""
+    """Why this kernel cannot compute this, as the end of a sentence; "" if it can."""
     reach = half_windows(sigmas)[0].shape[1] - 1
     return f"takes sigmas below 4.7, got {max(sigmas):g}" if reach > max(TILES) else ""
 
@@ -164,7 +164,7 @@ def launch(x, y, mask, data_range, sigmas, strategy, temperature, healthy):
             STRATEGY=strategy, MASKED=mask is not None, FLAT=flat, OUT=size, IN=2 * size,
             num_warps=warps,
         )  # fmt: skip
-    # Two constants: no structure, only their luminance differs; calibrated, it has no unit.
+    # Two constants differ in luminance alone, which the calibrated map has no unit for.
     p, q = middle_x + middle_y, middle_x - middle_y
     luminance = torch.where(q == 0, 0, 2 * q.square() / (p.square() + q.square())) * (healthy is None)
     constant, luminance = (v.reshape(*shape[:2], *(1,) * (x.ndim - 2)) for v in (constant, luminance))

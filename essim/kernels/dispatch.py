@@ -1,4 +1,4 @@
-"""Which kernel can do a call: the fused one of the tensors' device, or none, and then torch does it.
+"""Which kernel can handle a call: the fused one for the tensors' device, or none, in which case torch does it.
 
 In: the tensors and settings of a map, and the caller's `backend`. Out: a kernel's module, `essim.kernels.cpu` (numba)
 or `essim.kernels.cuda` (Triton), or None for the reference in torch.
@@ -28,7 +28,7 @@ def load_kernel(name):
 
 
 def obstacle(name, x, y, sigmas, temperature=1.0):
-    """Why the kernel `name` cannot do this, as the end of a sentence; "" if it can."""
+    """Why the kernel `name` cannot compute this, as the end of a sentence; "" if it can."""
     if x.device.type != name:
         return f"works on {name} tensors, x is on {x.device.type}"
     if load_kernel(name) is None:
@@ -44,7 +44,7 @@ def pick_kernel(backend, x, y, sigmas, temperature=1.0):
     """The kernel's module for float tensors x and y; None for the reference in torch.
 
     Raises:
-        ValueError: an unknown backend, or one that cannot do this.
+        ValueError: an unknown backend, or one that cannot compute this.
     """
     if backend not in BACKENDS:
         raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}.")
@@ -54,5 +54,5 @@ def pick_kernel(backend, x, y, sigmas, temperature=1.0):
         return load_kernel(backend)
     device = x.device.type
     if backend == "torch" or device not in LIBRARIES or torch.float64 in (x.dtype, y.dtype):
-        return None  # whoever brings float64 wants its precision
+        return None  # float64 input asks for float64 precision
     return None if obstacle(device, x, y, sigmas, temperature) else load_kernel(device)

@@ -6,5 +6,5 @@ Imports: settings. Every other room may import this one.
     params       a notebook's parameters, validated
     files        write whole or not at all
     provenance   what made a number, written beside it
-    workers      jobs side by side, in processes that may die
+    workers      parallel jobs, in processes that may die
 """

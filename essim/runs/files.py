@@ -1,7 +1,7 @@
 """Files that are there whole or not at all.
 
 In: the path of a file or folder that is to be written. Out: that path, complete, or the state before.
-Everything that essim writes and that a later step takes for finished goes through `writing`.
+Everything essim writes that a later step takes to be finished goes through `writing`.
 """
 
 import errno
@@ -13,7 +13,7 @@ import uuid
 from contextlib import contextmanager
 from pathlib import Path
 
-# What the writers' own libraries say of a disk without room; the last is torch.save's
+# What the writers' own libraries say when the disk is full; the last is torch.save's
 NO_ROOM = ("No space left on device", "File too large", "Disk quota exceeded", "unexpected pos")
 UMASK = os.umask(0o077)  # can only be read by setting it
 os.umask(UMASK)
@@ -35,10 +35,10 @@ def writing(path):
     The block may create a file or a folder. The temporary name keeps the target's endings (`.nii.gz`, `.csv`), since
     writers choose the format by them, and starts with a dot. Missing parent folders are made. A file is replaced in one
     step (`os.replace`); a folder takes the place of an existing one in two renames, and the old one comes back if the
-    second fails. What a killed process left of the same target is removed.
+    second fails. What a killed process left behind of the same target is removed.
 
-    Raises whatever the block raised, after removing what it had written; an OSError that says so and names the file
-    where the disk is full; and FileNotFoundError where the block wrote nothing.
+    Raises whatever the block raised, after removing what it had written; if the disk is full, an OSError that says so
+    and names the file; and FileNotFoundError if the block wrote nothing.
 
     >>> with writing("table.csv") as temporary:
     ...     frame.to_csv(temporary)
@@ -55,7 +55,7 @@ def writing(path):
         if not temporary.exists():
             raise FileNotFoundError(f"{path}: nothing was written to the temporary path that `writing` gave")
         if temporary.is_file():
-            temporary.chmod(0o666 & ~UMASK)  # safetensors keeps its files to the owner
+            temporary.chmod(0o666 & ~UMASK)  # safetensors lets only the owner read its files
         if path.is_dir() and not path.is_symlink():
             _swap(temporary, path, path.with_name(f".{unique}.old.{path.name}"))
         else:

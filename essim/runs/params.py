@@ -3,8 +3,8 @@
 In: the values of a notebook's `parameters` cell, or of a profile in workflow/. Out: one frozen object with typed
 fields, or a ValueError in plain sentences that name the parameter.
 
-The models have no defaults: the literals in the notebook's `parameters` cell are the defaults, in sight of who reads
-it. A missing, misspelt or mistyped parameter stops the notebook in its second cell:
+The models have no defaults: the literals in the notebook's `parameters` cell are the defaults, where the reader sees
+them. A missing, misspelt or mistyped parameter stops the notebook in its second cell:
 
     from essim.runs.params import start
     p = start("02_train", globals())
@@ -57,9 +57,9 @@ ENSEMBLE = {"sigmas": _list_of(PositiveFloat), "temperature": PositiveFloat}
 SETS = {"results": Path, "datasets": _list_of(Dataset)}
 ACROSS_SETS = ENSEMBLE | SETS
 ONE_SET = {"results": Path, "dataset": Dataset}
-SHARES = {"shares": _list_of(Share)}  # of healthy voxels that thresholds promise to mark
+SHARES = {"shares": _list_of(Share)}  # of healthy voxels that thresholds may mark
 
-# In `network` stands a model folder with what is trained already, or "" to train it.
+# `network` is a model folder with the pretrained networks, or "" to train them.
 FIELDS = {
     "01_cohort": {"data": Path, "results": Path, "seed": Count, "voxel_mm": Literal[1, 2, 4]}
     | dict.fromkeys(("train", "val", "test", "patients_val", "patients_test"), PositiveInt)
@@ -110,7 +110,7 @@ FIELDS = {
 }
 MODELS = {notebook: _model(notebook, fields) for notebook, fields in FIELDS.items()}
 
-# pydantic speaks of JSON, a notebook's reader thinks of Python.
+# pydantic speaks of JSON, a notebook's reader thinks in Python.
 _WORDS = {
     "Input should": "must",
     "Tuple should": "must",
@@ -128,7 +128,7 @@ def start(notebook, namespace):
     """The parameters of a running notebook as `check` gives them; its folder becomes the repository's root.
 
     `namespace` is the notebook's `globals()`. Paths in the parameters are relative to the repository's root, wherever
-    Jupyter was opened. In a fresh kernel every further plain value is an unknown parameter.
+    Jupyter was opened. In a fresh kernel any other plain value counts as an unknown parameter.
     """
     if (ROOT / "notebooks").is_dir():
         os.chdir(ROOT)
@@ -138,7 +138,7 @@ def start(notebook, namespace):
 
 
 def check(notebook, values):
-    """The notebook's parameters as one frozen object; ValueError with a sentence for each that is wrong."""
+    """The notebook's parameters as one frozen object; ValueError with a sentence for each wrong one."""
     if notebook not in MODELS:
         raise ValueError(f"unknown notebook `{notebook}`: known are {', '.join(MODELS)}")
     for name, value in values.items():
@@ -150,7 +150,7 @@ def check(notebook, values):
             ) from None
     model = MODELS[notebook]
     try:
-        # By way of JSON, the only form in which strict validation takes a list for a tuple and a text for a path.
+        # By way of JSON, the only form in which strict validation accepts a list as a tuple and a string as a path.
         parameters = model.model_validate_json(json.dumps(values), strict=True)
     except pydantic.ValidationError as error:
         problems = [_sentence(model, problem) for problem in error.errors(include_url=False)]
@@ -162,12 +162,12 @@ def check(notebook, values):
 
 
 def _strangers(namespace, fields):
-    """{name: value} of the user's plain values that are no parameters, when nothing but the parameters has run."""
+    """{name: value} of the user's plain values that are not parameters, as long as only the parameters have run."""
     try:
         shell = get_ipython()  # IPython puts it among the builtins
     except NameError:
         return {}
-    if shell.execution_count > 3:  # parameters, injected parameters, this call; later the names are the notebook's
+    if shell.execution_count > 3:  # parameters, injected parameters, this call; later names are the notebook's own
         return {}
     plain = (bool, int, float, str, list, tuple, dict, type(None))
     ours = {name for name in namespace if not name.startswith("_") and name not in {"In", "Out", "exit", "quit"}}
@@ -176,7 +176,7 @@ def _strangers(namespace, fields):
 
 
 def _left_out(model, prefix=""):
-    """Names of nested fields that fell back on a default: a notebook states them all."""
+    """Names of nested fields that fell back on a default: a notebook has to state them all."""
     for name in type(model).model_fields:
         if name not in model.model_fields_set:
             yield prefix + name
@@ -219,7 +219,7 @@ def _kind(value):
 
 
 def _hint(value):
-    """How to write a number that came as text, as YAML does with 1e-3."""
+    """How to write a number that arrived as text, as 1e-3 does from YAML."""
     try:
         number = float(value) if isinstance(value, str) else None
     except ValueError:

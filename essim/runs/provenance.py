@@ -106,7 +106,7 @@ def _processor():
 
 
 def _name(path):
-    """A path as it is called from the repository's root, if it lies there: the same on every machine."""
+    """A path relative to the repository's root, if it lies below it: the same on every machine."""
     path = path.resolve().relative_to(ROOT) if path.resolve().is_relative_to(ROOT) else path
     return path.as_posix()
 

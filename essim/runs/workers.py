@@ -1,4 +1,4 @@
-"""Jobs side by side, in processes that may die.
+"""Parallel jobs, in processes that may die.
 
 In: a function, a list of jobs. Out: each job with its result, as they end.
 """
@@ -15,9 +15,9 @@ from concurrent.futures.process import BrokenProcessPool
 def work_off(function, jobs, workers, *, died):
     """Yield (job, function(job)) in the order in which they end, `workers` at a time, each on one thread.
 
-    Where a process dies (killed for memory, say), what it and those beside it had in work is tried again, one by one;
-    the job whose process dies again yields (job, died). On Ctrl-C what is in work is finished, then KeyboardInterrupt
-    is raised. Function and jobs must be picklable.
+    If a process dies (for lack of memory, say), the jobs in progress, its own and the others', are tried again, one by
+    one; a job whose process dies again yields (job, died). On Ctrl-C the jobs in progress are finished, then
+    KeyboardInterrupt is raised. Function and jobs must be picklable.
     """
     waiting, workers = deque(jobs), max(1, min(workers, len(jobs)))
     while waiting:
@@ -30,7 +30,7 @@ def work_off(function, jobs, workers, *, died):
 
 
 def _until_one_dies(function, waiting, workers):
-    """Work off `waiting`; when a process dies, return the jobs that were in work."""
+    """Work off `waiting`; when a process dies, return the jobs that were in progress."""
     suspects, running, broken = [], {}, False
     # Spawn: forking a process with threads hangs now and then, and macOS spawns anyway.
     context = multiprocessing.get_context("spawn")
@@ -39,7 +39,7 @@ def _until_one_dies(function, waiting, workers):
             while waiting and not broken and len(running) < workers:
                 try:
                     future = pool.submit(function, waiting[0])
-                except BrokenProcessPool:  # an idle process died: this job was never in work
+                except BrokenProcessPool:  # an idle process died: this job was never started
                     broken = True
                 else:
                     running[future] = waiting.popleft()
@@ -56,7 +56,7 @@ def _until_one_dies(function, waiting, workers):
 
 
 def _start():
-    """One thread; Ctrl-C is the parent's affair; a parent that is killed takes its workers with it."""
+    """Use one thread; leave Ctrl-C to the parent; end when the parent is killed."""
     os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()

@@ -4,8 +4,8 @@ In: the scan table and settings. Out: a model folder: weights, description and l
 `essim.models.load_model` reads) and of the autoencoders that it is compared with.
 Imports: core, data, runs; nothing here knows of patients or scores.
 
-    loop         the training of the diffusion model; its command line is `python -m essim.train SETTINGS OUT`
-    autoencoder  the autoencoder and the VAE, with their training
+    loop         training the diffusion model; its command line is `python -m essim.train SETTINGS OUT`
+    autoencoder  the autoencoder and the VAE, and how they are trained
     slices       healthy volumes in memory, served as batches of axial slices
     augment      the protocol's augmentations of a batch
     randomise    a batch as other scanners would show it

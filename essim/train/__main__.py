@@ -17,7 +17,7 @@ SETTINGS = "JSON file: data, fold, contrast, preprocessing and training as in 02
 
 def main(arguments=None):
     """The command line; returns the exit code."""
-    text = "Train the diffusion model, or go on; on several GPUs: accelerate launch -m essim.train SETTINGS OUT"
+    text = "Train the diffusion model, or resume; on several GPUs: accelerate launch -m essim.train SETTINGS OUT"
     example = "example: essim train settings.json my_network --cache cache"
     parser = argparse.ArgumentParser("essim train", description=text, epilog=example)
     parser.add_argument("settings", help=SETTINGS)
@@ -27,7 +27,7 @@ def main(arguments=None):
 
 
 def run(given, train, kind=TrainConfig):
-    """Train by what the command line gave (`settings`, `out`, `cache`); returns the exit code.
+    """Train as the command line says (`settings`, `out`, `cache`); returns the exit code.
 
     `train` takes the arguments of `essim.train.loop.train`; `kind` is the class of its config.
     """

@@ -5,11 +5,11 @@ Paper: section 3 (training). The four kinds and their ranges are TorchIO's defau
 
     gamma      x^exp(a)                          a in [-0.3, 0.3]
     bias       x exp(sum c_ij u^i v^j)           c_ij in [-0.5, 0.5], i + j <= 3, u and v from -1 to 1
-    blur       Gaussian, another sigma an axis   sigma in [0, 2] mm: at most 1 pixel of 2 mm
-    ghosting   each m-th line of the spectrum    m in 4..10, dimmed by 0.5 to 1, the central 2 % of the lines kept
+    blur       Gaussian, one sigma per axis      sigma in [0, 2] mm: at most 1 pixel of 2 mm
+    ghosting   every m-th line of the spectrum   m in 4..10, dimmed by 0.5 to 1, the central 2 % of the lines kept
                along one axis
 
-Blur and ghosting are both a factor on the spectrum, so one Fourier transform there and back does for the two.
+Blur and ghosting are both factors on the spectrum, so one Fourier transform there and back serves both.
 """
 
 import functools
@@ -93,5 +93,5 @@ def _factors(change, axis, size):
         middle, kept = size // 2, int(np.round(KEPT * size)) // 2
         lines[middle - kept : middle + kept] = 1
         lines = np.fft.ifftshift(lines)
-        factors = factors * (lines + np.roll(lines[::-1], 1)) / 2  # of what comes back, the real part
+        factors = factors * (lines + np.roll(lines[::-1], 1)) / 2  # symmetric: only the real part comes back
     return factors

@@ -4,7 +4,7 @@ In: the scan table (healthy train and val rows of one contrast) and an `Autoenco
 {ae,vae}.safetensors (the best validation loss), .json (what rebuilds it) and .csv (how it was trained); and from there
 a network that reconstructs a volume as if healthy.
 Paper: section 1 (related work). Both follow C. Baur et al. (Medical Image Analysis 69:101952, 2021): convolutions of
-stride 2 down to a latent z that keeps the image's two axes, and no connection around it.
+stride 2 down to a latent z that keeps the image's two axes, and no skip connection around it.
 
 The autoencoder learns y = g(f(x)) on healthy slices. What doesn't fit through z it can only guess, and it guesses
 healthy. The VAE's f gives the mean and the variance of a normal distribution instead, kept near N(0, 1) by
@@ -12,7 +12,7 @@ healthy. The VAE's f gives the mean and the variance of a normal distribution in
     loss = mean |x - y| + beta KL(N(mean, variance) || N(0, 1)) / pixels,          y = g(z),  z ~ N(mean, variance),
 
 which bounds the likelihood of x under Laplace noise of scale beta around y; it reconstructs from the mean. The error is
-l1, as the diffusion model's loss and the simplest score. It is taken over the whole slice: background costs nothing
+l1, like the diffusion model's loss and the simplest score. It is taken over the whole slice: background costs nothing
 once it is learned.
 """
 
@@ -37,7 +37,7 @@ from essim.train.slices import VALIDATION_SLICES, load_healthy
 from essim.train.trained import AUTOENCODERS
 from essim.weights import load_network, pick_device
 
-VALIDATIONS = 20  # validation passes (and log lines) a training
+VALIDATIONS = 20  # validation passes (and log lines) per training
 
 
 def _convolution(inside, outside, stride=1):
@@ -48,7 +48,7 @@ def _convolution(inside, outside, stride=1):
 class Autoencoder(nn.Module):
     """Slices [N, 1, H, W] in [0, 1] through a latent [N, latent, H / 2^levels, W / 2^levels] and back.
 
-    H and W may be any size: a slice is filled up with zeros to a multiple of 2^levels, and cut again.
+    H and W may be any size: a slice is padded with zeros to a multiple of 2^levels, and cropped again.
     """
 
     def __init__(self, channels, latent, levels, variational):
@@ -69,9 +69,9 @@ class Autoencoder(nn.Module):
         return z.chunk(2, dim=1) if self.variational else (z, None)
 
     def forward(self, x, seed=None):
-        """(y, KL): the slices rebuilt [N, 1, H, W], and the KL divergence, the batch's mean in nats a pixel.
+        """(y, KL): the reconstructed slices [N, 1, H, W], and the KL divergence, the batch's mean in nats per pixel.
 
-        With a `seed` the VAE's z is drawn, without it is the mean. The autoencoder has neither draw nor KL (0).
+        With a `seed` the VAE's z is drawn; without one it is the mean. The autoencoder draws nothing, and its KL is 0.
         """
         z, log_variance = self.encode(x)
         divergence = x.new_zeros(())
@@ -97,13 +97,13 @@ def build_autoencoder(config, variational):
 
 @torch.no_grad()
 def validation_losses(model, slices):
-    """(mean |x - y|, KL in nats a pixel) on fixed slices [M, 1, H, W], without drawing: comparable all through."""
+    """(mean |x - y|, KL in nats per pixel) on fixed slices [M, 1, H, W], without drawing: comparable throughout."""
     y, divergence = model(slices)
     return (slices - y).abs().mean().item(), divergence.item()
 
 
 def train_autoencoder(config, variational, scans, contrast, preprocessing, out, cache=None):
-    """Train on the healthy scans of one contrast: minutes, so that a training that was stopped starts again.
+    """Train on the healthy scans of one contrast; it takes minutes, so that a stopped training just starts over.
 
     Args:
         config: an `AutoencoderConfig`. variational: a VAE instead of an autoencoder. scans: the scan table.
@@ -111,10 +111,10 @@ def train_autoencoder(config, variational, scans, contrast, preprocessing, out, 
         cache: as in `load_scan`.
 
     Returns: the log, a DataFrame `step, train_loss, val_loss, val_kl, lr, seconds`; the losses are mean |x - y|, in
-        training with z drawn, the KL is in nats a pixel.
+        training with z drawn; the KL is in nats per pixel.
 
     Raises:
-        ValueError: there are no scans, or the loss is no number any more.
+        ValueError: there are no scans, or the loss is no longer finite.
     """
     kind, out, device = AUTOENCODERS[variational], Path(out), pick_device()
     data, unseen = load_healthy(scans, contrast, preprocessing, cache)

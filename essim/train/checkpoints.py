@@ -1,6 +1,6 @@
-"""What a training leaves on disk: while it runs its state, of which the last two are kept; at its end the model folder.
+"""What a training leaves on disk: while it runs, its state, of which the last two are kept; at its end, a model folder.
 
-In: a model folder and what identifies a training. Out: the newest state of that very training that can be read. Files
+In: a model folder and what identifies a training. Out: the newest readable state of that very training. Files
 are written whole or not at all, and nothing that is loaded can run code.
 """
 
@@ -18,7 +18,7 @@ FILES = ("checkpoint.pt", "checkpoint_before.pt")  # the newest, and the one to 
 
 
 class Checkpoints:
-    """The checkpoints of one training in the folder `out`; `identity` is a text that no other training shares."""
+    """The checkpoints of one training in the folder `out`; `identity` is a string that no other training shares."""
 
     def __init__(self, out, identity):
         self.newest, self.before = (Path(out) / name for name in FILES)
@@ -26,7 +26,7 @@ class Checkpoints:
         self.sound = False  # whether the newest is known to be of this training, and whole
 
     def load(self):
-        """The newest state that can be used, or None; a warning names each file that can't be and says why."""
+        """The newest usable state, or None; a warning names each unusable file and says why."""
         state, reasons = None, []
         for path in (self.newest, self.before):
             if state is None and path.is_file():
@@ -49,7 +49,7 @@ class Checkpoints:
             return None, f"cannot be read ({type(error).__name__})"
 
     def save(self, state):
-        """Write the newest; the one that was the newest stays as the one before, unless it is of no use."""
+        """Write the newest state; the previous one stays as the one before, unless it is unusable."""
         if self.sound:
             os.replace(self.newest, self.before)
         with writing(self.newest) as path:
@@ -57,12 +57,12 @@ class Checkpoints:
         self.sound = True
 
     def remove(self):
-        """Once the training is finished."""
+        """Delete both, once the training is finished."""
         for path in (self.newest, self.before):
             path.unlink(missing_ok=True)
 
     def refuse_nan(self, loss, name):
-        """Raise ValueError if a loss is no number any more; it says what there is to go on from."""
+        """Raise ValueError if a loss is no longer finite; it names the state to resume from."""
         if not math.isfinite(loss):
             files = [path.name for path in (self.newest, self.before) if path.is_file()]
             left = f" The last good state is in {files[0]}." if files else ""

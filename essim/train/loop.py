@@ -4,8 +4,8 @@ In: the scan table (healthy train and val rows of one contrast) and a `TrainConf
 whose weights are moving averages.
 Paper: section 3 (training): axial slices, l1 loss.
 
-Everything random is a function of (seed, epoch) or (seed, step), never of what ran before: a training that is killed
-goes on from its checkpoint and ends with the weights that it would have had.
+Everything random is a function of (seed, epoch) or (seed, step), never of what ran before: a training that was killed
+resumes from its checkpoint and ends with the weights that it would have had.
 """
 
 import json
@@ -26,25 +26,25 @@ from essim.train.optim import cosine, make_optimizers, validates
 from essim.train.slices import VALIDATION_SLICES, load_healthy, quiet
 from essim.weights import pick_device
 
-VALIDATIONS = 40  # validation passes (and log lines) a training
+VALIDATIONS = 40  # validation passes (and log lines) per training
 CHECKPOINT_SECONDS = 30
 
 
 def train(config, scans, contrast, preprocessing, out, cache=None, method=None):
-    """Train on the healthy scans of one contrast, or go on with a training that was stopped.
+    """Train on the healthy scans of one contrast, or resume a training that was stopped.
 
     Args:
         config: a `TrainConfig`. scans: the scan table. contrast: "t1", "t2" or "flair".
         preprocessing: a `Preprocessing`. out: the folder to write to. cache: as in `load_scan`.
-        method: for another method than the DDPM, what has its name, `NETWORK`, its `build` and its `loss` (a module of
-            `essim.methods`, whose `networks` says what these are).
+        method: for a method other than the DDPM, a module of `essim.methods` with its name, `NETWORK`, its `build` and
+            its `loss`, as `essim.methods.networks` describes them.
 
-    Returns: the log, a DataFrame `step, epoch, train_loss, val_loss, lr, seconds, data_seconds`; the last two are times
-        since the beginning: all, and what the device waited for slices.
+    Returns: the log, a DataFrame `step, epoch, train_loss, val_loss, lr, seconds, data_seconds`; the last two count
+        from the beginning: all the time, and the time that the device waited for slices.
 
     Raises:
         FileNotFoundError, ValueError: there are no scans, the processes can't share a batch, the weights to begin with
-            can't be read, or the loss is no number any more.
+            can't be read, or the loss is no longer finite.
     """
     bfloat16 = config.bfloat16 and computes_bfloat16(pick_device())
     accelerator = Accelerator(mixed_precision="bf16" if bfloat16 else "no", cpu=pick_device() == "cpu")
@@ -148,7 +148,7 @@ class Training:
 
     def loss(self, x0, key, tone):
         """The loss of this process's slices, a scalar; `key` (ints) fixes what is drawn."""
-        if self.method:  # what it draws is drawn by process, so that their number matters
+        if self.method:  # it draws separately in each process, so that their number matters
             key = (*key, self.accelerator.process_index)
             return self.method.loss(self.diffusion, x0, key=key, t_range=self.t_range, tone=tone)
         shape = (self.config.batch, *x0.shape[1:])  # drawn for the whole batch
@@ -162,7 +162,7 @@ class Training:
         slices, tones = self.data.batch(config.seed, places)
         slices = slices.to(self.accelerator.device, memory_format=self.layout)
         tones = tones.to(self.accelerator.device)
-        # by the slice's place: the same in batches of any size, shared by any number of processes; blur and ghosts come
+        # drawn by the slice's place: the same for any batch size and any number of processes; blur and ghosts come
         # second, since they leave no background that is 0
         for way, wanted, known in ((randomise, config.randomise, ()), (augment, config.augment, (self.data.pixel_mm,))):
             if wanted:
@@ -188,13 +188,13 @@ class Training:
 
 
 def begin_with(models, folder):
-    """Give diffusion models the weights of a model folder; ValueError where it holds another network than theirs."""
+    """Give diffusion models the weights of a model folder; ValueError where it holds a different network."""
     weights = load_model(folder, "cpu").state_dict()
     for model in models:
         try:
             model.load_state_dict(weights)
         except RuntimeError as error:
-            raise ValueError(f"{folder}: is another network than these settings describe; change `init`.") from error
+            raise ValueError(f"{folder}: is not the network that these settings describe; change `init`.") from error
 
 
 def draw_times_and_noise(diffusion, shape, key, t_range):
@@ -207,9 +207,9 @@ def draw_times_and_noise(diffusion, shape, key, t_range):
 
 @torch.no_grad()
 def validation_loss(diffusion, slices, t_range, tones=None, method=None):
-    """The loss on fixed slices [M, 1, H, W] in [0, 1], fixed noise, t spread over `t_range`: comparable all through.
+    """The loss on fixed slices [M, 1, H, W] in [0, 1], fixed noise, t spread over `t_range`: comparable throughout.
 
-    `tones` [M, TONES] are those of the slices' volumes, for a network that is told them. A `method` draws its own t.
+    `tones` [M, TONES] are those of the slices' volumes, for a network that takes them. A `method` draws its own t.
     """
     total, t = 0.0, torch.linspace(*t_range, len(slices)).round().long().to(slices.device)
     for i, (part, t_part) in enumerate(zip(slices.split(16), t.split(16), strict=True)):
@@ -231,7 +231,7 @@ def update_average(average, model, decay, step):
 
 
 def computes_bfloat16(device):
-    """Whether the hardware multiplies in bfloat16 itself; elsewhere autocast would only slow it down."""
+    """Whether the hardware multiplies in bfloat16 natively; elsewhere autocast would only slow it down."""
     if device == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()

@@ -8,8 +8,8 @@ Take the momentum of a convolution's weights as a matrix M [out, in * height * w
 
     M = U S V^T        Adam's step follows M; Muon's follows U V^T,
 
-so that what the gradients rarely ask for is learned at the pace of what they often ask for. No decomposition is needed:
-the polynomial X <- (a + b X X^T + c (X X^T)^2) X takes all singular values near 1 within five rounds.
+so that what the gradients rarely ask for is learned as fast as what they often ask for. No decomposition is needed: the
+polynomial X <- (a + b X X^T + c (X X^T)^2) X brings all singular values close to 1 within five rounds.
 """
 
 import math
@@ -34,7 +34,7 @@ def make_optimizers(network, config):
 
 def cosine(lr, step, steps):
     """The learning rate of a step: from `lr` at the first down to 0 along half a cosine."""
-    # math.cos: a numpy number in the optimizer's state is what torch.load(weights_only=True) refuses
+    # math.cos: torch.load(weights_only=True) refuses numpy numbers in the optimizer's state
     return lr * 0.5 * (1 + math.cos(math.pi * step / steps))
 
 

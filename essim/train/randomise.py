@@ -2,7 +2,8 @@
 
 In: slices [N, 1, H, W] in [0, 1] and a key for each. Out: the same shape, in [0, 1], and 0 where the slice was 0.
 Imports: `essim.noise`, `essim.train.augment` (the monomials). The idea is that of domain randomisation (B. Billot et
-al., SynthSeg, Medical Image Analysis 86:102789, 2023): who has seen more scanners than there are knows the next one.
+al., SynthSeg, Medical Image Analysis 86:102789, 2023): a network that has seen more scanners than there are also knows
+the next one.
 
     tone        p + (1 - p) c(x^g)                p = 0.3 u^2 with u in [0, 1], so half of them below 0.08;
                                                   g in [e^-0.5, e^0.5]; c of five straight pieces, whose slopes
@@ -10,12 +11,12 @@ al., SynthSeg, Medical Image Analysis 86:102789, 2023): who has seen more scanne
     bias        x exp(a + cubic polynomial)       standard deviation of the polynomial within the brain in [0, 0.1]:
                                                   what N4 leaves; a, of standard deviation 0.07, is what it leaves from
                                                   slice to slice
-    sharpness   x + a (x - blurred x)             Gaussian blur, sigma in [0, 1.2] pixels; a = -1, which is the blurred
-                                                  one, for every second slice, otherwise in [0, 0.7]
+    sharpness   x + a (x - blurred x)             Gaussian blur, sigma in [0, 1.2] pixels; a = -1, the blurred slice,
+                                                  for about half of the slices, otherwise in [0, 0.7]
     noise       x + s n                           Gaussian, s in [0, 0.05]
 
-The brain is where the slice is above 0; hence this comes before `augment`, whose ghosts lie around it. It is blurred
-without what lies around it, since in a scanner that isn't black.
+The brain is where the slice is above 0; hence this comes before `augment`, whose ghosts lie around it. The blur leaves
+out what lies around the brain, which isn't black in a scanner.
 """
 
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ STEPS = 256  # of the table that the tone curve is looked up in
 
 @dataclass(frozen=True)
 class Change:
-    """What happens to one slice; the defaults change nothing, but for the steps of the table near 0."""
+    """What happens to one slice; the defaults change nothing, except near 0 by the steps of the table."""
 
     pedestal: float = 0.0
     gamma: float = 1.0
@@ -48,7 +49,7 @@ class Change:
 
 def draw(key):
     """The `Change` of one slice: a function of its key (ints), whatever else is drawn."""
-    rng = np.random.default_rng([*key, 1])  # not the numbers that `augment.draw` has of this key
+    rng = np.random.default_rng([*key, 1])  # not the numbers that `augment.draw` gets from this key
     return Change(
         pedestal=0.3 * rng.random() ** 2,
         gamma=np.exp(rng.uniform(-0.5, 0.5)),
@@ -85,7 +86,7 @@ def _each(changes, name, device):
 
 
 def _bend(values, changes):
-    """Values [N, ...] in [0, 1] along the tone curves, which begin at 0 and are at the pedestal one step further."""
+    """Values [N, ...] in [0, 1] along the tone curves, which begin at 0 and reach the pedestal one step further."""
     x, knots = np.linspace(0, 1, STEPS + 1), np.linspace(0, 1, PIECES + 1)
     curves = np.zeros((len(changes), STEPS + 1), np.float32)
     for curve, change in zip(curves, changes, strict=True):
@@ -118,5 +119,5 @@ def _sharpen(slices, brain, changes):
     gauss = torch.exp(-2 * (torch.pi * sigma) ** 2 * (u[:, None] ** 2 + v**2))
     both = torch.cat([slices * brain, brain.to(slices.dtype)], dim=1)
     values, weights = torch.fft.irfft2(torch.fft.rfft2(both) * gauss, s=(height, width)).chunk(2, dim=1)
-    blurred = values / weights.clamp_min(0.05)  # a single pixel of brain weighs more
+    blurred = values / weights.clamp_min(0.05)  # even a single pixel of brain weighs more
     return slices + _each(changes, "amount", slices.device) * (slices - blurred)

@@ -2,7 +2,7 @@
 
 In: rows of the scan table. Out: tensors [N, 1, H, W] in [0, 1], and the tones of their volumes (essim.tone). Which
 slice comes when is a function of seed and place in an endless list, never of what was served before.
-Paper: section 3 (training): axial slices, one random slice a volume and epoch.
+Paper: section 3 (training): axial slices, one random slice per volume and epoch.
 """
 
 import functools
@@ -56,7 +56,7 @@ class HealthySlices:
         return [(volume, rng.choice(self.filled[volume])) for volume in order]
 
     def batch(self, seed, places):
-        """The batch of some places (a range) of the endless list, in which epochs follow each other without a gap."""
+        """The batch at some places (a range) of the endless list, in which epochs follow each other without a gap."""
         epochs = {e: self.epoch(seed, e) for e in {place // len(self) for place in places}}
         return self._stack([epochs[place // len(self)][place % len(self)] for place in places])
 
@@ -73,9 +73,9 @@ class HealthySlices:
 
 
 def load_healthy(scans, contrast, preprocessing, cache=None):
-    """The healthy scans of one contrast, those to train with and those to validate with: two `HealthySlices`.
+    """The healthy scans of one contrast, those to train on and those to validate on: two `HealthySlices`.
 
-    Of the validation scans only those are seen that may choose a step (`validation_parts`).
+    Of the validation scans only those that may choose a step are used (`validation_parts`).
     """
     rows = scans[(scans.dataset == "healthy") & (scans.contrast == contrast)]
     rows = rows[validation_parts(rows).isin(["", "step"])]

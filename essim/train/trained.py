@@ -1,4 +1,4 @@
-"""Trained networks on their way between a study and models/: taken instead of trained anew, or released.
+"""Trained networks on their way between a study and models/: taken instead of trained again, or released.
 
 In: a model folder. Out: another one, with the files of one network as they are (`take_trained`), or with all that
 others need, in half precision (`release_trained`).
@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from essim.runs.files import writing
 
 AUTOENCODERS = ("ae", "vae")
-# How a network came to what it knows: its description tells, and no study asks.
+# How a network was trained: its description says so, and a study doesn't compare it with its own settings.
 ITS_OWN = ("init", "epochs", "batch", "optimizer", "lr", "lr_schedule", "ema_decay", "bfloat16", "compile")
 # The networks of a model folder: weights, description and log of each
 NETWORKS = {"diffusion": ("weights.safetensors", "config.json", "log.csv")}
@@ -30,7 +30,7 @@ def take_trained(folder, out, load, network="diffusion", *, contrast, **settings
         folder: where it lies. load: the function that reads it and says what is wrong with it, `load_model` or
             `load_autoencoder`. network: which one of NETWORKS. contrast: the one that it must be for.
         settings: those that its training would have had, by their names in its description: `preprocessing`, and
-            `training` or `autoencoder`; but for ITS_OWN.
+            `training` or `autoencoder`; ITS_OWN are not compared.
 
     Returns: the log of its training, as the training does.
 

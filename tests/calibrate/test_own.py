@@ -37,7 +37,7 @@ def test_a_few_scans_give_thresholds(tmp_path, model, in_study_space, capsys):
     for _ in range(2):  # the second replaces the first
         assert call(healthy, "--model", model, "--out", out) == 0
     said = capsys.readouterr().out
-    assert "75% or more (3 of 4)" in said and "of the model: 8 scans may give one of their own" in said
+    assert "75% or more (3 of 4)" in said and "of the model: one from the scans needs 8 of them" in said
     for name in ("weights.safetensors", "config.json", FILE):
         assert (out / name).read_bytes() == (model / name).read_bytes()
     scoring = json.loads((out / "scoring.json").read_text("utf-8"))
@@ -73,7 +73,7 @@ def test_a_calibration_by_which_scans_differ_more_is_not_taken(tmp_path, model, 
     monkeypatch.setattr(own, "price_of", lambda levels: next(prices))
     assert call(healthy, "--model", model, "--out", out) == 0
     assert (out / FILE).read_bytes() == (model / FILE).read_bytes()
-    assert "the scans differ more from each other by one of their own" in capsys.readouterr().out
+    assert "by one of their own, the scans differ more from each other" in capsys.readouterr().out
 
 
 def test_the_price_of_a_promise():
@@ -102,12 +102,12 @@ def test_sentences(tmp_path, model, in_study_space, capsys):
     assert call(healthy, "--model", model, "--out", model) == 1
     assert "is the model's folder" in capsys.readouterr().err
     assert call(healthy, "--model", model, "--out", healthy) == 1
-    assert "holds something else than an earlier result of calibrate" in capsys.readouterr().err
+    assert "holds something other than an earlier result of calibrate" in capsys.readouterr().err
     config = json.loads((model / "config.json").read_text())
     (model / "config.json").write_text(json.dumps(config | {"voxel_mm": 1.0}))
     in_study_space(tmp_path / "two", NAMES[:2])
     assert call(tmp_path / "two", "--model", model, "--out", out) == 1
-    assert "has voxels of 2 mm, the model knows 1 mm; give the raw scans" in capsys.readouterr().err
+    assert "has voxels of 2 mm, the model works at 1 mm; give the raw scans" in capsys.readouterr().err
     assert call(tmp_path / "nowhere", "--model", model, "--out", out) == 1
     assert "nowhere: no such folder or table" in capsys.readouterr().err
     assert not out.exists()

@@ -45,7 +45,7 @@ def authors_folder(root, splits):
 def test_the_authors_folder(tmp_path, splits):
     root = tmp_path / "data"
     authors_folder(root, splits)
-    with pytest.warns(UserWarning, match=r"1 healthy subject\(s\) without t2 are left out for it"):
+    with pytest.warns(UserWarning, match=r"1 healthy subject\(s\) without t2 are left out there"):
         table = load_scans(root, fold=3)
     assert set(table.dataset) == {"healthy", "tumour", "ms", "stroke", "wmh"}
     assert table[table.dataset == "healthy"].groupby(["split", "contrast"]).size().to_dict() == {

@@ -153,10 +153,10 @@ def test_all_problems_in_one_report(root):
     first, *lines = str(caught.value).splitlines()
     assert "6 problem(s)" in first
     for file, said in {
-        "Train/ixi/mask/h1_mask.nii.gz": "it is damaged, or of another kind: convert it",
+        "Train/ixi/mask/h1_mask.nii.gz": "it is damaged, or in another format: convert it",
         "Train/ixi/mask/h2_mask.nii.gz": "does not fit its image ([2, 2, 2] against [3, 2, 2], or another affine)",
         "Train/ixi/mask/h3_mask.nii.gz": "has 4 dimensions [2, 2, 2, 3], a scan must have 3; pick one volume",
-        "Test/ms/seg/p_test_seg.nii.gz": "has the label(s) [7], known are [0, 1, 2]",
+        "Test/ms/seg/p_test_seg.nii.gz": "has the label(s) [7], where only [0, 1, 2] are allowed",
         "Test/ms/t1/p_val_t1.nii.gz": "is a patient's scan without a lesion mask",
         "  h0": "is in two splits of healthy (test, train)",
     }.items():
@@ -178,9 +178,9 @@ def test_a_grid_that_is_elsewhere(root):
     ("voxels", "said"),
     [
         (np.zeros((2, 2, 2), np.uint8), "has no lesion voxel"),
-        (np.full((2, 2, 2), -1.0, np.float32), "are no labels"),
-        (np.full((2, 2, 2), np.nan, np.float32), "are no labels"),
-        (np.full((2, 2, 2), 300, np.int16), "are no labels"),
+        (np.full((2, 2, 2), -1.0, np.float32), "are not labels"),
+        (np.full((2, 2, 2), np.nan, np.float32), "are not labels"),
+        (np.full((2, 2, 2), 300, np.int16), "are not labels"),
     ],
 )
 def test_lesion_masks_without_lesion_or_labels(root, voxels, said):
@@ -197,7 +197,7 @@ def test_interpolated_masks_take_the_nearest_label(root):
     mask = np.full((2, 2, 2), 0.9, np.float32)
     mask[1, 1] = 0.2
     save(root / "Test/ms/mask/p_test_mask.nii.gz", mask)
-    with pytest.warns(UserWarning, match=r"1 lesion mask\(s\) have fractions, .*; the nearest label counts"):
+    with pytest.warns(UserWarning, match=r"1 lesion mask\(s\) have fractional values, .*; they are rounded"):
         table = load_scans(root)
     _, brain, labels, _ = read_scan(table[table.subject == "p_test"].iloc[0])
     assert labels.tolist() == [[[0, 1], [0, 1]], [[1, 2], [0, 0]]]
@@ -215,7 +215,7 @@ def test_a_truncated_lesion_mask(root):
 def test_no_data_folder(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere: no such folder or table; correct the path"):
         load_scans(tmp_path / "nowhere")
-    with pytest.raises(FileNotFoundError, match="has no folder `splits` and no scan of a data set that is known"):
+    with pytest.raises(FileNotFoundError, match="has no folder `splits` and no scan of a known data set"):
         load_scans(tmp_path)
 
 

@@ -60,13 +60,13 @@ def spoil_none(folder):
 
 def spoil_gap(folder):
     (folder / "01_005.dcm").unlink()
-    return "is no whole series of DICOM files .*export it again"
+    return "is not a complete series of DICOM files .*export it again"
 
 
 def spoil_truncated(folder):
     path = folder / "01_005.dcm"
     path.write_bytes(path.read_bytes()[:700])
-    return "dcm2niix fails|is no whole series"
+    return "dcm2niix fails|is not a complete series"
 
 
 def spoil_one_slice(folder):
@@ -109,7 +109,7 @@ def test_without_dcm2niix(series, monkeypatch):
 
     monkeypatch.setattr(builtins, "__import__", without)
     monkeypatch.setattr(dicom.shutil, "which", lambda name: None)
-    with pytest.raises(ValueError, match=r"no DICOM files can be read: run `pip install \"essim\[dicom\]\"`") as caught:
+    with pytest.raises(ValueError, match=r"read without dcm2niix: run `pip install \"essim\[dicom\]\"`") as caught:
         read_volume(series)
     sentence(caught, series)
 

@@ -44,7 +44,7 @@ def test_a_head_is_as_large_as_a_head_whatever_its_label_says(tmp_path, ending, 
 @pytest.mark.parametrize(("unit", "side"), [("meter", 2), ("micron", 700), ("mm", 1e-3), ("unknown", 3e7)])
 def test_a_size_that_no_unit_explains(tmp_path, unit, side):
     path = write(tmp_path / "scan.nii", numbers(), np.diag([side, side, side, 1]), units=unit)
-    with pytest.raises(ValueError, match="long, no head is; correct xyzt_units or the affine") as caught:
+    with pytest.raises(ValueError, match="long, which no head is; correct xyzt_units or the affine") as caught:
         read_volume(path)
     sentence(caught, path)
 
@@ -54,7 +54,7 @@ def test_a_size_that_no_unit_explains(tmp_path, unit, side):
 
 def test_a_voxel_without_thickness(tmp_path):
     path = edit(write(tmp_path / "scan.nii.gz", numbers(), sform=0), PIXDIM + 12, [0])
-    with pytest.raises(ValueError, match=r"has voxels of 2 x 2 x 0 mm; convert the scan anew") as caught:
+    with pytest.raises(ValueError, match=r"has voxels of 2 x 2 x 0 mm; convert the scan again") as caught:
         grid_of(path)
     sentence(caught, path)
     path = edit(write(tmp_path / "fine.nii.gz", numbers()), PIXDIM + 12, [0])
@@ -64,7 +64,7 @@ def test_a_voxel_without_thickness(tmp_path):
 @pytest.mark.parametrize("values", [[0] * 12, [np.nan] * 12, [2, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 2]])
 def test_an_affine_that_is_no_place(tmp_path, values):
     path = edit(write(tmp_path / "scan.nii", numbers()), SFORM, values)
-    with pytest.raises(ValueError, match="its affine is no place in space|cannot be read as NIfTI") as caught:
+    with pytest.raises(ValueError, match="its affine gives no place in space|cannot be read as NIfTI") as caught:
         grid_of(path)
     sentence(caught, path)
 
@@ -198,7 +198,7 @@ def test_what_shows_no_head():
 
 @pytest.mark.parametrize("ml", [2, 149, 3001, 40_000])
 def test_brains_of_no_size(ml):
-    with pytest.raises(ValueError, match="mask.nii: the brain mask holds .* ml, no brain does"):
+    with pytest.raises(ValueError, match="mask.nii: the brain mask holds .* ml, which no brain does"):
         check_brain("mask.nii", ml)
     for usual in (350, 1200, 2200):
         check_brain("mask.nii", usual)

@@ -49,14 +49,14 @@ def test_ixi_with_a_damaged_table(tmp_path):
     ixi(tmp_path)
     (tmp_path / "IXI.xls").write_bytes((tmp_path / "IXI.xls").read_bytes()[:900])
     table, said = told(tmp_path)
-    assert "IXI.xls: cannot be read as an Excel file" in said and "its people go without age and sex" in said
+    assert "IXI.xls: cannot be read as an Excel file" in said and "its people have no age and sex" in said
     assert len(table) == 10 and set(table.age) == {""} and set(table.dataset) == {"healthy"}
 
 
 def test_ixi_without_a_t2(tmp_path):
     ixi(tmp_path)
     (tmp_path / "IXI-T2/IXI012-HH-1012-T2.nii.gz").unlink()
-    with pytest.warns(UserWarning, match=r"1 healthy subject\(s\) without t2 are left out for it"):
+    with pytest.warns(UserWarning, match=r"1 healthy subject\(s\) without t2 are left out there"):
         assert len(load_scans(tmp_path)) == 9
 
 
@@ -75,7 +75,7 @@ def test_brats21(tmp_path):
     assert set(table.dataset) == {"tumour"} and set(table["mask"]) == {"nonzero"} and set(table.ignore) == {""}
     assert table.image[0].endswith("BraTS2021_00000/BraTS2021_00000_t1.nii.gz")  # not t1ce
     labels(tmp_path / "BraTS2021_00001/BraTS2021_00001_seg.nii.gz", 1, 3)
-    with pytest.raises(ValueError, match=r"00001_seg.nii.gz: has the label\(s\) \[3\], known are \[0, 1, 2, 4\]"):
+    with pytest.raises(ValueError, match=r"00001_seg.nii.gz: has the label\(s\) \[3\], where only \[0, 1, 2, 4\] are"):
         load_scans(tmp_path)
 
 

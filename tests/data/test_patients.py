@@ -68,7 +68,7 @@ def test_who_a_table_calls_something_else_is_not_healthy(tmp_path, column):
     scans, said = told(tmp_path)
     assert scans[["subject", "dataset"]].values.tolist() == [["sub-01", "healthy"]]
     assert "3 patients subject(s) without a lesion mask are left out" in said
-    assert "1: participants.tsv calls them `AD`" in said and "1: participants.tsv says of others who is healthy" in said
+    assert "1: participants.tsv calls them `AD`" in said and "1: participants.tsv says of others, but not" in said
 
 
 @pytest.mark.parametrize(
@@ -136,9 +136,9 @@ def test_raw_bids_of_healthy_people(tmp_path):
     participants(tmp_path, "sub-00\t30\tF", "sub-01\tn/a\tM", "sub-02\t50\tn/a", columns="participant_id\tage\tsex")
     scans, said = told(tmp_path)
     assert "1 further file(s) of healthy subjects" in said
-    assert "participants.tsv: 2 of 5 subject(s) don't stand there, such as sub-03" in said
+    assert "participants.tsv: 2 of 5 subject(s) aren't listed, such as sub-03" in said
     assert scans.contrast.tolist() == 4 * ["t1", "t2", "flair"] + ["t1", "t2"] and set(scans.dataset) == {"healthy"}
-    assert "1 healthy subject(s) without flair are left out for it" in said
+    assert "1 healthy subject(s) without flair are left out there" in said
     assert scans.image[12].endswith("sub-04_run-1_T1w.nii.gz")
     people = scans.drop_duplicates("subject")
     assert people.age.tolist() == [30, "", 50, "", ""] and people.sex.tolist() == ["f", "m", "", "", ""]

@@ -33,7 +33,7 @@ def test_ages(text, years):
     assert ages == [years]
     said = " ".join(sentences)
     assert ("cannot be read" in said) == (years == "" and text not in ("n/a", "", "-", "nan"))
-    assert ("the middle is taken" in said) == (text in ("60-64", "18–38", "20 to 30"))
+    assert ("count as their middle" in said) == (text in ("60-64", "18–38", "20 to 30"))
 
 
 def test_sexes():
@@ -64,11 +64,16 @@ def test_words_for_healthy_people():
 # {what: (text; encoding; ages and sexes of sub-01 to sub-03; what is said beside who is healthy)}
 TABLES = {
     "plain": (PLAIN + "sub-01\t23\tM\nsub-02\tn/a\tF\nsub-03\t45Y\tn/a\n", "utf-8", "23m f 45.", ""),
-    "mark": ("\ufeff" + PLAIN + "sub-01\t23\tM\n", "utf-8", "23m . .", "2 of 3 subject(s) don't stand there"),
+    "mark": ("\ufeff" + PLAIN + "sub-01\t23\tM\n", "utf-8", "23m . .", "2 of 3 subject(s) aren't listed"),
     "bare ids": (PLAIN + "01\t23\tM\n02\t30\tF\n3\t40\tF\n", "utf-8", "23m 30f 40f", ""),
     "S01": (PLAIN + "S01\t23\tM\nsub02\t30\tF\nSUB-03\t40\tF\n", "utf-8", "23m 30f 40f", ""),
     "session in the id": (PLAIN + "sub-01_ses-1\t23\tM\n02\t30\tF\n03\t4\tF\n", "utf-8", "23m 30f 4f", ""),
-    "89+": (PLAIN + "sub-01\t89+\tM\nsub-02\t-\t-\nsub-03\t18-38\tF\n", "utf-8", "89m . 28f", "of 1 age(s) (`18-38`)"),
+    "89+": (
+        PLAIN + "sub-01\t89+\tM\nsub-02\t-\t-\nsub-03\t18-38\tF\n",
+        "utf-8",
+        "89m . 28f",
+        "1 age range(s) count as their middle (`18-38`)",
+    ),
     "capitals": ("participant_id\tAge\tGender\n01\t23\tM\n02\t1\tF\n03\t2\tF", "utf-8", "23m 1f 2f", ""),
     "other titles": ("Subject ID\tAge (years)\tSex\n01\t23\tM\n02\t1\tF\n03\t2\tF", "utf-8", "23m 1f 2f", ""),
     "age at scan": ("participant_id\tage_at_onset\tage_at_scan\n1\t9\t23\n2\t\t1\n3\t\t2", "utf-8", "23. 1. 2.", ""),
@@ -102,7 +107,7 @@ TABLES = {
         "3 sex(es) cannot be read (`0`, `1`)",
     ),
     "empty": ("", "utf-8", ". . .", "participants.tsv: is empty"),
-    "header only": (PLAIN, "utf-8", ". . .", "3 of 3 subject(s) don't stand there"),
+    "header only": (PLAIN, "utf-8", ". . .", "3 of 3 subject(s) aren't listed"),
     "Excel's sep": ("sep=;\n" + PLAIN.replace("\t", ";") + "1;23;M\n2;1;F\n3;1;F\n", "utf-8", "23m 1f 1f", ""),
 }
 
@@ -133,9 +138,7 @@ def test_a_damaged_table_makes_nobody_healthy(tmp_path, content):
     bids(tmp_path / "ill", "sub-02", "T1w", "label-lesion_mask")
     (tmp_path / "ill/participants.tsv").write_bytes(content)
     scans, said = told(tmp_path)
-    assert (
-        scans.subject.tolist() == ["sub-02"] and "ill/participants.tsv: " in said and "go without age and sex" in said
-    )
+    assert scans.subject.tolist() == ["sub-02"] and "ill/participants.tsv: " in said and "have no age and sex" in said
 
 
 def test_a_line_that_cannot_be_read_makes_nobody_healthy(tmp_path):

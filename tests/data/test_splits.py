@@ -192,7 +192,7 @@ def test_visits_that_names_tell_are_said(tmp_path):
     path = own(tmp_path, [f"p{i}_m{month:02d}" for i in range(12) for month in (0, 12)])
     table, said = told(path)
     assert (table.groupby(table.subject.str.split("_").str[0]).split.nunique() == 1).all()
-    assert "24 subjects are taken for visits of 12 people by their names (p0_m00, p0_m12: p0)" in said
+    assert "24 subjects are taken, by their names, as visits of 12 people (p0_m00, p0_m12: p0)" in said
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ def test_missing_and_damaged_parts(tmp_path, part):
     scan = row(tmp_path, lesion=brain()[1])
     path = tmp_path / scan[part].rsplit("/", 1)[1]
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(ValueError, match="it is damaged, or of another kind") as caught:
+    with pytest.raises(ValueError, match="it is damaged, or in another format") as caught:
         load_scan(scan, AS_IT_IS)
     sentence(caught, scan[part])
     scan[part] = str(tmp_path / "gone.nii.gz")

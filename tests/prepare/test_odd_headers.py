@@ -1,4 +1,4 @@
-"""What is no head is told at once; other units, other formats, a voxel without thickness."""
+"""What isn't a head is refused at once; other units, other formats, a voxel without thickness."""
 
 import itertools
 import time
@@ -24,7 +24,7 @@ def test_what_is_no_head_is_told_at_once(tmp_path):
     image, *_ = grown()
     cases = {
         "one slice": (image[:, :, 20:21], OBLIQUE, "has one slice only"),
-        "six slices": (image[:, :, 17:23], OBLIQUE, "shows a part of a head"),
+        "six slices": (image[:, :, 17:23], OBLIQUE, "shows only a part of a head"),
         "two dimensions": (image[:, :, 20], OBLIQUE, "has 2 dimensions"),
         "a mouse's": (image, np.diag([0.1, 0.1, 0.1, 1]) @ OBLIQUE, "no head is"),
         "an elephant's": (image, np.diag([4, 4, 4, 1]) @ OBLIQUE, "no head is"),
@@ -44,14 +44,14 @@ def test_a_brain_of_2_ml_or_of_4_litres(tmp_path, side):
     paths, wrong = put(tmp_path), np.zeros(grown()[1].shape, np.uint8)
     wrong[-side:, -side:, -side:] = 1
     write(paths["mask"], wrong, OBLIQUE)
-    with pytest.raises(ValueError, match=r"mask.nii.gz: the brain mask holds .* ml, no brain does"):
+    with pytest.raises(ValueError, match=r"mask.nii.gz: the brain mask holds .* ml, which no brain does"):
         placed(paths)
 
 
 def test_a_whole_head_with_mask_nonzero_is_not_stripped(tmp_path):
     image, *_ = grown()
     noise = np.abs(np.random.default_rng(0).normal(0, 150, image.shape))
-    with pytest.raises(ValueError, match=r"t2.nii.gz: the brain mask holds .* ml, no brain does"):
+    with pytest.raises(ValueError, match=r"t2.nii.gz: the brain mask holds .* ml, which no brain does"):
         placed(put(tmp_path, (image + noise).astype(np.float32)), "nonzero")
 
 

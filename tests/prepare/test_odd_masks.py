@@ -97,7 +97,7 @@ def test_masks_that_fit_by_shape_only_are_refused_at_every_door(tmp_path, trap):
         assert str(caught.value).startswith(f"{paths['mask']}: does not fit {paths['t2']}: {reason}")
         with pytest.raises(ValueError) as caught:
             load_scans(tmp_path / "t.csv")
-        assert sentence in str(caught.value) and "give both one header" in str(caught.value)
+        assert sentence in str(caught.value) and "give both the same header" in str(caught.value)
     _, failures = prepare(tmp_path / "t.csv", tmp_path / "out", voxel_mm=MM)
     assert reason in failures[0][2]
 

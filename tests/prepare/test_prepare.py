@@ -224,7 +224,7 @@ def test_a_flair_is_written_beside_the_others_or_alone(tmp_path, placed):
         csv.writer(stream).writerows([(*COLUMNS, "age"), *rows])
     records, failures = prepare(tmp_path / "in/scans.csv", tmp_path / "out")
     assert [Path(path).parent.name for path in records[0]["files"][:3]] == ["t1", "t2", "flair"] and not failures
-    with pytest.warns(UserWarning, match=r"1 tumour subject\(s\) without t1 are left out for it"):
+    with pytest.warns(UserWarning, match=r"1 tumour subject\(s\) without t1 are left out there"):
         scans = load_scans(tmp_path / "out")
     assert scans.subject.str.cat(scans.contrast, " ").tolist() == ["a t1", "a t2", "a flair", "b flair"]
     assert scans.age.tolist() == [2, 2, 2, 4]

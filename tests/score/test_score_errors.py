@@ -42,7 +42,7 @@ def case_truncated(words, folder):
     content = words["scan"].read_bytes()
     words["scan"] = folder / "half.nii.gz"
     words["scan"].write_bytes(content[: len(content) // 2])
-    return "it is damaged, or of another kind"
+    return "it is damaged, or in another format"
 
 
 def case_series(words, folder):

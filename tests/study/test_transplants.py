@@ -160,7 +160,7 @@ def test_ms_stays_near_white_matter_and_csf_stays_csf(head):
 
 
 def test_what_cannot_be_done_is_one_sentence(head):
-    with pytest.raises(ValueError, match="lesion: none of it lies where it can be in this brain; take a mask in MNI"):
+    with pytest.raises(ValueError, match="lesion: none of it lies where such a lesion can be in this brain"):
         put(head, ball((75, 70, 75), 4))
     with pytest.raises(ValueError, match="kind is 'tumour': take one of ms, stroke"):
         put(head, ball(SPOT, 11), "tumour")

@@ -146,7 +146,9 @@ def test_it_learns_more_than_the_mean(tmp_path, monkeypatch, kind):
         return Scan((level * mask).astype(np.float32), mask, mask & False, mask & False, np.eye(4))
 
     monkeypatch.setattr(slices, "load_scan", head)
-    heads = pd.DataFrame({"dataset": "healthy", "contrast": "t2", "subject": range(60)})
+    heads = pd.DataFrame(
+        {"dataset": "healthy", "contrast": "t2", "subject": range(60), "person": range(60), "site": ""}
+    )
     heads["split"] = np.where(heads.subject < 50, "train", "val")
     train, val = (HealthySlices(heads[heads.split == part], AS_IT_IS, part) for part in ("train", "val"))
     by_mean = (val.spread(64)[0] - train.spread(400)[0].mean(0)).abs().mean().item()

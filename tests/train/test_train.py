@@ -157,7 +157,7 @@ def test_a_training_begins_with_another_networks_weights(scans, finished, tmp_pa
     assert begun.val_loss.iloc[0] < 0.9 * scratch.val_loss.iloc[0]
     assert begun.val_loss.iloc[0] < 1.2 * pd.read_csv(finished / "log.csv").val_loss.min()
     other = tiny(init=str(finished), channels=16, head_channels=16)
-    with pytest.raises(ValueError, match="is another network than these settings describe; change `init`"):
+    with pytest.raises(ValueError, match="is not the network that these settings describe; change `init`"):
         train(other, scans, "t2", AS_IT_IS, tmp_path / "other")
     with pytest.raises(FileNotFoundError, match="nowhere"):
         train(tiny(init="nowhere"), scans, "t2", AS_IT_IS, tmp_path / "nowhere")
