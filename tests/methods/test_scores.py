@@ -92,7 +92,7 @@ def test_one_draw_is_not_enough_for_a_spread(name, scene):
 def test_what_a_score_needs_is_named(name, scene):
     x, ys, mask, _, _ = scene
     needs = " and ".join(SCORES[name].NEEDS)
-    with pytest.raises(ValueError, match=f"{name}: needs {needs}, which the context hasn't; give it, or leave {name}"):
+    with pytest.raises(ValueError, match=f"{name}: needs {needs}, which the context doesn't have; give it, or leave"):
         anomaly_map(SCORES[name], x, ys, mask, context=Context())
 
 

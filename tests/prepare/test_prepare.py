@@ -245,7 +245,7 @@ def test_names_that_are_no_file_names(tmp_path, source, placed):
     source.write_text(text)
     _, failures = prepare(source, tmp_path / "out")
     ((_, name, reason),) = failures
-    assert name == "../a" and reason.startswith("../a: a name with a slash or a leading dot names no file")
+    assert name == "../a" and reason.startswith("../a: a name with a slash or a leading dot can't name a file")
     assert not list((tmp_path / "out").rglob("a_t1*"))
 
 
@@ -263,8 +263,8 @@ def test_folders_that_are_refused(tmp_path, source, placed, capsys):
         (scans, scans / "out", "lies in the source"),
         (scans, tmp_path, "or the source in it"),
         (source, source.parent, "holds scans of the source"),
-        (source, full, "holds something else"),
-        (scans, other, "holds something else"),
+        (source, full, "holds something other"),
+        (scans, other, "holds something other"),
         (source, source, "is a file"),
         (tmp_path / "gone", tmp_path / "out", "no such folder or table"),
     ):
@@ -293,7 +293,7 @@ def test_doubts(tmp_path):
     job = module.Job("ms", "x", {}, "", save(tmp_path / "seg.nii.gz", big), "", None, 2)
     same = {"t1": align.as_transform(np.eye(4))}
     half = big * (np.arange(16) < 8)[:, None, None]
-    for seg, dice, doubt in ((big, 0.95, ""), (big, 0.5, "by 0.50 only"), (half, 0.95, "16.4 ml, 8.2 ml are left")):
+    for seg, dice, doubt in ((big, 0.95, ""), (big, 0.5, "by only 0.50"), (half, 0.95, "16.4 ml, 8.2 ml are left")):
         found = module._placement_record(registration.Placed({}, inside, seg, np.diag([2.0, 2, 2, 1]), same, dice), job)
         assert (doubt in found["doubtful"]) if doubt else not found["doubtful"]
 

@@ -229,7 +229,7 @@ def damage_empty_mask(folder):
 
 def damage_mask_beside(folder):
     save(folder / "mask.nii.gz", np.ones((16, 16, 16), np.uint8), FAR)
-    return {}, "mask.nii.gz", "lies beside"
+    return {}, "mask.nii.gz", "does not lie on"
 
 
 def damage_nan(folder):
@@ -318,7 +318,7 @@ def test_a_template_of_ones_own_is_cut_to_its_brain(tmp_path):
 
 def test_bad_templates(tmp_path):
     for data in (np.ones((8, 8, 8), np.float32), np.zeros((8, 8, 8), np.float32)):
-        with pytest.raises(ValueError, match="atlas.nii: is no skull-stripped template"):
+        with pytest.raises(ValueError, match="atlas.nii: is not a skull-stripped template"):
             load_template(save(tmp_path / "atlas.nii", data))
     for mm in (0, -1, 20, float("nan")):
         with pytest.raises(ValueError, match="voxel_mm is"):

@@ -95,7 +95,7 @@ def test_stopped_and_gone_on(table, copied, tmp_path, healer, known_place, no_pi
 
     monkeypatch.setattr(batch, "work_off", stopped)
     assert call(table, tmp_path / "out", copied) == 130
-    assert "goes on where it was" in capsys.readouterr().err
+    assert "run the same command again to continue" in capsys.readouterr().err
     assert (tmp_path / "out/index.html").read_text("utf-8").count(batch.WAITING) == 2
     assert list(times(tmp_path / "out")) == ["anna_scan"]
 
@@ -128,6 +128,6 @@ def test_tables_that_are_none(text, sentence, tmp_path, copied, capsys):
 
 def test_a_folder_of_others_is_left_alone(table, copied, tmp_path, capsys):
     assert call(table, tmp_path / "anna", copied) == 1
-    assert "holds something else than the results of a table" in capsys.readouterr().err
+    assert "holds something other than the results of a table" in capsys.readouterr().err
     assert call(tmp_path / "nowhere.csv", tmp_path / "out", copied) == 1
     assert "no such file; give a table" in capsys.readouterr().err

@@ -213,7 +213,7 @@ def test_no_segmentation_of_a_scan_too_unlike(
     assert run(scan, model, out, "--force") == 0 and (out / "segmentation.nii.gz").is_file()
     assert run(scan, model, out) == 0
     said = capsys.readouterr().out
-    assert "Beware: Brain and template overlap by 0.41 only" in said and "no segmentation" in said
+    assert "Beware: Brain and template overlap by only 0.41" in said and "no segmentation" in said
     assert not (out / "segmentation.nii.gz").exists() and (out / "anomaly.nii.gz").is_file()
     finding = json.loads((out / "finding.json").read_text("utf-8"))
     assert finding["segmentation_written"] is False and finding["doubts"][0]["stops"]
@@ -238,9 +238,7 @@ def test_a_self_test_stands_in_the_finding_or_why_it_could_not_be_done(
     if reason:
         assert "self_test" not in finding and f"could not be done: image: {reason}." in said
     else:
-        assert (
-            finding["self_test"] == rows and "Self-test: of planted MS-like lesions 7 of 8 of 1 ml were marked" in said
-        )
+        assert finding["self_test"] == rows and "Self-test, planted and found: MS-like lesions, 7 of 8 (1 ml)." in said
     assert finding["provenance"]["parameters"]["self_test"] is True
 
 

@@ -225,7 +225,7 @@ def test_only_an_earlier_result_is_replaced(scan, model, tmp_path, healer, known
     (out / "notes.txt").write_text("mine")
     capsys.readouterr()
     assert run(scan, model, out) == 1
-    assert "no earlier result of score" in capsys.readouterr().err
+    assert "not an earlier result of score" in capsys.readouterr().err
     assert (out / "notes.txt").read_text() == "mine"
 
 

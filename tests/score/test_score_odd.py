@@ -105,6 +105,6 @@ def test_a_mask_on_another_grid_is_said(scan, model, tmp_path, healer, no_pictur
     affine = stored.affine @ nib.affines.from_matvec(np.diag([0.5, 1, 1]), [-0.25, 0, 0])
     mask = write(tmp_path / "mask.nii.gz", fine, affine)
     assert call(scan / "scan.nii.gz", mask, model, tmp_path / "out") == 0
-    doubt = "Beware: The brain mask lies on another grid and was taken to the nearest voxel: 100% of it within the scan"
+    doubt = "Beware: The brain mask lies on another grid and was resampled (nearest neighbour): 100% of it within"
     assert doubt in capsys.readouterr().out
     check_found(tmp_path / "out", scan)
