@@ -35,7 +35,7 @@ PARTS = {
 }
 CLAIM = re.compile(r"\*\*What you will see[.:]\*\*\s+(.+?[.?!])(?=\s+[A-Z*]|\s*$)", re.DOTALL)  # its first sentence
 CARD = 520, 300  # pixels of a card's picture, at most
-ROWS = 8  # of a table that are shown
+ROWS = 8  # shown per table
 PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title><link rel="stylesheet" href="style.css"></head><body class="site">
@@ -74,8 +74,8 @@ def website(profile, results, site):
     report = f"<main><h1>The report</h1>\n<p>Profile {escape(profile)}.</p>\n{overview(profile, results, study)}</main>"
     pages = [notebook_page(*run) for run in executed(results, study)]
     pages += [
-        Page("report", "The report", report, "Main table, main figures, what the data are, and what made the numbers."),
-        Page("figures", "All figures and tables", gallery(results, site), "To look at, and to take as PDF or CSV."),
+        Page("report", "The report", report, "Main table, main figures, what the data are, and provenance."),
+        Page("figures", "All figures and tables", gallery(results, site), "To view, and to download as PDF or CSV."),
     ]
     for page in pages:
         page.main = mend_links(pictures_beside(page.main, site / "images", page.name), pages)
@@ -92,7 +92,7 @@ def executed(results, study):
     for lesson in sorted(lessons, key=lambda path: (path.stem != OVERVIEW, path.stem)):
         path = results / "notebooks/walkthrough" / lesson.name
         if not path.is_file():
-            raise ValueError(f"{path}: no such file; `make site` runs it, where {path.stem}.ran beside it is deleted.")
+            raise ValueError(f"{path}: no such file; delete {path.stem}.ran beside it, and `make site` runs it.")
         yield "walkthrough", f"walkthrough-{path.stem}", read_executed(path)
     yield from (("study", name, notebook) for name, notebook in study.items())
     for path in sorted((results / "ablations/notebooks").glob("[!.]*.ipynb")):
@@ -151,7 +151,7 @@ def pictures_beside(html, folder, name):
 
 
 def mend_links(html, pages):
-    """HTML whose links to notebooks lead to their pages; a link to what the site hasn't is only its text."""
+    """HTML whose links to notebooks lead to their pages; a link to what isn't on the site becomes plain text."""
     homes = {page.notebook or page.name: f"{page.name}.html" for page in reversed(pages)}  # the first run's
 
     def mend(match):
@@ -166,7 +166,7 @@ def mend_links(html, pages):
 
 
 def index(pages, images):
-    """Title, a paragraph, and a card a notebook: picture, title, what it shows, its runs."""
+    """Title, a paragraph, and a card per notebook: picture, title, what it shows, its runs."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     about = next(paragraph for paragraph in readme.split("\n\n") if paragraph[0] not in "#![<")
     html = f"<main><h1>essim</h1>\n{prose(about, 'about')}\n"

@@ -92,7 +92,7 @@ def test_a_wrong_sum_in_the_folder_is_said_and_the_file_fetched(server, tmp_path
     (tmp_path / "mine/a").mkdir(parents=True)
     (tmp_path / "mine/a/one.bin").write_bytes(b"other")
     (sentence,) = fetch.fetch(wanted(address), tmp_path / "out", tmp_path / "mine")
-    text = f"a: 1 of 2 files (a/one.bin): what lies in {tmp_path}/mine has another sum than the list says"
+    text = f"a: 1 of 2 files (a/one.bin): what lies in {tmp_path}/mine has another checksum than the list says"
     assert sentence == f"{text}, and is left alone."
     assert content(tmp_path / "out") == TEXTS and content(tmp_path / "mine") == {"a/one.bin": b"other"}
 
@@ -100,7 +100,7 @@ def test_a_wrong_sum_in_the_folder_is_said_and_the_file_fetched(server, tmp_path
 @pytest.mark.parametrize(
     ("instead", "reason"),
     [
-        ("b/three.bin", "what came from their address has another sum than the list says"),
+        ("b/three.bin", "what came from their address has another checksum than the list says"),
         ("short.bin", "the download broke off"),
         ("gone.bin", "their address answers 404, they may have moved"),
     ],

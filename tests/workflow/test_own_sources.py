@@ -61,7 +61,7 @@ def test_a_set_is_scored_in_a_contrast_that_there_is(table):
 
 def test_a_contrast_without_a_network_is_one_sentence(table):
     pd.read_csv(table).assign(contrast="flair").to_csv(table, index=False)
-    text = "elsewhere_flair: no such folder, no network for flair comes trained; .* leave the set epilepsy out"
+    text = "elsewhere_flair: no such folder, there is no pretrained network for flair; .* leave the set epilepsy out"
     with pytest.raises(ValueError, match=text):
         make_plan({"profile": "pretrained", "networks": "elsewhere", "source": str(table)})
 

@@ -81,7 +81,7 @@ def test_mappings_merge_key_by_key_lists_and_sets_are_replaced(folder):
         ("extends: mine", "mine.yaml: `extends: mine` leads in a circle: mine"),
         ("[1, 2]", "mine.yaml: must be a mapping of keys to values, got [1, 2]"),
         ("", "mine.yaml: must be a mapping of keys to values, got None"),
-        ("a: [1", "mine.yaml: is no YAML: "),
+        ("a: [1", "mine.yaml: is not valid YAML: "),
     ],
 )
 def test_a_wrong_profile_is_one_sentence_that_names_it(folder, text, sentence):
