@@ -1,4 +1,4 @@
-"""Masks on other grids than their scan: taken where they fit, refused where they only seem to."""
+"""Masks on another grid than their scan: accepted where they fit, refused where they only seem to."""
 
 import nibabel as nib
 import numpy as np
@@ -27,7 +27,7 @@ def drawn_elsewhere(folder, volume, shift=(0, 0, 0), spacing=(2.6, 3.1, 5)):
 
 
 def test_lesions_on_the_grid_of_a_flair(tmp_path, plain):
-    """They are taken, and it is said how they lie."""
+    """They are accepted, with a note on how they lie."""
     paths = put(tmp_path)
     here = placed(paths, seg=paths["seg"])
     found = placed(paths, seg=drawn_elsewhere(tmp_path / "flair.nii.gz", grown()[2]))
@@ -86,7 +86,7 @@ TRAPS = [sform_for_a_template, codes_0, masks_without_header]
 
 @pytest.mark.parametrize("trap", TRAPS)
 def test_masks_that_fit_by_shape_only_are_refused_at_every_door(tmp_path, trap):
-    """With one sentence, that names both files and the way out."""
+    """With one sentence that names both files and the way out."""
     paths, reason = trap(tmp_path)
     row = {"dataset": "tumour", "subject": "x", "split": "test", "contrast": "t2", "image": paths["t2"]}
     pd.DataFrame([row | {"mask": paths["mask"], "seg": paths["seg"]}]).to_csv(tmp_path / "t.csv", index=False)

@@ -1,4 +1,4 @@
-"""From raw scans to study space: what is finished stays, what fails is told, and nothing of the source is touched."""
+"""From raw scans to study space: finished subjects stay, failures are reported, and the source is not touched."""
 
 import csv
 import hashlib
@@ -28,7 +28,7 @@ COLUMNS = ("dataset", "subject", "split", "contrast", "image", "mask", "seg", "i
 
 
 def person(folder, name, contrasts=("t1", "t2"), dataset="tumour", split="test", seed=0):
-    """The lines of one subject in a table of one's own, with the files."""
+    """The lines of one subject in a user's table, with the files."""
     image, mask = brain(seed=seed)
     lesion = np.zeros(mask.shape, np.uint8)
     lesion[6:9, 6:9, 3:5] = 1
@@ -89,7 +89,7 @@ def placed(monkeypatch):
 
 
 def contents(folder):
-    """{file: digest and time} of all that lies below a folder."""
+    """{file: digest and time} of everything below a folder."""
     files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
     return {str(f): (hashlib.sha256(f.read_bytes()).hexdigest(), f.stat().st_mtime_ns) for f in files}
 
@@ -215,7 +215,7 @@ def test_two_sessions_of_a_person_are_two_scans(tmp_path, placed):
 
 @pytest.mark.filterwarnings("ignore:.*without t2")
 def test_a_flair_is_written_beside_the_others_or_alone(tmp_path, placed):
-    """T1 first, whatever the alphabet says: what stands in its line of the table counts."""
+    """T1 first, not in alphabetical order: its line of the table counts."""
     rows = [
         (*row, age) for row, age in zip(person(tmp_path / "in", "a", ("flair", "t1", "t2")), (1, 2, 3), strict=True)
     ]
@@ -308,7 +308,7 @@ def test_a_process_that_dies_costs_its_own_job_only():
 
 
 def test_processes_that_die_between_two_jobs():
-    """While the caller has the first result; nothing else was in work, so nothing is lost or blamed."""
+    """While the caller has the first result; no other job was running, so none is lost or blamed."""
     jobs, others, found = ["1 + 1", "2 + 2", "3 + 3"], multiprocessing.active_children(), []
     for job, result in work_off(eval, jobs, 1, died="died"):
         for process in set(multiprocessing.active_children()) - set(others) if not found else ():

@@ -1,4 +1,4 @@
-"""What is wrong with a scan, a mask, a model or a place is said in one sentence, and nothing is written."""
+"""Whatever is wrong with a scan, a mask, a model or a folder is said in one sentence, and nothing is written."""
 
 import json
 
@@ -210,7 +210,7 @@ def test_thresholds_that_are_none(value, model, scan, tmp_path, capsys):
 
 
 def test_a_read_only_place(scan, model, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(score.os, "access", lambda path, mode: False)  # who is root may write everywhere
+    monkeypatch.setattr(score.os, "access", lambda path, mode: False)  # root may write everywhere
     assert run(scan, model, tmp_path / "results/out") == 1
     assert f"{tmp_path} is read-only; give another folder." in capsys.readouterr().err
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""The self-test: lesions lie where it says, have the size that it says, and are counted as it says."""
+"""The self-test: lesions have the place and the size that it says, and are counted as it says."""
 
 from types import SimpleNamespace
 
@@ -22,7 +22,7 @@ RECIPE = SimpleNamespace(
 
 @pytest.fixture(scope="module")
 def head():
-    """A healthy head of 4 mm, placed and preprocessed, and a map of it in which nothing is."""
+    """A healthy head of 4 mm, placed and preprocessed, and an empty map of it."""
     grown = grow_subject(CohortConfig(train=2, voxel_mm=4), "healthy", 0)
     placed = Placed({"t1": grown["t1"].astype(np.float32)}, grown["mask"] > 0, None, mni.affine_of(4), {}, 0.9)
     no_lesion = np.zeros(placed.mask.shape, np.uint8)

@@ -1,4 +1,4 @@
-"""What the graph of `make methods` asks without importing anything: names, files, networks, where they lie."""
+"""What the graph of `make methods` finds without importing anything: names, files, networks and their folders."""
 
 import json
 

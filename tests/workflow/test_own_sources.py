@@ -1,4 +1,4 @@
-"""The plan of a study on scans of one's own: its sets, its contrasts, where its results lie."""
+"""The plan of a study on your own scans: its sets, its contrasts, where its results lie."""
 
 import re
 import shutil

@@ -1,4 +1,4 @@
-"""The list of public scans is whole, and what comes of it is a table that essim.prepare takes."""
+"""The list of public scans is complete, and it yields a table that essim.prepare takes."""
 
 import hashlib
 import re

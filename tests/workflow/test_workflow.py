@@ -273,7 +273,7 @@ def test_kill_9_and_resume(study):
     running.wait()
     _, alive = psutil.wait_procs(family, timeout=10)
     assert not alive
-    assert table.exists()  # there, but nobody knows whether it is whole
+    assert table.exists()  # there, but perhaps incomplete
 
     assert study.plan() == {"evaluate": 1, "across_sets": 1, "figures": 1}
     (study.folder / "slow_06_evaluate_stroke").unlink()
