@@ -1,4 +1,4 @@
-"""Bias correction in a few steps for tests that don't check it, and the ordinary scan with which to compare odd ones."""
+"""Bias correction in a few steps for tests that don't check it, and the ordinary scan to compare odd ones with."""
 
 import pytest
 from odd_heads import placed, put
