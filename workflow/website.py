@@ -92,7 +92,7 @@ def executed(results, study):
     for lesson in sorted(lessons, key=lambda path: (path.stem != OVERVIEW, path.stem)):
         path = results / "notebooks/walkthrough" / lesson.name
         if not path.is_file():
-            raise ValueError(f"{path}: no such file; delete {path.stem}.ran beside it, and `make site` runs it.")
+            raise ValueError(f"{path}: no such file; `make site` runs it once {path.stem}.ran beside it is deleted.")
         yield "walkthrough", f"walkthrough-{path.stem}", read_executed(path)
     yield from (("study", name, notebook) for name, notebook in study.items())
     for path in sorted((results / "ablations/notebooks").glob("[!.]*.ipynb")):

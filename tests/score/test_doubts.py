@@ -139,7 +139,7 @@ def test_what_is_marked_by_part(head, template):
     numbers = numbers_of(head, template, marked=left)
     (doubt,) = doubts(numbers)
     assert doubt["name"] == "marked_part" and doubt["stops"] and numbers["by_part"]["left cerebellum"] == 1
-    said = "100% of the left cerebellum are marked, 0% on the other side; the threshold promises 1% in healthy brains."
+    said = "100% of the left cerebellum is marked, 0% on the other side; the threshold promises 1% in healthy brains."
     assert doubt["means"] == said
     assert named(numbers_of(head, template, marked=head["mask"]))["marked"]
 
