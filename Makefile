@@ -1,4 +1,4 @@
-# The door to everything. Works with GNU make 3.81 (macOS) and later.
+# The entry point to everything. Works with GNU make 3.81 (macOS) and later.
 PROFILE ?= laptop
 JOBS ?= 2
 SEEDS ?=
@@ -21,10 +21,10 @@ NOTEBOOKS = $(wildcard notebooks/*.ipynb notebooks/*/*.ipynb)
 .PHONY: help env reproduce smoke figures ablations shifts methods real confirm report site test bench verify tolerances reference numbers networks \
   cards method lab lint strip lock clean
 
-help: ## Say what there is (this list)
+help: ## List what make can do (this list)
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 	@echo "  Settings: PROFILE=smoke|pretrained|laptop|networks|gpu|paper|real|confirm ($(PROFILE))  JOBS=cores ($(JOBS))  SEEDS=0,1,2 (one study each)"
-	@echo "            CLUSTER=slurm for one batch job a step (docs/cluster.md)"
+	@echo "            CLUSTER=slurm for one batch job per step (docs/cluster.md)"
 	@echo "            DATA=path of your own scans (docs/own-data.md)  REAL=folder of the scans of make real"
 	@echo "            make -n reproduce: the plan, nothing runs"
 
@@ -37,16 +37,16 @@ env: .venv/stamp ## Build .venv from constraints.txt; TORCH_INDEX=<address> take
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
 	@touch $@
 
-reproduce: .venv/stamp ## Every table and figure of the study; resumes where it was
+reproduce: .venv/stamp ## Every table and figure of the study; resumes where it stopped
 	+@$(SNAKEMAKE) --config $(SETTINGS)
 
 smoke: .venv/stamp ## The whole study in minutes, as small as it can be
 	+@$(SNAKEMAKE) --config profile=smoke
 
-figures: .venv/stamp ## Draw the figures again, and run first what they need
+figures: .venv/stamp ## Redraw the figures, first running what they need
 	+@$(SNAKEMAKE) --forcerun figures --config $(SETTINGS)
 
-# Networks that come trained know many noising steps: without a PROFILE of the caller's, it is theirs.
+# Pretrained networks were trained on many noising steps: unless the caller sets PROFILE, it is theirs.
 ablations: PROFILE := $(if $(filter file,$(origin PROFILE)),pretrained,$(PROFILE))
 ablations: .venv/stamp ## What each choice of the study does, one figure each, nothing trained (PROFILE=pretrained)
 	+@$(SNAKEMAKE) ablations --config $(SETTINGS)
@@ -59,12 +59,12 @@ methods: PROFILE := $(if $(filter file,$(origin PROFILE)),pretrained,$(PROFILE))
 methods: .venv/stamp ## The field's methods: every reconstructor under every score, and what each costs (PROFILE=pretrained)
 	+@$(SNAKEMAKE) methods --config $(SETTINGS)
 
-# What is missing is fetched first, every time, by a script that knows what that is; where nothing is, nothing runs again.
-real: .venv/stamp ## Public scans under networks from grown and real heads: 119 MB, or REAL=folder of them (results/real)
+# Every time, a script first fetches what is missing; if nothing is, nothing runs again.
+real: .venv/stamp ## Public scans scored by networks from grown and real heads: 119 MB, or REAL=folder of them (results/real)
 	@$(BIN)/python workflow/real.py data/real $(if $(REAL),--real "$(REAL)")
 	+@$(SNAKEMAKE) --config profile=real
 
-confirm: .venv/stamp ## The study's claims on 400 patients that nobody has looked at; tests declared before (results/confirm)
+confirm: .venv/stamp ## The study's claims on 400 fresh patients, with tests declared beforehand (results/confirm)
 	+@$(SNAKEMAKE) --config profile=confirm
 
 report: .venv/stamp ## Put the finished study on one page to read offline: results/<profile>/report.html
@@ -74,8 +74,8 @@ site: .venv/stamp ## Run the walkthrough, and put it and the finished study on a
 	+@$(SNAKEMAKE) walkthrough --config $(SETTINGS)
 	@$(BIN)/python workflow/website.py $(PROFILE) --data "$(DATA)"
 
-# Without a GPU, Triton's kernels are tested in its interpreter. It is no part of the environment, which a CUDA build of
-# torch brings its own version to, and which is smaller by a gigabyte without.
+# Without a GPU, Triton's kernels are tested in its interpreter. Triton isn't part of the environment: a CUDA build of
+# torch brings its own version, and without it the environment is a gigabyte smaller.
 .venv/triton: .venv/stamp
 	@if [ "$$(uname -sm)" = "Linux x86_64" ] && ! $(BIN)/python -c 'import triton' 2>/dev/null; then \
 	  $(BIN)/python -m pip install --quiet triton==$(TRITON); fi
@@ -84,7 +84,7 @@ site: .venv/stamp ## Run the walkthrough, and put it and the finished study on a
 test: .venv/triton ## All tests, the smoke study among them
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-bench: .venv/stamp ## Speed and memory of score, network and training beside other libraries (results/bench)
+bench: .venv/stamp ## Speed and memory of score, network and training, compared with other libraries (results/bench)
 	@$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[bench]"
 	@$(BIN)/python benchmarks/ssim.py
 	@$(BIN)/python benchmarks/unet.py
@@ -101,20 +101,20 @@ tolerances: .venv/stamp ## Train with two more seeds and write the tolerances th
 reference: .venv/stamp ## Make the present results the reference
 	@$(BIN)/python workflow/verify.py keep $(RESULTS) results/reference/$(PROFILE)
 
-numbers: .venv/stamp ## Write the numbers in README, docs and notebooks' text anew, each from its table
+numbers: .venv/stamp ## Update the numbers in README, docs and the notebooks' text, each from its table
 	@$(BIN)/python workflow/numbers_in_prose.py
 
-# Heads that real ones were the model for have data, results and networks of their own.
+# Heads grown from real ones have data, results and networks of their own.
 KIND := $(if $(ANATOMIES),anatomies,networks)
 GROWN := $(if $(ANATOMIES),cohort="{anatomies: $(ANATOMIES)}" data=data/anatomies results=results/anatomies)
-networks: .venv/stamp ## Train the networks of models/ anew, for PROFILE=pretrained; ANATOMIES=folder: from real heads
+networks: .venv/stamp ## Retrain the networks of models/, for PROFILE=pretrained; ANATOMIES=folder: on heads grown from real ones
 	+@$(SNAKEMAKE) --until healthy baselines --config profile=networks $(GROWN)
 	@$(BIN)/python workflow/verify.py release results/$(KIND) models/$(if $(ANATOMIES),anatomies,laptop)
 
-cards: .venv/stamp ## Write the card of each network in models/ anew, from the committed tables
+cards: .venv/stamp ## Rewrite the card of each network in models/ from the committed tables
 	@$(BIN)/python workflow/cards.py
 
-method: .venv/stamp ## Draw the picture at the top of the README anew, from a run with a network of models/
+method: .venv/stamp ## Redraw the picture at the top of the README, from a run with a network of models/
 	@$(BIN)/python workflow/method.py results/reference/method
 
 lab: .venv/stamp ## Open JupyterLab on the notebooks
@@ -126,10 +126,10 @@ lint: .venv/stamp ## Check the code's style and that notebooks are stored withou
 	@$(BIN)/ruff format --check .
 	@$(BIN)/nbstripout --keep-id --verify $(NOTEBOOKS)
 
-strip: .venv/stamp ## Take the outputs out of the stored notebooks
+strip: .venv/stamp ## Remove the outputs from the stored notebooks
 	@$(BIN)/nbstripout --keep-id $(NOTEBOOKS)
 
-lock: ## Renew constraints.txt with the newest versions that fit together
+lock: ## Update constraints.txt to the newest versions that fit together
 	rm -rf .lock
 	$(PYTHON) -m venv .lock
 	.lock/bin/python -m pip install --quiet --upgrade pip

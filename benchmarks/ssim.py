@@ -1,9 +1,9 @@
-"""How fast and how exact is the SSIM ensemble? essim's backends beside the libraries that people use today.
+"""How fast and how accurate is the SSIM ensemble? essim's backends compared with today's common libraries.
 
     python benchmarks/ssim.py [--sizes 96x96x50 ...] [--rounds 5] [--device cpu] [--out results/bench]
 
-Every contender makes the adaptive ensemble of the eight sigmas from the same two volumes (who has no ensemble: eight
-maps, then the softmax); `calibrated` is the one that healthy scans calibrate. Contenders take turns, round by round,
+Every contender makes the adaptive ensemble of the eight sigmas from the same two volumes (those without an ensemble:
+eight maps, then the softmax); `calibrated` is the calibrated ensemble. Contenders take turns, round by round,
 on one thread, or one GPU without TF32; the time is the median of the rounds, the ratio is against torchmetrics. The
 error is the largest of the anomaly map against float64, away from the borders, where libraries differ on purpose; a
 second one on the same data shifted by +100. Two peers give no ensemble, so that they have no error: pytorch-msssim
@@ -31,8 +31,8 @@ from essim.runs.provenance import provenance, save_figure, write_table
 from essim.ssim import SIGMAS, check_pair
 
 BORDER = 6  # the radius of the widest window
-SLOW = 15  # seconds; who takes longer runs once
-FLOP = 1336  # a voxel, of the paper's ensemble, counted in essim/kernels/cpu.py's way of doing it
+SLOW = 15  # seconds; a contender that takes longer runs once
+FLOP = 1336  # per voxel, of the paper's ensemble, counted as essim/kernels/cpu.py computes it
 
 
 def phantom(shape, seed):
@@ -153,7 +153,7 @@ def error(found, name, x, y, mask):
 
 
 def peak_memory(work):
-    """The most memory (MB) that numpy asks for on top of what is there; torch's own is not seen by tracemalloc."""
+    """The most memory (MB) that numpy asks for on top of what is there; tracemalloc doesn't see torch's own."""
     tracemalloc.start()
     work()
     peak = tracemalloc.get_traced_memory()[1] / 1e6
@@ -183,7 +183,7 @@ def floor(shape, device):
 
 
 def race(shape, rounds, device):
-    """One row a contender: milliseconds (median), errors, memory; the last row is the floor."""
+    """One row per contender: milliseconds (median), errors, memory; the last row is the floor."""
     # On a GPU the volumes of other rounds push these out of its cache.
     pairs = [[volume.to(device) for volume in phantom(shape, seed)] for seed in range(1 if device == "cpu" else 8)]
     small = [volume.to(device) for volume in phantom((16, 16, 16), 0)]

@@ -3,13 +3,13 @@
     python benchmarks/training.py [--profiles laptop paper] [--rounds 10] [--device cpu] [--out results/bench]
 
 A step is made of the pieces that essim.train makes it of, with the network, batch and settings of a profile in
-workflow/profiles and as many volumes as its cohort has (of random numbers). Each part is timed by itself, and in
+workflow/profiles and as many volumes as its cohort has (of random numbers). Each part is timed separately, and in
 turn with them the whole step, without pauses between its parts; on one thread, or one GPU without TF32; times are
 medians. `hours` are those of one training (one contrast, one fold), shared among the parts. On a CPU, a network without
 patches sees only 2 slices of each batch, and its forward and backward are scaled to the whole.
 
 Noise: six octaves for 32 slices of 96 x 96, by essim.simplex_noise and, as is usual, by a loop over images and octaves
-of the opensimplex package. They take turns, once both are compiled; beside a GPU, the loop has all cores of the CPU and
+of the opensimplex package. They take turns, once both are compiled; with a GPU, the loop has all cores of the CPU and
 its fields are copied to the GPU.
 """
 
@@ -39,7 +39,7 @@ from essim.train.slices import HealthySlices
 sys.path.append(str(Path(__file__).resolve().parents[1] / "workflow"))
 from profiles import FOLDER, names, read_profile  # noqa: E402 (it lies there)
 
-CPU_BATCH = 2  # of a network without patches
+CPU_BATCH = 2  # for a network without patches
 PIXEL_MM = 2  # of the slices of every profile
 NOISE = (32, 1, 96, 96)
 
@@ -91,12 +91,12 @@ def training(config, data, seen, device):
 
 
 def time_step(name, profile, rounds, device):
-    """One row a part of the profile's step, and one for the whole."""
+    """One row per part of the profile's step, and one for the whole."""
     config, volumes = TrainConfig(**profile["training"]), profile["cohort"]["train"]
     seen = CPU_BATCH if device == "cpu" and config.patch == 1 else config.batch
     steps = training(config, RandomSlices(Preprocessing(**profile["preprocessing"]), volumes), seen, device)
     parts = []
-    while "average" not in parts:  # the first step also builds what is built once
+    while "average" not in parts:  # the first step also sets up what is set up once
         parts.append(next(steps))
     taken = {part: [] for part in [*parts, "step"]}
     for _ in tqdm(range(rounds), desc=f"steps of {name}"):
@@ -128,7 +128,7 @@ def by_opensimplex(shape, seed, device):
 
 
 def compare_noise(rounds, device):
-    """One row a way to draw the noise: milliseconds for the batch, and how many times faster than the loop that is."""
+    """One row per way to draw the noise: milliseconds for the batch, and how many times faster than the loop."""
     contenders = {"essim.simplex_noise": lambda seed: simplex_noise(NOISE, seed=seed, device=device)}
     contenders["loop over opensimplex"] = lambda seed: by_opensimplex(NOISE, seed, device)
     times = {name: [] for name in contenders}

@@ -1,20 +1,20 @@
-"""How fast and how large is the U-Net? essim.UNet beside those of diffusers and MONAI, in training and reconstruction.
+"""How fast and how large is the U-Net? essim.UNet against those of diffusers and MONAI, in training and reconstruction.
 
     python benchmarks/unet.py [--sizes laptop paper] [--rounds 5] [--device cpu] [--compile] [--out results/bench]
 
 The three have the same widths, levels, blocks and resolution, attention at the bottleneck only, and as many parameters
 to within 10 %. A training step is forward, l1 loss, backward, gradients clipped to 1, Adam. A reconstruction is one
 forward call without gradients: a whole volume on a GPU (50 slices, 4 draws each), one training batch on a CPU, where
-larger ones gain nothing. essim runs with all it has on the device, its peers in two ways:
+larger ones gain nothing. essim runs with all its options for the device, its peers in two ways:
 
     as called               float32, eager, contiguous, Adam(lr)
-    with every advantage    with all that essim has: fused Adam, bfloat16 where the hardware computes in it,
+    with every advantage    with all of essim's options: fused Adam, bfloat16 where the hardware computes in it,
                             channels_last (on a CPU to reconstruct only, where it helps) and torch.compile
-                            (on a CPU with --compile only: it takes a C++ compiler, and minutes)
+                            (on a CPU only with --compile: it needs a C++ compiler, and minutes)
 
 Contenders take turns, round by round, on one thread, or one GPU without TF32; the time is the median of the rounds.
-Memory is the peak of doing the same work twice: on a GPU, of what torch gives out; on a CPU, how much a process of its
-own grew. Peers that are not installed are left out: pip install -e ".[bench]".
+Memory is the peak of doing the same work twice: on a GPU, what torch allocates; on a CPU, how much a separate process
+grows. Peers that are not installed are left out: pip install -e ".[bench]".
 """
 
 import argparse
@@ -37,13 +37,13 @@ from essim.train.loop import computes_bfloat16
 from essim.unet import UNet
 
 VOLUME = 50 * 4  # slices that a GPU reconstructs at once
-STEPS = {"cpu": 1, "cuda": 10}  # in a turn: a GPU is fed while it computes
+STEPS = {"cpu": 1, "cuda": 10}  # per turn: a GPU is fed while it computes
 
 
 @dataclass(frozen=True)
 class Size:
     channels: tuple  # of each level
-    blocks: int  # a level
+    blocks: int  # per level
     head: int  # channels of an attention head
     groups: int  # of a normalisation
     pixels: tuple
@@ -51,7 +51,7 @@ class Size:
 
 
 SIZES = {
-    "tiny": Size((8, 16, 16), 1, 8, 8, (16, 16), {"cpu": 2, "cuda": 2}),  # to see that it runs
+    "tiny": Size((8, 16, 16), 1, 8, 8, (16, 16), {"cpu": 2, "cuda": 2}),  # to check that it runs
     "laptop": Size((32, 64, 64), 2, 32, 8, (80, 96), {"cpu": 8, "cuda": 8}),
     "paper": Size((128, 256, 256), 3, 64, 32, (96, 96), {"cpu": 2, "cuda": 32}),
 }
@@ -59,7 +59,7 @@ SIZES = {
 
 @dataclass(frozen=True)
 class How:
-    """What a network is run with; by default, as it is called."""
+    """How a network is run; by default, as called."""
 
     fused: bool = False
     bfloat16: bool = False
@@ -68,7 +68,7 @@ class How:
 
 
 def every_advantage(what, device, compiled):
-    """What essim has; on a CPU, channels_last makes reconstruction faster and training slower."""
+    """essim's options; on a CPU, channels_last makes reconstruction faster and training slower."""
     return How(True, computes_bfloat16(device), device == "cuda" or what == "reconstruct", compiled)
 
 
@@ -112,7 +112,7 @@ NETWORKS = {"essim": by_essim, "diffusers": by_diffusers, "MONAI": by_monai}
 
 
 def count_parameters(size):
-    """Millions of parameters of the networks that are installed: {contender: number}, alike to within 10 %."""
+    """Millions of parameters of the networks that are installed: {contender: number}, equal to within 10 %."""
     counts = {}
     for name, make in NETWORKS.items():
         try:
@@ -163,7 +163,7 @@ def set_up():
 
 
 def peak_resident():
-    """The most memory (MB) that this process has had."""
+    """The peak memory (MB) of this process."""
     try:  # on Linux, getrusage begins with the peak of the process that started this one
         line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) / 1e3
@@ -188,14 +188,14 @@ def grow(contender):
 
 def peak_memory(*contender):
     """The most memory (MB) that the work takes, its network and optimizer included; NaN if it is killed for it."""
-    if contender[-1] == "cuda":  # torch counts what it gives out: no process of its own is needed
+    if contender[-1] == "cuda":  # torch counts what it allocates: no separate process is needed
         return grow(contender)
     ((_, megabytes),) = work_off(grow, [contender], 1, died=float("nan"))
     return megabytes
 
 
 def race(size_name, what, names, rounds, device, compiled):
-    """One row a contender: slices a second (median of the rounds) and memory; essim's stands in both comparisons."""
+    """One row per contender: slices per second (median of the rounds) and memory; essim's is in both comparisons."""
     size, advantages = SIZES[size_name], every_advantage(what, device, compiled)
     contenders = [(name, how) for name in names for how in (How(), advantages) if name != "essim" or how == advantages]
     title = f"{what}, {size_name}"
@@ -219,7 +219,7 @@ def race(size_name, what, names, rounds, device, compiled):
 
 
 def compare(table):
-    """The table with each contender's speed as a multiple of the faster peer's, who ran in the same way."""
+    """The table with each contender's speed as a multiple of the faster peer's, run in the same way."""
     peers = table[table.contender != "essim"].rename(columns={"slices_per_second": "fastest"})
     fastest = peers.groupby(["size", "what", "how"], as_index=False).fastest.max()
     table = table.merge(fastest, how="left")
@@ -228,11 +228,11 @@ def compare(table):
 
 
 def plot_speed(table):
-    """Slices a second, a panel for each kind of work (rows) and size (columns)."""
+    """Slices per second, a panel for each kind of work (rows) and size (columns)."""
     works, sizes = table.what.unique(), table["size"].unique()
     figure, axes = new_figure(len(works), len(sizes), 2.5 * len(sizes) + 1.9, 1.7 * len(works), sharey=True)
     colours = {"essim": GREEN, "diffusers": BLUE, "MONAI": ORANGE}
-    table = table[(table.contender != "essim") | (table.how == "as called")]  # essim stands in both comparisons
+    table = table[(table.contender != "essim") | (table.how == "as called")]  # essim is in both comparisons
     for (row, what), (column, size) in itertools.product(enumerate(works), enumerate(sizes)):
         part, axis = table[(table.what == what) & (table["size"] == size)], axes[row, column]
         advantages = part.how != "as called"
@@ -241,7 +241,7 @@ def plot_speed(table):
         bars = axis.barh(labels, part.slices_per_second, edgecolor="white", **look)
         numbers = [f"{value:.3g}" if value < 100 else f"{value:,.0f}" for value in part.slices_per_second]
         axis.bar_label(bars, numbers, padding=3, fontsize=8)
-        axis.set(title=f"{what}, {size}", xlabel="slices a second")
+        axis.set(title=f"{what}, {size}", xlabel="slices per second")
         axis.margins(x=0.2)
     axes[0, 0].invert_yaxis()
     return figure

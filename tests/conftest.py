@@ -1,4 +1,4 @@
-"""What all tests share: one thread a process, so that two test workers don't fight for two cores; some scans."""
+"""What all tests share: one thread per process, so that two test workers don't fight for two cores; some scans."""
 
 import os
 
@@ -18,7 +18,7 @@ if not torch.cuda.is_available():
 
 
 def pytest_collection_modifyitems(items):
-    """The longest files first, or the other worker would wait for them at the end."""
+    """The longest files first, so that no worker waits for them at the end."""
     long = ("test_paper", "test_smoke", "test_workflow", "test_walkthrough", "test_score", "test_score_errors")
     long += ("test_benchmarks",)
     items.sort(key=lambda item: item.path.stem not in long)

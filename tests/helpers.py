@@ -70,7 +70,7 @@ def read_cases(folder, split=None):
 
 
 def slab(width, shape=(16, 14, 12)):
-    """A lesion along one side of the volume: the one shape that a median leaves as it is."""
+    """A lesion along one whole side of the volume: a shape that a median leaves as it is."""
     seg = np.zeros(shape, bool)
     seg[-width:] = True
     return seg
@@ -93,7 +93,7 @@ class Shrink(nn.Module):
 
 
 def tiny(**changes):
-    """A training of a second."""
+    """A training that takes a second."""
     return TrainConfig(**TINY | changes)
 
 

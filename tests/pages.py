@@ -1,4 +1,4 @@
-"""Executed notebooks and results to make pages of, and what a browser makes of a page: for report and site."""
+"""Executed notebooks and results to make pages from, and how a browser reads a page: for report and site."""
 
 import base64
 import json
@@ -119,7 +119,7 @@ def write_scores(folder, dataset="ms"):
 
 
 def browse(page, folder):
-    """Open a page in a headless Chromium: (what the console says, addresses asked of a network, its DOM)."""
+    """Open a page in a headless Chromium: (console messages, addresses requested from a network, its DOM)."""
     browser = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
     if not browser:
         pytest.skip("no Chromium on this machine: install one, or set CHROMIUM to where it is.")

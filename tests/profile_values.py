@@ -1,4 +1,4 @@
-"""What the tests of profiles and plans share: which profiles there are, and their values as leaves."""
+"""What the tests of profiles and plans share: the names of the profiles, and their values as leaves."""
 
 PROFILES = ("confirm", "gpu", "laptop", "networks", "paper", "pretrained", "real", "smoke")
 

@@ -36,7 +36,7 @@ class Study:
         return {rule: jobs for rule, jobs in plan.items() if rule not in ("total", "all")}
 
     def change_profile(self, changes):
-        """Write other values into the profile's file; those of a mapping one by one, but for `sets`."""
+        """Write other values into the profile's file; those of a mapping one by one, except `sets`."""
         path = self.folder / f"workflow/profiles/{self.profile}.yaml"
         values = yaml.safe_load(path.read_text())
         for key, value in changes.items():

@@ -17,7 +17,7 @@ SIGMAS = (0.5, 1.1)
 
 
 def calibration(shape, sigmas=SIGMAS, seed=0):
-    """Any: what a kernel makes of it must be what the formula makes of it."""
+    """An arbitrary one: a kernel must agree with the formula on it."""
     half = [(side + 1) // 2 for side in shape]
     generator = torch.Generator().manual_seed(seed)
     mean, sd = (torch.rand(1 + len(sigmas), *half, generator=generator) for _ in range(2))
@@ -25,7 +25,7 @@ def calibration(shape, sigmas=SIGMAS, seed=0):
 
 
 def healthy(folder, count=4, shape=(16, 14, 12)):
-    """A folder of healthy validation scans, rebuilt worse on one side, and one test scan that is not to count."""
+    """A folder of healthy validation scans, reconstructed worse on one side, and one test scan that must not count."""
     cases = {}
     for i in range(count + 1):
         rng = np.random.default_rng(i)
@@ -39,7 +39,7 @@ def healthy(folder, count=4, shape=(16, 14, 12)):
 
 
 def by_hand(x, y, made):
-    """The formula of the module's text in numpy, voxel by voxel of the half grid."""
+    """The formula of the module's docstring in numpy, voxel by voxel of the half grid."""
     x, y = (v[0, 0].double().numpy() for v in (x, y))
     q = (x - y) / max(np.ptp(x), np.ptp(y))
     q = q * made.level / np.quantile(np.abs(q[(x != 0) | (y != 0)]), 0.75, method="inverted_cdf")
@@ -109,7 +109,7 @@ def test_the_level_is_that_of_the_brain_and_of_each_volume():
 
 
 def test_a_calibration_is_of_scans_at_one_level(tmp_path):
-    """A scan whose faults are twice as large counts as the others do, but for the level."""
+    """A scan whose errors are twice as large counts as the others do, once divided by its level."""
 
     def fit(name, factors):
         cases = {}

@@ -1,4 +1,4 @@
-"""The one door, and what an installation holds: built as a wheel, run from there."""
+"""The one command, and what an installation holds: built as a wheel, run from there."""
 
 import os
 import re
@@ -33,7 +33,7 @@ def test_what_is_no_command(words):
 
 
 def test_help_comes_at_once():
-    """No room is imported for it."""
+    """No room of the package is imported for it."""
     code = "import sys, essim.__main__; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 

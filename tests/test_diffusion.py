@@ -86,7 +86,7 @@ def test_q_sample_is_the_formula():
 
 
 def test_the_tone_reaches_the_network():
-    """Its loss, its estimate and its reconstruction: each is that of the tone that was given, and none goes without."""
+    """Loss, estimate and reconstruction each depend on the given tone, and none can do without it."""
     torch.manual_seed(0)
     diffusion = GaussianDiffusion(UNet(8, (1, 2), 1, 8, patch=2, tones=4))
     for weights in diffusion.parameters():  # many start at 0
@@ -201,7 +201,7 @@ def test_one_field_for_all_images_of_a_batch():
 
 
 def test_more_noise_hides_more():
-    """What is left of a bright square falls with t."""
+    """Less of a bright square is left as t grows."""
     diffusion = GaussianDiffusion(nn.Identity())
     diffusion.model.forward = lambda x, t: x
     x = torch.zeros(1, 1, 16, 16)

@@ -42,7 +42,7 @@ ROOMS = {
 
 
 def step(path):
-    """What the graph and the parameters call a notebook."""
+    """The name of a notebook in the graph and in the parameters."""
     return path.relative_to(ROOT / "notebooks").with_suffix("").as_posix()
 
 
@@ -56,7 +56,7 @@ def code_cells(path):
 
 
 def tracked_texts():
-    """Every text file of the repository, as git would commit it, or as it lies there where there is no git."""
+    """Every text file of the repository, as git would commit it, or without git, as it is."""
     command = ["git", "-C", ROOT, "ls-files", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, capture_output=True, text=True, check=False)
     names = listed.stdout.splitlines() or [p.as_posix() for p in MODULES + NOTEBOOKS]

@@ -1,4 +1,4 @@
-"""Maps of what people hand over from Python: the right map or one sentence, never a wrong map in silence."""
+"""Maps of inputs that people pass from Python: the right map or one sentence, never silently a wrong map."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What stands beside the code, for those who carry it on: paths exist, and numbers are the reference's."""
+"""The papers that accompany the code: paths exist, and numbers are the reference's."""
 
 import re
 from pathlib import Path

@@ -82,7 +82,7 @@ def test_each_step_can_be_left_out():
 
 
 def test_eroded_last_the_rim_has_a_part_in_the_smoothing():
-    """By definition, with scipy; away from the rim the order makes no difference."""
+    """Against the definition, in scipy; away from the rim the order makes no difference."""
     rng = np.random.default_rng(4)
     anomaly, mask = rng.random((50, 40, 10)).astype(np.float32), ball((50, 40, 10), 17)
     eroded = erode_slices(mask)

@@ -1,4 +1,4 @@
-"""The tone of a volume: quantiles that follow every monotone curve, and a network that is told them."""
+"""The tone of a volume: quantiles that follow every monotone curve, and a network conditioned on them."""
 
 import numpy as np
 import pytest

@@ -104,7 +104,7 @@ def test_gradient_reaches_every_parameter():
 
 
 def test_skip_connections_join_the_two_sides():
-    """Each block on the way up sees, beside what comes from below, its partner of the way down."""
+    """Each block on the way up gets, besides the output from below, that of its counterpart on the way down."""
     network, down, up = tiny(), [], []
     for layer in (network.stem, *network.down):
         layer.register_forward_hook(lambda layer, args, out: down.append(out))

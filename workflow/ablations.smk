@@ -1,8 +1,8 @@
 """The ablations (`make ablations`): one choice of the study changed, everything else as it is.
 
 What the Snakefile's graph makes -> results/<profile>/ablations/{figures,tables,choices,notebooks}. One notebook is one
-choice; z_choices puts together what the validation parts would choose. Nothing is trained but the baselines of the last
-one, which get a longer training. Names are those of the Snakefile.
+choice; z_choices puts together what the validation parts would choose. Only the baselines of the last one are trained,
+for longer. Names are those of the Snakefile.
 """
 
 ABLATED = f"{RESULTS}/ablations"

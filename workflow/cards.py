@@ -22,14 +22,14 @@ from essim.runs.files import writing
 ROOT = Path(__file__).resolve().parents[1]
 TEMPLATE = Path(__file__).with_name("card.md")
 METHODS = ["calibrated", "adaptive", "l1"]
-PROMISED, FACTOR = 0.01, 1.5  # the share of healthy tissue above a threshold; how far from it is a failure
+PROMISED, FACTOR = 0.01, 1.5  # the share of healthy tissue above a threshold; the factor off it that is a failure
 PLACES = {"marked": "whole brain", "cerebrum": "cerebrum", "cerebellum": "cerebellum", "stem": "brain stem"}
 SOURCES = {
     "healthy8": "healthy people who lent no tissue to any network",
     "healthy16": "healthy people, whose anatomies the training heads of `anatomies` come from",
     "ms": "patient with MS, outside the lesions",
 }
-GROWN, REAL = "results/reference/pretrained", "results/reference/real"  # what `laptop` and `anatomies` were judged on
+GROWN, REAL = "results/reference/pretrained", "results/reference/real"  # what `laptop` and `anatomies` were tested on
 
 
 def card(folder):
@@ -118,7 +118,7 @@ def _judged_on_grown(contrast):
     ]
     names = [*(f"gallery_{name}" for name in sets), "gallery_healthy", "gallery_calibrated"] if sets else []
     said = (
-        "False positives and ml marked a scan in healthy grown test heads, with 95 % intervals, where 1 % is promised"
+        "False positives and ml marked per scan in healthy grown test heads, with 95 % intervals, where 1 % is promised"
     )
     return {
         "groups": _section(groups, said, healthy),
@@ -148,11 +148,11 @@ def _judged_on_real(contrast):
     found = [
         {"set": SET_NAMES[row.dataset], "patients": row.subjects, "score": row.method, "AUPRC": _interval(row, "auprc")}
         for row in half_real.itertuples()
-        if contrast == "t1"  # half-real patients are grown in no other
+        if contrast == "t1"  # half-real patients are grown in T1 only
     ]
     said = f"Share marked in real healthy people, medians with ranges, where {_percent(PROMISED)} is promised"
     return {
-        "groups": _section(groups, said, heads) + "\n\nFalse positives a scan: not measured.",
+        "groups": _section(groups, said, heads) + "\n\nFalse positives per scan: not measured.",
         "found": _section(found, "Half-real patients (real lesion masks in real healthy heads)", trained),
         "pictures": _pictures(REAL, ["marked_in_healthy", "grown_half_real"] if groups else []),
     }

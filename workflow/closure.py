@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-# Only draw, write or check: a new colour, or another way to judge the cohort, trains nothing again.
+# These only draw, write or check: a new colour, or another check of the cohort, retrains nothing.
 QUIET = {"figures", "runs", "settings", "prepare.qc", "study.realism", "study.burden"}
 DRAWING = ("98_spread", "99_figures")  # notebooks whose results are figures
 
@@ -29,13 +29,13 @@ def digest_of(notebook):
 def modules_of(notebook):
     """The modules of essim that decide what a notebook computes: sorted paths such as `essim/evaluation/cases.py`.
 
-    Those that it imports, and those that these import, and so on. What only draws, writes or checks is left out.
+    Its imports, their imports, and so on, except for what only draws, writes or checks.
     """
     return _behind(imported(code_of(notebook)), QUIET - {"figures"} if notebook in DRAWING else QUIET)
 
 
 def modules_behind(module):
-    """The same of a module that is run by itself, with its own path among them."""
+    """The same for a module that is run separately, its own path included."""
     return _behind({module}, QUIET)
 
 
@@ -51,7 +51,7 @@ def _behind(waiting, quiet):
 
 @functools.cache
 def imports_of(module):
-    """The modules that a module imports itself; a registry, those of the folders beside it."""
+    """The modules that a module itself imports; for a registry, also those of the folders beside it."""
     path = path_of(module)
     listed = path.parent.glob("*/[!_]*.py") if path.stem == "registry" else ()
     found = {".".join(file.relative_to(ROOT).with_suffix("").parts) for file in listed}

@@ -1,4 +1,4 @@
-"""Grow the patients of `make confirm` into a data folder; resumes where it was.
+"""Grow the patients of `make confirm` into a data folder; resumes where it stopped.
 
     confirm.py DATA '{"seed": 14262, ...}' [--workers 2]
 

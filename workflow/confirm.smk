@@ -1,7 +1,7 @@
 """The confirmatory run (`make confirm`): fresh patients, frozen networks and choices -> results/confirm.
 
-Of the study only `reconstruct` runs. What is frozen: models/<networks>_<contrast>, with the calibration beside, and the
-tables of the development study, which are committed; what is tested: confirm.yaml. Names are those of the Snakefile.
+Of the study only `reconstruct` runs. What is frozen: models/<networks>_<contrast> with their calibration, and the
+committed tables of the development study; what is tested: confirm.yaml. Names are those of the Snakefile.
 """
 
 FROZEN = [f"{CONFIRM['development']}/{name}.csv" for name in CHOSEN]

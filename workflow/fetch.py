@@ -1,7 +1,7 @@
-"""Files of known sums, from a folder or from the network, whole or not at all.
+"""Files with known checksums, from a folder or from the network, complete or not at all.
 
 In: what is wanted, a folder that may hold some of it already. Out: the files, and a sentence about what could not be
-had. Called again, only what is missing is fetched; one call at a time.
+obtained. Called again, only what is missing is fetched; one call at a time.
 """
 
 import errno
@@ -26,7 +26,7 @@ SECONDS = 30  # without an answer: the address can't be reached
 @dataclass(frozen=True)
 class Wanted:
     """One file: its path below the folder, where it comes from, how large it is, its SHA-256 in hexadecimal, and the
-    group that it is spoken of with."""
+    group with which it is reported."""
 
     file: str
     address: str
@@ -35,13 +35,13 @@ class Wanted:
     group: str
 
     def lies_in(self, folder):
-        """Whether the file lies below `folder`, whole."""
+        """Whether the file lies below `folder`, complete."""
         path = Path(folder) / self.file
         return path.is_file() and path.stat().st_size == self.bytes and pooch.file_hash(path) == self.sha256
 
 
 class _Refused(Exception):
-    """Why a file could not be had; `beyond` is the group or the host that need not be asked again."""
+    """Why a file could not be obtained; `beyond` is the group or the host that need not be asked again."""
 
     def __init__(self, reason, beyond=None):
         super().__init__(reason)
@@ -49,12 +49,12 @@ class _Refused(Exception):
 
 
 def fetch(wanted, out, folder=None):
-    """Bring the files `wanted` into the folder `out`; returns sentences about those that could not be had.
+    """Bring the files `wanted` into the folder `out`; returns sentences about those that could not be obtained.
 
-    Args: wanted: list of `Wanted`. out: a folder, which is made. folder: one with the same layout, which is only read,
-        and asked before the network.
+    Args: wanted: list of `Wanted`. out: a folder, created if missing. folder: one with the same layout, which is only
+        read, and searched before the network.
 
-    Raises ValueError where another process is at it; OSError, in a sentence, where the disk is full.
+    Raises ValueError if another process is fetching into `out`; OSError, in a sentence, if the disk is full.
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
@@ -92,7 +92,7 @@ def _obtain(item, scratch, folder, closed):
         shutil.copyfile(Path(folder) / item.file, scratch / item.file)
         if item.lies_in(scratch):
             return
-        yield f"what lies in {folder} has another sum than the list says, and is left alone"
+        yield f"what lies in {folder} has another checksum than the list says, and is left alone"
     host = urlsplit(item.address).netloc
     for beyond in (host, item.group):
         if beyond in closed:
@@ -101,7 +101,7 @@ def _obtain(item, scratch, folder, closed):
 
 
 def _download(item, scratch, host):
-    """Download one file into `scratch` and check its sum; `_Refused` says why it isn't there."""
+    """Download one file into `scratch` and check its checksum; `_Refused` says why it isn't there."""
     registry = {"registry": {item.file: f"sha256:{item.sha256}"}, "urls": {item.file: item.address}}
     store = pooch.create(scratch, base_url="", retry_if_failed=TRIES_AGAIN, **registry)
     try:
@@ -115,8 +115,8 @@ def _download(item, scratch, host):
         raise _Refused("the download broke off") from None
     except requests.RequestException:
         raise _Refused(f"{host} can't be reached", host) from None
-    except ValueError:  # pooch's, of the sum
-        raise _Refused("what came from their address has another sum than the list says") from None
+    except ValueError:  # pooch's, of the checksum
+        raise _Refused("what came from their address has another checksum than the list says") from None
 
 
 def _sentence(group, reason, files, count):
@@ -137,11 +137,11 @@ def _alone(folder):
 
 @contextmanager
 def _scratch(folder):
-    """A folder for what isn't whole yet; what a killed process left there goes first."""
+    """A folder for incomplete files; what a killed process left there is removed first."""
     scratch = folder / ".part"
     remove(scratch)
     scratch.mkdir()
-    pooch.get_logger().setLevel("WARNING")  # there is a bar
+    pooch.get_logger().setLevel("WARNING")  # the bar shows as much
     try:
         yield scratch
     finally:

@@ -23,10 +23,10 @@ from pygments.formatters import HtmlFormatter
 from traitlets.config import Config
 
 HIGHLIGHTING = HtmlFormatter().get_style_defs(".highlight")
-KINDS = ["text/html", "text/markdown", "image/png", "text/plain"]  # of an output, the first that there is
+KINDS = ["text/html", "text/markdown", "image/png", "text/plain"]  # of an output, the first available
 LIVE = re.compile(r"<(script|iframe|object|embed)\b", re.IGNORECASE)
 FRAME = re.compile(r'<iframe srcdoc="([^"]*)"[^>]*></iframe>')
-LEFT_OUT = '<p class="left-out">What moves here needs a running Jupyter: <code>make lab</code> opens the notebook.</p>'
+LEFT_OUT = '<p class="left-out">What moves needs a running Jupyter: <code>make lab</code> opens the notebook.</p>'
 SUMMARIES = {"parameters": "Parameters, as the notebook has them", "injected-parameters": "Parameters of this run"}
 
 # LaTeX that latex2mathml doesn't know, in words that it does. The rest stands there as text (see `mathml`).
@@ -35,7 +35,7 @@ REWRITES = {
     r"\\(arg|argmax|argmin|std|var)(?![A-Za-z])": r"\\operatorname{\1}",
     r"(\\(?:begin|end)\{)aligned\}": r"\1split}",
     r"\\(math(?:bb|bf|cal|frak|scr))\s+([A-Za-z])": r"\\\1{\2}",  # with braces it takes the letter that browsers have
-    r"\\[lr]Vert(?![A-Za-z])": r"\\|",  # as high as in TeX, not as what is within
+    r"\\[lr]Vert(?![A-Za-z])": r"\\|",  # as high as in TeX, not as high as the content
     r"\\!": "",
 }
 
@@ -108,7 +108,7 @@ class Prose(IPythonRenderer):
 
 
 def mathml(formula, display):
-    """LaTeX as a `<math>` element; as it is written, in `<code>`, where latex2mathml has no word for a part of it."""
+    """LaTeX as a `<math>` element; in `<code>`, as it is written, if latex2mathml doesn't know a part of it."""
     said = formula
     for pattern, words in REWRITES.items():
         said = re.sub(pattern, words, said)
@@ -159,7 +159,7 @@ def _exporter():
 
 
 def loads(html):
-    """The addresses that a browser would load to show a page, data within it apart. Links to click don't count."""
+    """The addresses that a browser would load to show a page, except data within it. Links to click don't count."""
     found = []
 
     class Reader(HTMLParser):
@@ -176,7 +176,7 @@ def loads(html):
 
 
 def _tidy(notebook, folded):
-    """A copy with what a reader has no use for left out, and what the template says of a cell in its metadata."""
+    """A copy without what a reader has no use for; cells' metadata hold what the template needs to know."""
     notebook, heading = copy.deepcopy(notebook), ""
     notebook.cells = [cell for cell in notebook.cells if cell.source.strip()]
     for cell in notebook.cells:
@@ -196,7 +196,7 @@ def _tidy(notebook, folded):
 def _shows(output):
     """Whether there is something to see; takes progress bars out of a stream, and pandas' style out of its tables.
 
-    In the place of what only a running Jupyter can show stands a sentence.
+    What only a running Jupyter can show is replaced by a sentence.
     """
     if output.output_type == "stream":
         bar = re.compile(r"\d+%\|")

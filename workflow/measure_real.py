@@ -1,13 +1,13 @@
-"""Measure real scans: what grown heads are held against, and whether networks keep their promise. Numbers, no image.
+"""Measure real scans: what grown heads are compared with, and whether thresholds hold. Numbers, no images.
 
     measure_real.py heads SCANS OUT [--networks models/laptop]    OUT: essim/study/real_heads.csv
     measure_real.py lesions OUT ms=FOLDER stroke=FOLDER           OUT: essim/study/real_lesions.csv
     measure_real.py promise SCANS OUT MODEL...                    OUT: models/promise.csv, of model folders
 
-SCANS is a CSV with the columns source, contrast, image, mask, and voxel_mm (1 or 2), a line a scan in study space
+SCANS is a CSV with the columns source, contrast, image, mask, and voxel_mm (1 or 2), one line per scan in study space
 (python -m essim.prepare brings it there); paths are relative to it. Lines with the same source and mask are one head,
 which gets a number in place of its name. For the promise there may be a column seg, of lesion masks. FOLDER holds
-lesion masks in MNI space (NIfTI), one a patient.
+lesion masks in MNI space (NIfTI), one per patient.
 """
 
 import argparse
@@ -37,8 +37,8 @@ def read_scans(table):
 
 
 def measure_heads(table, networks=None):
-    """The statistics of all scans of the CSV `table`, as essim.study.realism has them, one row a scan."""
-    from essim.study import realism  # here, since it takes seconds, and errors of the command line should not
+    """The statistics of all scans of the CSV `table`, as essim.study.realism has them, one row per scan."""
+    from essim.study import realism  # here, since it takes seconds, which errors of the command line should not
 
     scans = read_scans(table).assign(seg="")  # lesions count as brain
     groups = scans.groupby("voxel_mm", sort=False)
@@ -47,7 +47,7 @@ def measure_heads(table, networks=None):
 
 
 def measure_promises(table, models):
-    """What each model folder makes of the scans of its contrast in the CSV `table`, as essim.study.promise has it."""
+    """How each model folder scores the scans of its contrast in the CSV `table`, as essim.study.promise has it."""
     from essim.study.promise import measure_promise
 
     scans, parts = read_scans(table), []

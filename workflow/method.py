@@ -1,8 +1,8 @@
 """The method in one picture, for the top of the README: a real run on a grown patient with a network of models/.
 
-    method.py FIGURE      without an ending: FIGURE.png, FIGURE.pdf, and FIGURE.json with their provenance
+    method.py FIGURE      without an extension: FIGURE.png, FIGURE.pdf, and FIGURE.json with their provenance
 
-In: models/laptop_t2. Out: scan -> noised -> as if healthy -> 1 - SSIM at three sigmas -> ensemble, and the truth.
+In: models/laptop_t2. Out: scan -> noised -> reconstruction -> 1 - SSIM at three sigmas -> ensemble, and ground truth.
 """
 
 import argparse
@@ -30,20 +30,20 @@ def picture():
     ensemble = essim.ensemble_map(x, y, mask=mask)[0, 0].numpy()
     z = cases.widest_slice(scan.seg)
     box = (*box_around(scan.mask[:, :, z], margin=2), z)
-    x0 = 2 * x[:, :, :, :, z] - 1  # the network's world is -1 to 1
+    x0 = 2 * x[:, :, :, :, z] - 1  # the network's range is -1 to 1
     noised = diffusion.q_sample(x0, torch.tensor([RUN["t"]]), diffusion.sample_noise(x0.shape, seed=0))[0, 0].numpy()
     seg, sigmas = scan.seg[box], [f"1 \N{MINUS SIGN} SSIM, \u03c3 = {sigma}" for sigma in RUN["sigmas"]]
     before = [("scan", Panel(scan.image[box], limits=(0, 1))), "noise"]
     before += [(f"t = {RUN['t']}", Panel(noised[box[:2]], limits=(-1.4, 1.4))), "denoise"]
-    before += [("as if healthy", Panel(scan.reconstruction[box], limits=(0, 1))), "compare"]
+    before += [("reconstruction", Panel(scan.reconstruction[box], limits=(0, 1))), "compare"]
     compared = [(title, Panel(unlike[box], kind="map")) for title, unlike in zip(sigmas, maps, strict=True)]
     after = ["weigh", (f"ensemble of {len(essim.SIGMAS)} \u03c3", Panel(ensemble[box], seg, "map"))]
-    after += [("truth", Panel(scan.image[box], seg, limits=(0, 1)))]
+    after += [("ground truth", Panel(scan.image[box], seg, limits=(0, 1)))]
     return show_method(before + compared + after)
 
 
 def show_method(parts, size=1.2):
-    """The steps of a method in one row: a picture is (title, Panel), a text between two stands over an arrow."""
+    """The steps of a method in one row: a picture is (title, Panel), a text between two is written over an arrow."""
     widths = [0.5 if isinstance(part, str) else 1 for part in parts]
     shape = next(part[1] for part in parts if not isinstance(part, str)).image.shape
     height = size * shape[1] / shape[0] + 0.3

@@ -1,10 +1,10 @@
-"""The steps of `make methods` before the scores: a method's network is trained, a folder of scans is made healthy.
+"""The steps of `make methods` before the scores: a method's network is trained, a folder of scans reconstructed.
 
     methods.py learn NETWORK OUT --asked JSON
     methods.py rebuild RECONSTRUCTOR OUT --folder FOLDER --model MODEL --asked JSON
 
 In: what 02_train is given; a folder of the study's reconstructions, a model folder. Out: a model folder; a folder with
-several draws kept, as essim.study.methods has it.
+several draws kept, as in essim.study.methods.
 """
 
 import argparse
@@ -20,7 +20,7 @@ OF_THE_STUDY = {"ddpm": "weights", "ae": "ae", "vae": "vae"}  # networks that th
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
-# What the graph asks: nothing is imported for it
+# What the graph asks for: needs no imports
 
 
 def chosen_methods(values):
@@ -31,7 +31,7 @@ def chosen_methods(values):
             if name not in known:
                 raise ValueError(f"methods: {kind}: unknown {name!r}: known are {', '.join(known)}.")
     if "l1" not in values["scores"]:
-        raise ValueError("methods: scores: l1 is missing, which the others are held against; add it.")
+        raise ValueError("methods: scores: l1 is missing, with which the others are compared; add it.")
     return [*values["reconstructors"], *values["scores"]]
 
 
@@ -52,15 +52,15 @@ def network_of(method):
 
 
 def own_network(method):
-    """The same, where it isn't one of the study's; else None."""
+    """The same, or None where it is one of the study's."""
     taken = network_of(method)
     return None if taken in OF_THE_STUDY else taken
 
 
 def folder_of(method, contrast, results, networks):
-    """The model folder of the network that a method takes, in a contrast: the study's, one that comes trained, its own.
+    """The model folder of the network that a method takes, in a contrast: the study's, a pretrained one, or its own.
 
-    Args: results: the study's folder. networks: what the folders of networks that come trained start with; "": none.
+    Args: results: the study's folder. networks: the prefix of the pretrained networks' folders; "": none.
     """
     own = own_network(method)
     trained = f"{networks}_{own}_{contrast}"
@@ -73,7 +73,7 @@ def folder_of(method, contrast, results, networks):
 
 
 def learn(arguments):
-    """Train the network of a method as 02_train trains the study's, or go on with a training that was stopped."""
+    """Train the network of a method as 02_train trains the study's, or resume a training that was stopped."""
     from essim.data.datasets import load_scans
     from essim.methods.networks import train_method
     from essim.runs.params import check
@@ -84,7 +84,7 @@ def learn(arguments):
 
 
 def rebuild(arguments):
-    """Let a reconstructor make every asked scan of a folder healthy."""
+    """Reconstruct the scans of a folder that are asked for."""
     from essim.methods.networks import load_method
     from essim.methods.registry import pick, reconstructors
     from essim.study import methods
@@ -100,7 +100,7 @@ def rebuild(arguments):
 def main(words=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("step", choices=("learn", "rebuild"))
-    parser.add_argument("name", help="of the method")
+    parser.add_argument("name", help="the method's")
     parser.add_argument("out", type=Path)
     parser.add_argument("--asked", type=json.loads, required=True, help="JSON")
     parser.add_argument("--folder", type=Path)

@@ -1,8 +1,8 @@
 """The field's methods (`make methods`): every reconstructor of the profile under every score, on the study's patients.
 
 What the Snakefile's graph makes -> results/<profile>/methods/<reconstructor>, then the tables and figures of all. A
-network is trained as the study's own is, and for as long, or taken from models/<networks>_<network>_<contrast>, where
-it comes trained. A new method is a file of essim/methods and a word in the profile; it runs alone. Names are those of
+network is trained as the study's own is, and for as long, or taken from models/<networks>_<network>_<contrast>, if it
+is there. A new method is a file of essim/methods and a word in the profile; nothing else runs again. Names are those of
 the Snakefile.
 """
 
@@ -19,7 +19,7 @@ HEALTHY = [f"healthy_{contrast}" for contrast in PLAN.contrasts]
 
 
 def harness_of(notebook):
-    """The modules behind a notebook but for the methods themselves, of which it takes a few."""
+    """The modules behind a notebook, except the methods themselves, of which it uses only a few."""
     return lambda wildcards: [path for path in modules_of(notebook) if path.count("/") < 3]
 
 
@@ -41,7 +41,7 @@ def weights_of(wildcards):
 
 
 def asked_of(wildcards):
-    """What a folder is rebuilt with, as JSON."""
+    """The settings with which a folder is reconstructed, as JSON."""
     step = STEPS[wildcards.part]["10_methods"]
     patients = {"val": step["patients_val"], "test": step["patients_test"]}
     counts = patients if wildcards.folder in PLAN.sets else {"yardstick": step["yardsticks"]}

@@ -1,14 +1,14 @@
-"""Numbers in prose, each bound to the table that it comes from: `make numbers` writes them anew.
+"""Numbers in prose, each bound to the table that it comes from: `make numbers` updates them.
 
     numbers_in_prose.py [--check]
 
 A number in README.md, docs/, the rooms' READMEs or a notebook's text is a link to its table, whose title says which
 cell it is: `[0.106](results/reference/laptop/tables/main.csv "method=l1; dataset=ms; auprc")`. Rows are chosen by
-column=value, and one must be left; the last part names its column. It is shown with as many decimals as it has, and as
-a percentage where it ends in one. Clicking it leads to the table.
+column=value, and exactly one must remain; the last part names its column. The number keeps its decimals, and stays a
+percentage if it is one. Clicking it leads to the table.
 
 In: the files that git knows. Out: the same files with today's numbers; with --check nothing is written, and each number
-that differs is said.
+that differs is reported.
 """
 
 import argparse
@@ -51,9 +51,9 @@ def value_of(table, cell):
 
 
 def written(value, like):
-    """A number in the form of another one's text: as many decimals, a sign or a percentage where that has one.
+    """A number in the form of another's text: with as many decimals, and with a sign or a percentage if it has one.
 
-    Raises ValueError where the text isn't a number.
+    Raises ValueError if the text isn't a number.
     """
     form = NUMBER.fullmatch(like.replace("\N{MINUS SIGN}", "-"))
     if not form:
@@ -91,7 +91,7 @@ def renew_file(path):
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Write the numbers in the prose anew, from the reference's tables.")
+    parser = argparse.ArgumentParser(description="Update the numbers in the prose from the reference's tables.")
     parser.add_argument("--check", action="store_true", help="write nothing; fail if a number differs")
     check = parser.parse_args().check
     differ = 0
@@ -102,7 +102,7 @@ def main():
         differ += len(changes)
         if changes and not check:
             path.write_text(text, encoding="utf-8")
-    print(f"{differ} numbers differ." if check else f"{differ} numbers were renewed.")
+    print(f"{differ} numbers differ." if check else f"{differ} numbers were updated.")
     return bool(check and differ)
 
 

@@ -1,6 +1,6 @@
 """What a run of the graph is about: which scans, patient sets, seeds and folds there are, and how many of each.
 
-In: what Snakemake was told (`--config`): a `profile`, a `source` of one's own scans (`make reproduce DATA=...`), and
+In: what Snakemake was told (`--config`): a `profile`, a `source` of your own scans (`make reproduce DATA=...`), and
 values that replace the profile's. Out: a Plan. What each step is given: steps.py.
 """
 
@@ -22,13 +22,13 @@ class Plan:
 
     name: str  # of the profile
     profile: dict  # with every value
-    first_seed: int  # of the profile itself, whatever the command line says; that of networks that come trained
+    first_seed: int  # of the profile itself, whatever the command line says; also the pretrained networks'
     data: str  # folder of the scans in study space
-    home: str  # folder of the results; those of another seed than the first lie beside it
+    home: str  # folder of the results; those of other seeds than the first lie beside it
     sets: dict  # patient set: the contrast it is scored in
     folds: list
     stamp: list  # the files that say that the scans are there
-    source: str = ""  # of scans of one's own; "": the built-in cohort
+    source: str = ""  # of your own scans; "": the built-in cohort
     scans: object = None  # the table of the source's scans
     raw: bool = False  # whether the source has to be prepared first
 
@@ -48,9 +48,9 @@ class Plan:
 
     @property
     def parts(self):
-        """{what a part's folder is called after `home`: (seed, fold)}.
+        """{what a part's folder adds to `home`: (seed, fold)}.
 
-        Every seed, and every fold of it, is a study of its own on the same scans: a seed that is added runs alone.
+        Every seed, and every fold of it, is a study of its own on the same scans: adding a seed runs only that seed.
         """
         folders = {fold: f"/fold{fold}" if len(self.folds) > 1 else "" for fold in self.folds}
         pairs = [(seed, fold) for seed in self.profile["seeds"] for fold in self.folds]
@@ -66,11 +66,11 @@ class Plan:
 
     @property
     def networks(self):
-        """What the folders of networks that come trained start with; "": they are trained here."""
+        """The prefix of the pretrained networks' folders; "" where networks are trained here."""
         return self.profile["networks"] or ""
 
     def network(self, contrast):
-        """The folder of the network that comes trained for a contrast; "" where it is trained here."""
+        """The folder of the pretrained network for a contrast; "" where it is trained here."""
         return f"{self.networks}_{contrast}" if self.networks else ""
 
     def counts(self, dataset, contrast):
@@ -89,10 +89,10 @@ class Plan:
         origin = f"{self.source}, {state}" if self.source else "public scans" if self.public else "the built-in cohort"
         training = self.profile["training"]
         work = f"training(s) of {training['epochs']} epochs in batches of {training['batch']}"
-        work = f"network(s) that come trained: {self.networks}" if self.networks else work
+        work = f"pretrained network(s): {self.networks}" if self.networks else work
         healthy = [] if self.confirms else [("healthy", contrast) for contrast in self.contrasts]
         groups = healthy + list(self.sets.items())
-        groups = [] if self.public else groups  # fetched by the graph itself: who is there is known later
+        groups = [] if self.public else groups  # fetched by the graph itself, so not known yet
         return "\n".join(
             [
                 f"{self.study}: profile {self.name} on {origin}",
@@ -128,7 +128,7 @@ def make_plan(config):
         plan = Plan(**fields, **_own_scans(source, profile))
         for name, contrast in plan.sets.items():
             if plan.network(contrast) and not Path(plan.network(contrast)).is_dir():
-                text = f"{plan.network(contrast)}: no such folder, no network for {contrast} comes trained"
+                text = f"{plan.network(contrast)}: no such folder, there is no pretrained network for {contrast}"
                 raise ValueError(f"{text}; take a profile that trains one, or leave the set {name} out of the source.")
         return plan
     stamp = f"{profile['data']}/{'prepare' if profile['data'] == PUBLIC else 'cohort'}.json"
@@ -137,9 +137,9 @@ def make_plan(config):
 
 
 def place_of(folder, source):
-    """Where what is made of a source lies: beside `folder`, under the source's name and a digest of its whole path.
+    """The folder for what is made from a source: beside `folder`, with the source's name and a digest of its path.
 
-    Two sources of one name have places of their own; the built-in cohort (no source) has `folder` itself.
+    Two sources of the same name have separate folders; the built-in cohort (no source) has `folder` itself.
     """
     if not source:
         return folder
@@ -154,7 +154,7 @@ def results_of(profile, source):
 
 
 def _typed(value):
-    """A value of the command line as YAML has it: Snakemake leaves the numbers of `folds=[0,1]` texts."""
+    """A value of the command line as YAML has it: Snakemake leaves the numbers in `folds=[0,1]` as text."""
     return yaml.safe_load(json.dumps(value).replace('"', "")) if isinstance(value, (list, dict)) else value
 
 
@@ -166,11 +166,11 @@ def _check_seeds(seeds):
 
 
 def _own_scans(source, profile):
-    """The fields of a Plan on scans of one's own, which take the place of the built-in cohort.
+    """The fields of a Plan on your own scans, which replace the built-in cohort.
 
     What is there decides which sets are scored: those of patients with healthy scans of the same contrast.
     """
-    from essim.data.datasets import list_scans  # here, since it takes torch along
+    from essim.data.datasets import list_scans  # here, since it imports torch
     from essim.data.prepared import is_prepared
 
     try:
@@ -183,7 +183,7 @@ def _own_scans(source, profile):
     new = {name for name, _ in pairs} - {"healthy", *sets}
     sets |= {name: contrast for name, contrast in sorted(pairs) if name in new}  # T2 before T1 before FLAIR
     if not sets:
-        raise ValueError(f"{source}: has no patients with healthy scans of the same contrast; nothing can be learned.")
+        raise ValueError(f"{source}: has no patients with healthy scans of the same contrast; add healthy scans.")
     folds = profile["folds"]
     fields = {"source": source, "scans": scans, "sets": sets, "home": place_of(profile["results"], source)}
     if is_prepared(source):

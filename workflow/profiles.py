@@ -1,4 +1,4 @@
-"""The study's profiles: every value of a run, from files that say what they change in one another.
+"""The study's profiles: every value of a run, from files that each hold only what they change in another.
 
 In: profiles/<name>.yaml. Out: one plain dict with the keys of profiles/paper.yaml, and that dict as text.
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 
 FOLDER = Path(__file__).with_name("profiles")
-ROOT = "paper"  # has every key and extends no other; the others extend it where they don't say which
+ROOT = "paper"  # has every key and extends no other; the others extend it unless they name another
 WIDTH = 116  # of a line of text
 
 
@@ -22,15 +22,15 @@ class Values(dict):
 
 
 def names():
-    """The profiles that there are."""
+    """The names of all profiles."""
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
 def read_profile(name):
     """A profile with all of its values.
 
-    Raises ValueError, in one sentence, where it is unknown; and, with the file's name, where it has a key that no
-    profile has, extends one that is unknown, or itself in the end.
+    Raises ValueError, in one sentence, if it is unknown; and, with the file's name, if it has a key that no profile
+    has, or extends an unknown profile or, in the end, itself.
     """
     if name not in names():
         raise ValueError(f"unknown profile `{name}`: known are {', '.join(names())}")
@@ -53,8 +53,8 @@ def read_profile(name):
 def change(profile, changes, place):
     """A copy of a profile, or of a part of it, with other values: mappings key by key, lists as a whole.
 
-    So are `sets`, whose keys are names of data. Raises ValueError, naming `place`, where a key is unknown or a mapping
-    is changed to something else.
+    `sets`, whose keys are names of data, is also replaced as a whole. Raises ValueError, naming `place`, where a key is
+    unknown or a mapping is changed to something else.
     """
     changed = Values(profile)
     for key, value in changes.items():
@@ -71,7 +71,7 @@ def change(profile, changes, place):
 
 
 def text_of(profile):
-    """A profile as YAML: a key a line, or a few where it has much to say."""
+    """A profile as YAML: one line per key, or a few if it is long."""
     lines = []
     for key, value in profile.items():
         value = dict(value) if isinstance(value, dict) else value
@@ -89,7 +89,7 @@ def _load(name):
     try:
         values = yaml.safe_load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
-        raise ValueError(f"{_place(name)}: is no YAML: {' '.join(str(error).split())}") from None
+        raise ValueError(f"{_place(name)}: is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise ValueError(f"{_place(name)}: must be a mapping of keys to values, got {values!r}")
     return values

@@ -1,9 +1,9 @@
 """Public scans for `make real`: fetched, with their licences, and listed as a table that essim.prepare takes.
 
-    real.py OUT [--real FOLDER]      FOLDER has the same files and is asked before the network
+    real.py OUT [--real FOLDER]      FOLDER has the same files and is searched before the network
 
-In: real.yaml. Out: OUT/<folder>/<file> of every group, OUT/LICENCES.md, and OUT/scans.csv, a table of one's own
-(docs/own-data.md) with the scans that are there. What could not be had is said, and the study goes on without it.
+In: real.yaml. Out: OUT/<folder>/<file> of every group, OUT/LICENCES.md, and OUT/scans.csv, a table of your own
+(docs/own-data.md) with the scans that are there. What could not be obtained is reported; the study goes on without it.
 """
 
 import argparse
@@ -59,7 +59,7 @@ def wanted_of(groups):
 
 
 def table_of(groups, out):
-    """The scans that lie below `out`, a DataFrame with COLUMNS, and sentences about who is left out."""
+    """The scans that lie below `out`, a DataFrame with COLUMNS, and sentences about the subjects left out."""
     rows, sentences = [], []
     for name, group in groups.items():
         people = {}
@@ -89,7 +89,7 @@ def table_of(groups, out):
 
 def licences_of(groups):
     """Where everything is from, under which licence, whom to cite and what is odd about it, as Markdown."""
-    text = "# Where these files are from\n\nThey keep their licences; cite whom you use.\n"
+    text = "# Where these files are from\n\nThey keep their licences; cite what you use.\n"
     for name, group in groups.items():
         size = sum(size for size, _ in group["files"].values()) / 1e6
         text += f"\n## {name}: {group['source']}, {group['licence']}\n\n{len(group['files'])} file(s), {size:.1f} MB, "
@@ -99,7 +99,7 @@ def licences_of(groups):
 
 
 def write_if_new(path, text):
-    """Write a text unless it is there already, so that nothing runs again for it; whether it was new."""
+    """Write a text unless it is there already, so that nothing runs again because of it; returns whether it was new."""
     if path.is_file() and path.read_text(encoding="utf-8") == text:
         return False
     with writing(path) as temporary:
@@ -110,8 +110,8 @@ def write_if_new(path, text):
 def main(arguments=None):
     """Fetch what is missing; returns the exit code: 0, 2 if there is nothing to study, 130 on Ctrl-C."""
     parser = argparse.ArgumentParser(prog="real.py", description=__doc__.splitlines()[0])
-    parser.add_argument("out", type=Path, help="a folder, or that of an earlier call, which goes on")
-    parser.add_argument("--real", type=Path, help="a folder with the same files, asked before the network")
+    parser.add_argument("out", type=Path, help="a folder, or that of an earlier call, to resume it")
+    parser.add_argument("--real", type=Path, help="a folder with the same files, searched before the network")
     parser.add_argument("--manifest", type=Path, default=MANIFEST, help="the list (real.yaml)")
     options = parser.parse_args(arguments)
     out = options.out
@@ -125,14 +125,14 @@ def main(arguments=None):
         table, left_out = table_of(groups, out)
         sys.stderr.write("".join(f"real: {sentence}\n" for sentence in sentences + left_out))
         if set(table.dataset) <= {"healthy"} or "healthy" not in set(table.dataset):
-            text = "healthy people and patients are needed, and one or both could not be had"
+            text = "healthy people and patients are needed, and one or both could not be obtained"
             raise ValueError(f"{out}: {text}; connect to a network, or give REAL=folder of the files.")
         write_if_new(out / "scans.csv", table.to_csv(index=False, lineterminator="\n"))
     except (OSError, ValueError) as error:
         sys.stderr.write(f"real: {error}\n")
         return 2
     except KeyboardInterrupt:
-        sys.stderr.write("real: stopped; the same command goes on where it was.\n")
+        sys.stderr.write("real: stopped; run the same command again to continue.\n")
         return 130
     counts = ", ".join(f"{rows.subject.nunique()} {dataset}" for dataset, rows in table.groupby("dataset"))
     sys.stderr.write(f"real: {len(table)} scans ({counts}) in {out / 'scans.csv'}.\n")

@@ -1,6 +1,6 @@
 """Real heads (`make real`): public scans -> data/real/prepared -> results/real/{figures,tables,notebooks}.
 
-Make calls workflow/real.py first, which knows by itself what is missing; the first rule is for a plan before that. Of
+Make calls workflow/real.py first, which finds what is missing; the first rule is for a plan before that. Of
 the study only `train` and `healthy` run, on the real healthy heads. Names are those of the Snakefile.
 """
 

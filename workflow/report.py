@@ -24,8 +24,8 @@ from essim.runs.files import writing
 ROOT = Path(__file__).resolve().parents[1]
 FIGURES = {
     "qualitative": "One patient of every set: scan, reconstruction, anomaly maps, and the lesion outlined.",
-    "score_over_sigma": "How well 1 − SSIM finds a lesion over the size of its window; the lines don't depend on it.",
-    "regret": "What a method gives away, on average over the sets, against the best single window of each.",
+    "score_over_sigma": "How well 1 − SSIM finds lesions, by window size; the flat lines don't depend on it.",
+    "regret": "What a method loses, on average over the sets, against the best single window of each.",
 }
 PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
@@ -122,7 +122,7 @@ def _entry(name, notebook, headings):
 def figure(path, words, source=""):
     """A PNG as a `<figure>`: `source` is where the page finds it, empty: within the page."""
     data = path.read_bytes()
-    width = int.from_bytes(data[16:20]) * 96 // 200  # as large as it was drawn; `save_figure` writes 200 dots an inch
+    width = int.from_bytes(data[16:20]) * 96 // 200  # as large as it was drawn; `save_figure` writes 200 dots per inch
     source = source or f"data:image/png;base64,{base64.b64encode(data).decode()}"
     return f'<figure><img src="{source}" width="{width}" alt="{words}"><figcaption>{words}</figcaption></figure>\n'
 
@@ -138,7 +138,7 @@ def _statement(notebooks, built_in):
     if own and "01_cohort" not in notebooks:  # a study on scans of one's own grows no cohort
         return (
             f"<p>This study ran on the scans in <code>{escape(', '.join(own))}</code>, <strong>not</strong> on the "
-            "built-in cohort. What they are, and whom they stand for, those can say who brought them. Nothing here is "
+            "built-in cohort. What they are, and whom they represent, only their owners can say. Nothing here is "
             "for diagnosis.</p>"
         )
     about = (ROOT / "docs/cohort.md").read_text(encoding="utf-8").split("\n## ", 1)[0]
@@ -161,9 +161,9 @@ def _provenance(record, notebooks):
         for value, names in values.items()
     ]
     return (
-        f"<p>Of the main table; beside every table and figure lies a file with its own.</p>{_rows(facts.items())}"
+        f"<p>Of the main table; every other table and figure has a file of its own beside it.</p>{_rows(facts.items())}"
         "<details><summary>Every parameter, as the notebooks were given it</summary>"
-        "<p>Where notebooks were given different values they are named; else all that use it had the same.</p>"
+        "<p>Notebooks are named where their values differ; otherwise all that use a parameter had the same.</p>"
         f"{_rows(rows)}</details>"
     )
 

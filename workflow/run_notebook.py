@@ -1,4 +1,4 @@
-"""Run one notebook: papermill, with progress to read, one sentence when it fails, and no orphans.
+"""Run one notebook: papermill, with readable progress, one sentence when it fails, and no orphaned processes.
 
     run_notebook.py NOTEBOOK EXECUTED --parameters '{"contrast": "t1"}' [--threads 1] [--set workers=2]
 
@@ -18,8 +18,8 @@ import threading
 import time
 from pathlib import Path
 
-# jsonschema tries to import a checker of internationalised addresses that compiles a grammar for two seconds; nobody
-# needs it here, and it does without.
+# jsonschema tries to import a checker of internationalised addresses that compiles a grammar for two seconds; it isn't
+# needed here, and jsonschema does without.
 sys.modules["rfc3987_syntax"] = None
 
 import papermill
@@ -30,7 +30,7 @@ from papermill.exceptions import PapermillExecutionError
 
 ROOT = Path(__file__).resolve().parents[1]
 SECONDS_BETWEEN_PROGRESS = 10
-STARTS = 3  # kernels that start side by side can race for a port
+STARTS = 3  # kernels that start at the same time can race for a port
 
 
 class Relay:
@@ -70,7 +70,7 @@ def stop():
 
 
 def follow(parent):
-    """End this job when Snakemake is gone, killed -9 perhaps: nobody else would."""
+    """End this job when Snakemake is gone, perhaps by kill -9: nothing else would."""
     while os.getppid() == parent:
         time.sleep(0.5)
     stop()
@@ -114,7 +114,7 @@ def main():
     parser.add_argument("notebook", type=Path)
     parser.add_argument("executed", type=Path)
     parser.add_argument("--parameters", type=json.loads, default={}, help="JSON")
-    parser.add_argument("--set", dest="more", action="append", default=[], metavar="NAME=JSON", help="one more")
+    parser.add_argument("--set", dest="more", action="append", default=[], metavar="NAME=JSON", help="another value")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     for word in arguments.more:
@@ -125,7 +125,7 @@ def main():
         os.environ[variable] = str(arguments.threads)
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # this environment's kernel, not one of the user's own
     logging.getLogger("papermill").setLevel(logging.ERROR)  # parameters are checked by the notebook itself
-    sys.stdout.reconfigure(errors="replace")  # a bar's blocks on a terminal that has no such letters
+    sys.stdout.reconfigure(errors="replace")  # a bar's blocks on a terminal that lacks such characters
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop())

@@ -1,7 +1,7 @@
 """Moved scanners (`make shifts`): when does SSIM overtake l1? Networks of the study -> its figures and tables.
 
-It grows patients of its own and sees them by scanners that it moves; nothing is trained. Names are those of the
-Snakefile.
+It grows patients of its own and images them with scanners moved away from the training's; nothing is trained. Names are
+those of the Snakefile.
 """
 
 MOVED = sorted(set(shifted(PLAN).values()))

@@ -1,12 +1,12 @@
 """What every step of a run is given: the parameters of its notebook.
 
 In: a Plan. Out: {name of a step, such as `06_evaluate_ms`: values}, as plain as a notebook's first cell has them.
-A step is called like its notebook, with what it is run for behind.
+A step is named after its notebook, followed by what it is run for.
 """
 
 from methods import folder_of
 
-# What `make ablations` changes, a notebook each: the keys of the profile's `ablations` that it takes.
+# What `make ablations` changes, one notebook each: the keys of the profile's `ablations` that it takes.
 CHOICES = {
     "a_noising_steps": ("steps", "predictions"),
     "b_noise_draws": ("draw_counts",),
@@ -18,19 +18,19 @@ CHOICES = {
 # The sets whose scanners `make shifts` moves, where the study has them, and where the places of real scans stand.
 SHIFTED = ("stroke", "ms")
 PLACES = {"reference": "results/reference/real/tables"}
-# The reconstructor beside which `make methods` has the scores that look at no reconstruction.
+# The reconstructor with which `make methods` lists the scores that use no reconstruction.
 PLAIN = "ddpm"
-# The steps of the study that `make real` takes, and what its own are given beside the profile's values.
+# The steps of the study that `make real` takes, and what its own are given besides the profile's values.
 TRAINING = ("02_train", "03_healthy")
 REAL = {"models": "models/anatomies"}
 HALF_REAL = {
     "masks": "data/real/masks",
     "grown_network": "models/anatomies_t1",
     "reference": "results/reference/pretrained/tables",
-    "patients": 50,  # a set; with both sets `make real` stays below 20 minutes on two cores
+    "patients": 50,  # per set; with both sets `make real` stays below 20 minutes on two cores
 }
 
-# What `make confirm` takes from the development study: its tables, committed; and what it tests with them.
+# What `make confirm` takes from the development study, its committed tables, and what it tests with them.
 CONFIRM = {"development": "results/reference/pretrained/tables", "declaration": "workflow/confirm.yaml"}
 CHOSEN = ("at_best", "at_best_windows", "claims")
 
@@ -56,7 +56,7 @@ def steps_of(plan):
 
 
 def shifted(plan):
-    """{set: contrast} of the sets whose scanners can be moved: people of one's own stay where they were scanned."""
+    """{set: contrast} of the sets whose scanners can be moved: your own scans keep the scanner they were made on."""
     return {} if plan.source or plan.public else {name: plan.sets[name] for name in SHIFTED if name in plan.sets}
 
 
@@ -113,7 +113,7 @@ def study(plan, results, seed, fold):
 def ablations(plan, results, seed, fold):
     """Every ablation of the study with one seed on one fold: one choice changed, everything else as it is.
 
-    Nothing is trained but the baselines of the last one, which get a longer training.
+    Only the baselines of the last one are trained, for longer.
     """
     tried, reconstruction = plan.profile["ablations"], plan.profile["reconstruction"]
     given = {"results": results, "datasets": list(plan.sets)}
@@ -135,7 +135,7 @@ def ablations(plan, results, seed, fold):
 
 
 def real(plan):
-    """Every step of `make real`: what is made of public scans, and a network that learns from them."""
+    """Every step of `make real`: what is made of public scans, and a network that is trained on them."""
     given = {"data": plan.data, "results": plan.home, "sigmas": plan.profile["ablation_sigmas"]}
     own = {"real_network": f"{plan.home}/models/t1", "seed": plan.first_seed}
     steps = {None: {"11_real_heads": given | REAL, "12_half_real": given | HALF_REAL | own}}
@@ -146,7 +146,7 @@ def real(plan):
 
 
 def confirm(plan):
-    """Every step of `make confirm`: fresh patients as if healthy, and the tests."""
+    """Every step of `make confirm`: fresh patients reconstructed, and the tests."""
     steps = {None: {}}
     for part, (seed, fold) in plan.parts.items():
         results = plan.home + part
@@ -158,7 +158,7 @@ def confirm(plan):
 
 
 def check(steps):
-    """Raise ValueError, in a sentence, at the first step that its notebook would refuse."""
+    """Raise ValueError, in a sentence, for the first step whose values its notebook would refuse."""
     from essim.runs.params import MODELS, check
 
     for step, values in (pair for part in steps.values() for pair in part.items()):
@@ -175,7 +175,7 @@ def _ensemble(profile):
 
 
 def _training_seed(plan, seed):
-    """Where networks come trained, a seed is the noise's only."""
+    """With pretrained networks, a seed is only the noise's."""
     return {"seed": plan.first_seed if plan.networks else seed}
 
 

@@ -1,15 +1,15 @@
 """Do these results agree with the reference? And how far may they differ?
 
-    verify.py check RESULTS REFERENCE      print each number out of its tolerance; exit 1 if they are too many
+    verify.py check RESULTS REFERENCE      print each number out of its tolerance; exit 1 if there are too many
     verify.py fit REFERENCE RESULTS...     write REFERENCE/tolerances.csv from results of several training seeds
-    verify.py keep RESULTS REFERENCE       copy the tables and pictures that are the reference; of `make real` no scan's
+    verify.py keep RESULTS REFERENCE       copy the tables and pictures that are the reference; of `make real` no scan
     verify.py release RESULTS NETWORKS     copy the trained networks to NETWORKS_<contrast>, in half precision
 
-Another processor rounds otherwise, and so trains another network, as another seed does. A number's tolerance is FLOOR +
-WIDTH x its standard deviation over the training seeds, or that of its column and set (root mean square) where that is
-larger: that of a single number is uncertain by half at three seeds. WIDTH is three standard deviations of the
-difference of two runs. Of hundreds of numbers a few are out all the same: CHANCE is the share that may be. Without the
-file the floor alone is taken: what the same networks may differ by.
+A different CPU rounds differently, and so trains a slightly different network, as a different seed would. A number's
+tolerance is FLOOR + WIDTH x its standard deviation over the training seeds, or that of its column and set (root mean
+square) if that is larger, since a single standard deviation from three seeds is uncertain by half. WIDTH is three
+standard deviations of the difference between two runs. Of hundreds of numbers a few are out by chance: CHANCE is the
+share that may be. Without the file, FLOOR alone is used: what results of the same networks may differ by.
 """
 
 import argparse
@@ -22,15 +22,15 @@ import pandas as pd
 TABLES = ("main", "regret", "ablation")
 REAL = ("real_heads", "real_transplants")  # those of `make real`
 CONFIRM = ("confirm_means", "confirm_regret")  # those of `make confirm`
-# kept to be read, but not compared: tests, counts and fits, which a small change of the scores moves far
+# kept to be read, but not compared: tests, counts and fits, which change a lot when scores change a little
 READ = ("realism*", "tests", "transfer", "healthy", "best_sigma_fit", "grid_*", "calibrated", "calibrated_*", "*spread")
 READ += ("whole_scans", "by_site")
 READ += ("shifts", "shift_law", "shift_axes")  # of `make shifts`, where it ran
 READ += ("methods_*",)  # of `make methods`, where it ran
-READ += ("at_best", "at_best_tried", "at_best_windows", "claims")  # what `make confirm` takes is among them
+READ += ("at_best", "at_best_tried", "at_best_windows", "claims")  # includes what `make confirm` reads
 ABLATIONS = ("ablations/tables/*", "ablations/figures/*.png")
 CARDS = ("site/images/card-walkthrough-*.png",)  # the README's pictures of the teaching path
-# of `make real`; what its own training makes is as far from another processor's as two seeds are. No picture of a scan
+# of `make real`; the results of its training differ between CPUs as they do between seeds. No picture of a scan
 REAL_READ = ("placement", "real_conclusions", "real_trained", "real_trained_gains")
 REAL_CURVES = ("score_over_sigma", "marked_in_healthy", "grown_half_real", "real_trained")
 PLACE = ["table", "row", "column"]
@@ -45,7 +45,7 @@ def read_numbers(folder):
         if not path.is_file():
             sys.exit(f"{path}: no such file; run `make reproduce` first.")
         frame = pd.read_csv(path)
-        if "patients" in frame:  # real ones are as many as could be fetched; one by one they stand in real_heads
+        if "patients" in frame:  # how many real ones there are depends on the download; real_heads lists them singly
             frame = frame[frame.patients == "half-real"]
         values = [name for name in frame.select_dtypes("number").columns if name != "sigma"]
         names = [name for name in frame.columns if name not in values]
@@ -71,13 +71,13 @@ def check(results, reference):
     if path.is_file():
         both = pd.concat(numbers | {"may": pd.read_csv(path, index_col=PLACE)["tolerance"]}, axis=1)
     else:
-        print(f"{path}: no such file; {FLOOR} is taken for every number, until `make tolerances` writes it.")
+        print(f"{path}: no such file; {FLOOR} is used for every number, until `make tolerances` writes it.")
         both = pd.concat(numbers, axis=1).assign(may=FLOOR)
     missing = wrong = 0
     for place, number in both.iterrows():
         where = " | ".join(place)
         if number[["is", "was"]].isna().all() or (place[0] == REAL[0] and number.isna().any()):
-            continue  # nothing to compare: no score, or a public scan that only one of the two could have
+            continue  # nothing to compare: no score, or a public scan that only one of the two could fetch
         if number.isna().any():
             lack = [text for key, text in _LACK.items() if pd.isna(number[key])]
             print(f"{where}: missing in {', '.join(lack)}")
@@ -111,7 +111,7 @@ def fit(reference, results):
 
 def keep(results, reference):
     """Copy the summary tables with their provenance, and the pictures; of ablations and site too, if there are any."""
-    read_numbers(results)  # nothing is copied unless all is there
+    read_numbers(results)  # nothing is copied unless all tables are there
     names, pictures = TABLES + READ, ["figures/*.png", *ABLATIONS, *CARDS]
     if _tables_of(results) is REAL:
         names, pictures = REAL + REAL_READ, [f"figures/{name}.png" for name in REAL_CURVES]

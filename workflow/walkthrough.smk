@@ -1,6 +1,6 @@
-"""The walkthrough as it runs, for the site (`make site`): each notebook by itself, the same whatever the profile.
+"""The walkthrough as it runs, for the site (`make site`): each notebook separately, the same whatever the profile.
 
-A reader's page holds prose too, so here any change of a notebook runs it again, as does one of the package or a network.
+The pages show the prose too, so here any change to a notebook runs it again, as does one to the package or a network.
 """
 
 PACKAGE = sorted(path.as_posix() for path in Path("essim").rglob("*.py"))

@@ -40,7 +40,7 @@ PARTS = {
 }
 CLAIM = re.compile(r"\*\*What you will see[.:]\*\*\s+(.+?[.?!])(?=\s+[A-Z*]|\s*$)", re.DOTALL)  # its first sentence
 CARD = 520, 300  # pixels of a card's picture, at most
-ROWS = 30  # of a table that are shown
+ROWS = 30  # shown per table
 SCORES = '<p><a href="index.html#methods">Method by method</a> · <a href="index.html#sets">Set by set</a></p>\n'
 
 
@@ -55,9 +55,9 @@ def website(profile, results, site):
     figures, scores = gallery(results, site), score_pages(results, site, grown)
     report = f"<h1>The report</h1>\n<p>Profile {escape(profile)}.</p>\n{SCORES if scores else ''}"
     report = f"<main>{report}{overview(profile, results, study)}</main>"
-    claim = "Main table, main figures, what the data are, and what made the numbers."
+    claim = "Main table, main figures, what the data are, and provenance."
     pages.append(Page("report", "The report", report, claim, "results", "docs/report"))  # quotes docs/cohort.md
-    claim = "To look at, and to take as PDF or CSV."
+    claim = "To view, and to download as PDF or CSV."
     pages.append(Page("figures", "All figures and tables", figures, claim, "results", "figures"))
     pages += [*scores, *document_pages()]
     links = Links(site, pages, profile if grown else "")
@@ -79,7 +79,7 @@ def executed(results, study):
     for lesson in sorted(lessons, key=lambda path: (path.stem != OVERVIEW, path.stem)):
         path = results / "notebooks/walkthrough" / lesson.name
         if not path.is_file():
-            raise ValueError(f"{path}: no such file; `make site` runs it, where {path.stem}.ran beside it is deleted.")
+            raise ValueError(f"{path}: no such file; `make site` runs it once {path.stem}.ran beside it is deleted.")
         yield "walkthrough", f"walkthrough-{path.stem}", read_executed(path)
     yield from (("study", name, notebook) for name, notebook in study.items())
     for path in sorted((results / "ablations/notebooks").glob("[!.]*.ipynb")):
@@ -121,7 +121,7 @@ def gallery(results, site):
 
 
 def index(pages, site):
-    """Title, a paragraph, links to the parts, and a card a source: picture, title, what it shows, its runs."""
+    """Title, a paragraph, links to the parts, and a card per source: picture, title, what it shows, its runs."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     about = next(paragraph for paragraph in readme.split("\n\n") if paragraph[0] not in "#![<")
     parts = {part: [*group] for part, group in groupby(pages, lambda page: page.part)}

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from essim.ssim import ssim_map
 
-LAST = 0.1  # of T: where a chain jumps to the slice. What noise is left hides nothing, and no network need learn it
+LAST = 0.1  # of T: where a chain jumps to the slice; so little noise hides nothing, and no network need learn it
 SIGMA = 1.0  # pixels: SSIM's window in `unlike`
 
 
@@ -29,24 +29,24 @@ def steps_from(diffusion, share, count=1):
 
 
 def ask(diffusion, x_t, t, tone):
-    """What the network itself says of slices [N, 1, H, W] in [-1, 1], not clamped; t: [N] or one step for all."""
+    """The network's own output for slices [N, 1, H, W] in [-1, 1], not clamped; t: [N] or one step for all."""
     t = at(t, x_t)
     return diffusion.model(x_t, t) if tone is None else diffusion.model(x_t, t, tone)
 
 
 def at(step, x):
-    """One step for all slices of x, as the diffusion takes it: int64 [N]; [N] as it is."""
+    """One step, repeated for all slices of x: int64 [N], as the diffusion takes it; steps [N] stay as they are."""
     return torch.as_tensor(step, device=x.device).expand(len(x))
 
 
 def noised(diffusion, x, step, seed):
-    """Slices in [0, 1] after so many noising steps, on the scale of [-1, 1], and their noise."""
+    """Slices in [0, 1] noised to a step, on the scale of [-1, 1], and their noise."""
     noise = diffusion.sample_noise(x.shape, seed=seed)
     return diffusion.q_sample(2 * x - 1, at(step, x), noise), noise
 
 
 def predict_slice(diffusion, x_t, step, tone):
-    """The slices in [0, 1] that the network sees behind noised ones."""
+    """The slices, in [0, 1], that the network predicts from noised ones."""
     return (diffusion.predict_start(x_t, at(step, x_t), tone) + 1) / 2
 
 
@@ -59,7 +59,7 @@ def step_back(diffusion, x_t, step, before, y, *, eta, noise):
 
 
 def walk_back(diffusion, x, steps, tone, *, eta, seed):
-    """Slices in [0, 1] noised to the first of `steps` and back, by way of the others: the same shape, in [0, 1]."""
+    """Slices in [0, 1] noised to the first of `steps` and back through the others: the same shape, in [0, 1]."""
     x_t, noise = noised(diffusion, x, steps[0], seed)
     for i, (step, before) in enumerate(zip(steps, [*steps[1:], 0], strict=True)):
         y = predict_slice(diffusion, x_t, step, tone)
@@ -70,18 +70,18 @@ def walk_back(diffusion, x, steps, tone, *, eta, seed):
 
 
 def stream(seed, place):
-    """The seed of what is drawn at a place (0, 1, ...) of a chain, which another seed fixes."""
+    """The seed of what is drawn at a place (0, 1, ...) of a chain, from the seed of the chain."""
     return int(np.random.SeedSequence([seed, place]).generate_state(1)[0])
 
 
 def unlike(x, y):
     """(1 - SSIM) / 2 of slices [N, 1, H, W] in [0, 1]: the same shape, in [0, 1].
 
-    It stands where papers have LPIPS, which needs a network of its own.
+    It replaces the papers' LPIPS, which needs a network of its own.
     """
     return (1 - ssim_map(x, y, sigma=SIGMA)) / 2
 
 
 def widen(maps, pixels):
-    """The largest value within a square of so many pixels (odd): [N, 1, H, W]."""
+    """The largest value in a square of `pixels` (odd) a side around each pixel: [N, 1, H, W]."""
     return F.max_pool2d(maps, pixels, stride=1, padding=pixels // 2)

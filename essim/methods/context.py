@@ -1,4 +1,4 @@
-"""What a score is given beside a scan and its reconstructions, and the checks that all scores share.
+"""What a score is given besides a scan and its reconstructions, and the checks that all scores share.
 
 In: a score's module, x [H, W, D], ys [draws, H, W, D], a mask and a `Context`. Out: its anomaly map, float32 [H, W, D].
 """
@@ -14,16 +14,16 @@ from essim.ensemble import ensemble_map
 from essim.ssim import SIGMAS
 
 USUAL = 1.5  # sigma of SSIM's usual window, in voxels
-OF_THE_SCAN = ("diffusion", "segmenter")  # networks that scores ask about the scan itself: no reconstruction has a part
+OF_THE_SCAN = ("diffusion", "segmenter")  # networks that judge the scan itself, without a reconstruction
 
 
 @dataclass(frozen=True)
 class Context:
     """What some scores need.
 
-    sigmas, temperature: the ensemble's. calibration: a `Calibration` from healthy scans that the *same* reconstructor
-    rebuilt. diffusion, steps: a `GaussianDiffusion` and those of its noising steps that are looked at. segmenter: a
-    network that was taught to mark lesions. seed: ints, of the noise.
+    sigmas, temperature: the ensemble's. calibration: a `Calibration` from healthy scans rebuilt by the *same*
+    reconstructor. diffusion, steps: a `GaussianDiffusion` and the noising steps at which it is used. segmenter: a
+    network trained to mark lesions. seed: ints, of the noise.
     """
 
     sigmas: tuple = SIGMAS
@@ -35,12 +35,12 @@ class Context:
     seed: tuple = (0,)
 
     def lacks(self, score):
-        """The fields that a score's module needs and this context hasn't: a list of names."""
+        """The fields that a score's module needs and this context doesn't have: a list of names."""
         return [name for name in score.NEEDS if not getattr(self, name)]
 
 
 def is_alone(score):
-    """Whether a score's module looks at no reconstruction."""
+    """Whether a score's module uses no reconstruction."""
     return any(name in OF_THE_SCAN for name in score.NEEDS)
 
 
@@ -59,7 +59,7 @@ def anomaly_map(score, x, ys, mask, *, context):
         raise ValueError(f"{name}: needs {score.DRAWS} draws or more, got {len(ys)}; set `draws` to {score.DRAWS}.")
     if lacking := context.lacks(score):
         raise ValueError(
-            f"{name}: needs {' and '.join(lacking)}, which the context hasn't; give it, or leave {name} out."
+            f"{name}: needs {' and '.join(lacking)}, which the context doesn't have; give it, or leave {name} out."
         )
     return np.where(mask, score.score(x, ys, mask, context=context), 0).astype(np.float32)
 

@@ -1,8 +1,8 @@
-"""A volume as if healthy, several times: what a reconstructor does to slices, done to a volume.
+"""A volume reconstructed several times: applies to a volume what a reconstructor does to slices.
 
 In: a function of slices. Out: float32 [draws, H, W, D] in [0, 1], 0 outside the mask.
 
-Everything random is a function of (seed, batch of slices, draw): a draw is the same, however many are asked for.
+Everything random is a function of (seed, batch of slices, draw): a draw is the same however many there are.
 """
 
 import numpy as np
@@ -36,17 +36,17 @@ def by_draws(predict, image, mask, device, *, draws, seed):
 
 
 def alike(volume, draws):
-    """The draws of what draws nothing, [draws, H, W, D]: all are the same. ValueError where `draws` is below 1."""
+    """The draws of a method that draws nothing, [draws, H, W, D]: all the same. ValueError where `draws` is below 1."""
     check_draws(draws)
     return np.repeat(np.asarray(volume, np.float32)[None], draws, axis=0)
 
 
 def check_draws(draws):
-    """ValueError unless there is a draw."""
+    """Raise ValueError unless there is a draw."""
     if draws < 1:
         raise ValueError(f"reconstruct: draws must be at least 1, got {draws}.")
 
 
 def numbers(key):
-    """A numpy generator of a loss, fixed by its key (ints); times and noise have numbers of their own."""
+    """A numpy Generator for a loss, fixed by its key (ints); times and noise are drawn from other generators."""
     return np.random.default_rng([*key, 5])

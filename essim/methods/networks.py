@@ -2,16 +2,16 @@
 
 In: a method's name, a `TrainConfig`, healthy scans; a model folder. Out: a model folder, a network.
 
-A method's module says in NETWORK which network it takes: its own name, that of another method ("ddpm", which many
-take), or None. One that trains its own has `build(config)`, which makes a `GaussianDiffusion` around a U-Net, and
+A method's module says in NETWORK which network it takes: its own name, that of another method ("ddpm", shared by
+many), or None. One that trains its own has `build(config)`, which makes a `GaussianDiffusion` around a U-Net, and
 `loss(model, x0, *, key, t_range, tone)`, a scalar:
 
     x0       healthy slices [N, 1, H, W] in [-1, 1]
     key      ints that fix all that is drawn
-    t_range  the first and the last noising step that are learned
+    t_range  the first and the last noising step to be trained
     tone     [N, TONES] of the slices' volumes, or None
 
-or, where it is trained in a way of its own, `train` and `load`. config.json of a model folder names the method.
+or, if it has a training loop of its own, `train` and `load`. config.json of a model folder names the method.
 """
 
 from pathlib import Path
@@ -27,12 +27,12 @@ def networks():
 
 
 def train_method(name, config, scans, contrast, preprocessing, out, cache=None):
-    """Train the network that a method takes, or go on with a training that was stopped.
+    """Train the network that a method takes, or resume a training that was stopped.
 
-    Args: name: the method's. config: a `TrainConfig`; for "ae" and "vae", an `AutoencoderConfig`. The others: as in
-        `essim.train.loop.train`, as are what is returned and what is raised.
+    Args: name: the method's. config: a `TrainConfig`; for "ae" and "vae", an `AutoencoderConfig`. The other arguments,
+        the result and the errors are those of `essim.train.loop.train`.
 
-    Raises ValueError where there is no such method, it takes no network, or `objective` isn't pred_x0, what all learn.
+    Raises ValueError if there is no such method, it takes no network, or `objective` isn't pred_x0, which all predict.
     """
     module = _trainer(name)
     if module is None:
@@ -51,7 +51,7 @@ def load_method(name, folder, device=None):
 
     Args: name: the method's. folder: the model folder. device: as in `load_model`, as are the errors.
 
-    Raises ValueError where there is no such method or the folder holds another one's network.
+    Raises ValueError if there is no such method or the folder holds another one's network.
     """
     module = _trainer(name)
     if module is None:

@@ -1,4 +1,4 @@
-"""The methods that there are: every file of reconstructors/ and scores/, by its name.
+"""All methods: every file of reconstructors/ and scores/, by its name.
 
 In: nothing; a name. Out: {name: module}, a module.
 """
@@ -19,7 +19,7 @@ def scores():
 
 
 def pick(entries, name):
-    """The module of a name among `reconstructors()`, `scores()` or both; ValueError where there is none."""
+    """The module of a name among `reconstructors()`, `scores()` or both; ValueError if there is none."""
     if name not in entries:
         raise ValueError(f"method: there is no {name!r}; take one of {', '.join(entries)}.")
     return entries[name]

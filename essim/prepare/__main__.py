@@ -14,10 +14,12 @@ def main(arguments=None):
     text, example = "Bring raw scans to study space.", "example: essim prepare scans.csv prepared --voxel 2 --jobs 4"
     parser = argparse.ArgumentParser("essim prepare", description=text, epilog=example)
     parser.add_argument("source", metavar="SOURCE", help="a folder of data sets as downloaded, or a CSV of your scans")
-    parser.add_argument("out", metavar="OUT", help="a new folder, or that of an earlier call, which goes on")
+    parser.add_argument("out", metavar="OUT", help="a new folder, or that of an earlier call, to resume it")
     parser.add_argument("--template", metavar="FILE", help="skull-stripped T1 template, such as SRI24's (MNI152)")
-    parser.add_argument("--voxel", metavar="MM", type=float, default=1, help="side of a voxel in study space (1)")
-    parser.add_argument("--jobs", metavar="N", type=int, default=os.cpu_count(), help="subjects at once (all cores)")
+    parser.add_argument("--voxel", metavar="MM", type=float, default=1, help="voxel size in study space (1)")
+    parser.add_argument(
+        "--jobs", metavar="N", type=int, default=os.cpu_count(), help="subjects done at once (all cores)"
+    )
     options = parser.parse_args(arguments)
     if options.jobs < 1:
         parser.error("--jobs must be 1 or more")
@@ -28,7 +30,7 @@ def main(arguments=None):
         sys.stderr.write(f"prepare: {error}\n")
         return 2
     except KeyboardInterrupt:
-        sys.stderr.write("prepare: stopped; the same command goes on where it was.\n")
+        sys.stderr.write("prepare: stopped; run the same command again to continue.\n")
         return 130
     out, doubtful = Path(options.out), sum(bool(record["doubtful"]) for record in records)
     parts = [f"{len(records)} of {len(records) + len(failures)} subjects are in study space"]

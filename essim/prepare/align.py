@@ -1,4 +1,4 @@
-"""Images in millimetres: from arrays to SimpleITK and back, registered to each other, brought to other grids.
+"""Images in millimetres: from arrays to SimpleITK and back, registered to each other, resampled to other grids.
 
 In: SimpleITK images of heads. Out: matrices [4, 4] that map points of the fixed image's space to points of the moving
 image's (LPS, mm, as everywhere in SimpleITK), and images on another grid.
@@ -12,16 +12,16 @@ import SimpleITK as sitk
 from essim.data.intensities import fill_outside
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # RAS+ to LPS and back
-HERE = np.eye(4)  # the matrix of two images that lie in one space
-MARGIN_MM = 8  # around the brain: of the region in which images are compared
-SHARES = {8: 1.0, 4: 0.5, 2: 0.2}  # size of the voxels that are compared (mm): how many of them
-START_DEG = 25  # heads are turned by so much, about each axis both ways, where the affine registration starts
-SEED = 1  # of the points at which images are compared; SimpleITK takes 0 for the clock
+HERE = np.eye(4)  # the matrix between two images in the same space
+MARGIN_MM = 8  # images are compared in the brain and this far around it
+SHARES = {8: 1.0, 4: 0.5, 2: 0.2}  # voxel size of a registration level (mm): share of its voxels that are compared
+START_DEG = 25  # the affine registration also starts from heads turned by this angle, both ways about each axis
+SEED = 1  # of the points at which images are compared; with 0, SimpleITK would seed from the clock
 
 
 @contextmanager
 def one_thread():
-    """SimpleITK on one thread: mutual information that several sum up differs in its last bits from run to run."""
+    """SimpleITK on one thread: mutual information summed by several differs in its last bits from run to run."""
     threads = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
     try:
@@ -34,7 +34,7 @@ def one_thread():
 
 
 def to_sitk(array, affine):
-    """[H, W, D] with its affine (RAS+, mm) as sitk.Image (LPS); bool becomes uint8. Shear is kept in the direction."""
+    """[H, W, D] with its affine (RAS+, mm) as a sitk.Image (LPS); bool becomes uint8. The direction keeps shear."""
     array = array.astype(np.uint8) if array.dtype == bool else array
     image = sitk.GetImageFromArray(np.ascontiguousarray(array.transpose(2, 1, 0)))
     matrix = LPS @ affine
@@ -54,7 +54,7 @@ def from_sitk(image):
 
 
 def voxel_ml(affine):
-    """The volume of a voxel of a grid, from its affine [4, 4] in mm."""
+    """The volume of one voxel of a grid in ml, from the grid's affine [4, 4] in mm."""
     return abs(np.linalg.det(affine[:3, :3])) / 1000
 
 
@@ -67,14 +67,14 @@ def centre_of(image):
 
 
 def as_transform(matrix, centre=(0, 0, 0)):
-    """A matrix as affine sitk.Transform whose parameters turn about a centre (a point in mm)."""
+    """A matrix as an affine sitk.Transform that rotates about a centre (a point in mm)."""
     linear, centre = matrix[:3, :3], np.asarray(centre, float)
     shift = linear @ centre + matrix[:3, 3] - centre
     return sitk.AffineTransform(linear.ravel().tolist(), shift.tolist(), centre.tolist())
 
 
 def as_matrix(transform):
-    """A linear sitk.Transform as matrix [4, 4]."""
+    """A linear sitk.Transform as a matrix [4, 4]."""
     matrix, centre = np.eye(4), np.array(transform.GetCenter())
     matrix[:3, :3] = np.reshape(transform.GetMatrix(), (3, 3))
     matrix[:3, 3] = transform.GetTranslation() + centre - matrix[:3, :3] @ centre
@@ -85,7 +85,7 @@ def as_matrix(transform):
 
 
 def blocks(image, mm):
-    """Means of blocks of voxels, as many as fit into `mm` along each axis, so that nothing finer is left to alias."""
+    """Means over blocks of as many voxels as fit into `mm` along each axis, so that nothing finer is left to alias."""
     return sitk.BinShrink(image, [max(1, int(mm / s + 0.01)) for s in image.GetSpacing()])
 
 
@@ -95,10 +95,10 @@ def sample_label(label, grid, matrix):
 
 
 def sample_scan(image, grid, matrix, brain=None):
-    """A scan on the grid of an image, float32, 0 outside: cubic B-spline, since linear interpolation blurs by how the
-    grids happen to lie; what it undershoots beside sharp borders is cut at 0.
+    """A scan on the grid of an image, float32, 0 outside: cubic B-spline, since the blur of linear interpolation
+    depends on how the grids happen to lie; undershoot beside sharp borders is clipped at 0.
 
-    brain: label map on the scan's grid; what lies outside of it then doesn't reach what lies inside.
+    brain: label map on the scan's grid; if given, intensities outside it don't affect those inside.
     """
     if brain is not None:
         (values, affine), inside = from_sitk(image), from_sitk(brain)[0] > 0
@@ -112,11 +112,11 @@ def sample_scan(image, grid, matrix, brain=None):
 
 
 def register_rigid(fixed, brain, moving, shift):
-    """The matrix from a scan to another one of the same person.
+    """The matrix from one scan to another of the same person.
 
     Args:
         fixed, moving: the scans, float32, without negative values. brain: label map of the fixed one's brain.
-        shift: where to start, a vector (mm) from fixed to moving, unless scanner coordinates turn out to be better.
+        shift: a vector (mm) from fixed to moving to start from; the scanner coordinates are tried as a start too.
 
     Raises RuntimeError where the two don't overlap.
     """
@@ -129,8 +129,8 @@ def register_rigid(fixed, brain, moving, shift):
 
 
 def register_affine(fixed, moving):
-    """The matrix from a template to a person's scan, both float32, 0 outside the brain: a similarity first, started
-    from several sides, then affine. Raises RuntimeError where they don't overlap."""
+    """The matrix from a template to a person's scan, both float32, 0 outside the brain: first a similarity transform,
+    started from several orientations, then an affine one. Raises RuntimeError where they don't overlap."""
     brain, starts = fixed > 0, []
     centre = centre_of(brain)
     shift = centre_of(moving > 0) - centre
@@ -148,8 +148,8 @@ def register_affine(fixed, moving):
 
 
 def _best(fixed, brain, moving, starts, mm):
-    """Of the transforms that are reached from `starts` the one under which the images share most information (Mattes),
-    compared on voxels of `mm` in and around the fixed image's brain."""
+    """Of the transforms reached from `starts`, the one with the highest mutual information (Mattes), computed on voxels
+    of `mm` in and around the fixed image's brain."""
     fixed, moving = _coarse(fixed, mm), _coarse(moving, mm)
     distance = sitk.SignedMaurerDistanceMap(sample_label(brain, fixed, np.eye(4)), False, False, True)
     method = sitk.ImageRegistrationMethod()
@@ -168,11 +168,11 @@ def _best(fixed, brain, moving, starts, mm):
         method.SetInitialTransform(moved, inPlace=True)
         method.Execute(fixed, moving)
         reached.append((method.GetMetricValue(), moved))
-    return min(reached, key=lambda pair: pair[0])[1]  # SimpleITK's sign: the less, the better
+    return min(reached, key=lambda pair: pair[0])[1]  # SimpleITK's sign: lower is better
 
 
 def _coarse(image, mm):
-    """The image on isotropic voxels of `mm`, cut at its 99.5th percentile: bright specks would take most of the
+    """The image on isotropic voxels of `mm`, clipped at its 99.5th percentile: bright specks would take most of the
     histogram's bins."""
     image = blocks(image, mm)
     values = sitk.GetArrayViewFromImage(image)

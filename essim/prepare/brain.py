@@ -15,16 +15,16 @@ from essim.data.volumes import IGNORED, LESION, fill_borders, read_labels, read_
 from essim.prepare.align import HERE, blocks, from_sitk, sample_label, to_sitk, voxel_ml
 from essim.prepare.strip import strip
 
-BIAS_MM = 8  # voxels on which N4 works; the field that it seeks is far smoother
-BIAS_STEPS = [50, 50, 50]  # of N4, from coarse to fine; with a fourth, finer grid it takes large lesions for bias
-KEPT_MM = 16  # around the brain: what is kept of a scan
-SHOWN = 0.05  # of the 99th percentile: brighter is tissue
-ON_SCAN = 0.5  # of a mask on another grid; with less on the scan it isn't this scan's
+BIAS_MM = 8  # size of the voxels on which N4 works; the bias field is far smoother
+BIAS_STEPS = [50, 50, 50]  # of N4, from coarse to fine; on a fourth, finer grid it mistakes large lesions for bias
+KEPT_MM = 16  # a scan is cropped to the brain and this far around it
+SHOWN = 0.05  # of the 99th percentile: brighter voxels are tissue
+ON_SCAN = 0.5  # a mask on another grid isn't this scan's if a smaller share of it lies on the scan
 
 
 @contextmanager
 def naming(path, step):
-    """What SimpleITK raises in several lines, as a sentence that names the file."""
+    """Turn SimpleITK's errors of several lines into a sentence that names the file."""
     try:
         yield
     except RuntimeError as error:
@@ -33,9 +33,9 @@ def naming(path, step):
 
 
 def read_image(path):
-    """(A scan, float32, voxels that are not finite among them; its `Grid`).
+    """(A scan, float32, with any voxels that are not finite; its `Grid`).
 
-    Raises FileNotFoundError, ValueError: as in `read_volume`; it shows no whole head, or nothing at all.
+    Raises FileNotFoundError, ValueError: as in `read_volume`; it is constant, or doesn't show a whole head.
     """
     data, grid = read_volume(path, finite=False)
     values = data[np.isfinite(data)]
@@ -46,7 +46,7 @@ def read_image(path):
 
 
 def read_mask(path):
-    """(A brain mask, uint8: 1 where it is above 0; its `Grid`). Raises ValueError if it is so nowhere."""
+    """(A brain mask, uint8: 1 where it is above 0; its `Grid`). Raises ValueError if it is empty."""
     data, grid = read_labels(path)
     if not (data > 0).any():
         raise ValueError(f"{path}: the brain mask is empty; make it again or leave the scan out.")
@@ -63,16 +63,16 @@ def read_lesions(path, ignore):
 
 
 def lifted(image, brain=None):
-    """The scan, its brain above 0 and the rest 0 or more; where the brain lies is guessed if it isn't given."""
+    """The scan shifted so that its brain is above 0 and the rest 0 or more; without `brain`, its place is guessed."""
     values, affine = from_sitk(image)
     inside = foreground(values) if brain is None else from_sitk(brain)[0] > 0
     return to_sitk(lift(values, inside), affine)
 
 
 def home_of(grid, grids, otherwise):
-    """The contrast on whose grid a label map lies: `otherwise` where it lies on none, but in the same space.
+    """The contrast on whose grid a label map lies: `otherwise` if it lies on none but in the same space.
 
-    Raises ValueError where its place can't be believed (see `essim.data.grids`).
+    Raises ValueError if its place can't be right (see `essim.data.grids`).
     """
     for contrast in (otherwise, *grids):
         if same_grid(grid, grids[contrast]):
@@ -117,9 +117,9 @@ def _nonzero(image):
 
 
 def _overlap(drawn, grid, brain, scan, scan_grid):
-    """(What to say of a brain mask that was drawn on another grid, how much of it lies on the scan, 0 to 1).
+    """(A note on a brain mask that was drawn on another grid, the share of it on the scan, 0 to 1).
 
-    Raises ValueError where that is too little.
+    Raises ValueError if that share is too small.
     """
     values, (inside, affine) = from_sitk(scan)[0], from_sitk(brain)
     inside = inside > 0
@@ -129,36 +129,36 @@ def _overlap(drawn, grid, brain, scan, scan_grid):
     place = f"{share:.0%} of it within the scan, and {shown:.0%} of that where the scan shows tissue"
     if min(share, shown) < ON_SCAN:
         raise ValueError(
-            f"{grid.path}: the brain mask lies beside {scan_grid.path} ({place}); give the mask of this scan."
+            f"{grid.path}: the brain mask does not lie on {scan_grid.path} ({place}); give the mask of this scan."
         )
-    return f"the brain mask lies on another grid and was taken to the nearest voxel: {place}", min(share, shown)
+    return f"the brain mask lies on another grid and was resampled (nearest neighbour): {place}", min(share, shown)
 
 
 def correct(path, scan, brain):
-    """The scan without its bias field (N4), float32, cut around its brain, which lies above 0.
+    """The scan without its bias field (N4), float32, cropped around its brain, which is above 0.
 
-    Raises ValueError if there is nothing to correct inside the brain, or NaN.
+    Raises ValueError if the brain lies outside the scan, or the scan is constant or NaN inside it.
     """
     inside = sitk.GetArrayViewFromImage(brain) > 0
     if not inside.any():
-        raise ValueError(f"{path}: does not show the brain of its mask; are they one person's?")
+        raise ValueError(f"{path}: does not show the brain of its mask; do both belong to one person?")
     values = fill_borders(sitk.GetArrayFromImage(scan), inside, path)
     if np.ptp(values[inside]) == 0:
-        raise ValueError(f"{path}: is constant inside the brain mask; is the mask this scan's?")
+        raise ValueError(f"{path}: is constant inside the brain mask; does the mask belong to this scan?")
     scan, brain = _around(lifted(scan, brain), brain)
     share = blocks(sitk.Cast(brain, sitk.sitkFloat32), BIAS_MM)
-    mean = blocks(sitk.Mask(scan, brain), BIAS_MM) / sitk.Maximum(share, 1e-3)  # of the brain's voxels only
+    mean = blocks(sitk.Mask(scan, brain), BIAS_MM) / sitk.Maximum(share, 1e-3)  # over the brain's voxels only
     n4 = sitk.N4BiasFieldCorrectionImageFilter()
     n4.SetMaximumNumberOfIterations(BIAS_STEPS)
     with naming(path, "bias correction"):
         n4.Execute(mean, sitk.And(share > 0.5, mean > 0))
-    field = n4.GetLogBiasFieldAsImage(mean)  # smooth enough to be interpolated; goes on as it is beyond its border
+    field = n4.GetLogBiasFieldAsImage(mean)  # smooth enough to interpolate; beyond its border, the nearest value
     onto = (sitk.Transform(), sitk.sitkLinear, 0.0, sitk.sitkFloat32, True)
     return scan / sitk.Exp(sitk.Resample(field, scan, *onto))
 
 
 def _around(scan, brain):
-    """Both cut to the box of the brain and 16 mm around."""
+    """Both cropped to the brain's bounding box and 16 mm around it."""
     filled = np.argwhere(from_sitk(brain)[0] > 0)
     if not len(filled):
         return scan, brain

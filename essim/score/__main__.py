@@ -11,37 +11,37 @@ from essim.score.recipe import MAP_KINDS
 from essim.score.scan import default_out, score_scan
 from essim.score.self_test import describe_test
 
-ABOUT = "Your own scan -> where it departs from a healthy brain, in the scan's own grid. Not for diagnosis."
+ABOUT = "Your own scan -> where it departs from a healthy brain, on the scan's own grid. Not for diagnosis."
 EXAMPLES = """examples:
   essim score sub-01_T1w.nii.gz --mask sub-01_brain.nii.gz
   essim score flair.mgz --mask nonzero --model my_scanner --out found
-  essim score --table scans.csv --jobs 2      columns: scan, mask, contrast, model; all but scan may be missing"""
+  essim score --table scans.csv --jobs 2      columns: scan, mask, contrast, model; all but scan are optional"""
 
 
 def main(arguments=None):
-    """Score one scan, or many; returns the exit code: 0, 1 with a sentence on stderr (also where one scan of a table
-    failed), 130 if a table was stopped by Ctrl-C."""
+    """Score one scan, or many; returns the exit code: 0, 1 with a sentence on stderr (also if a scan of a table fails),
+    130 if a table was stopped by Ctrl-C."""
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser("essim score", description=ABOUT, epilog=EXAMPLES, formatter_class=raw)
     what = parser.add_mutually_exclusive_group(required=True)
     text = "your scan: a NIfTI or MGZ file, or a folder with one series of DICOM files"
     what.add_argument("scan", nargs="?", help=text)
-    what.add_argument("--table", help="many scans: a CSV, a line each; what it says goes before the options here")
-    parser.add_argument("--jobs", type=int, default=1, help="scans of a table at once, each on one core (1)")
+    what.add_argument("--table", help="many scans: a CSV, one per line; its cells override the options here")
+    parser.add_argument("--jobs", type=int, default=1, help="scans of a table processed at once, each on one core (1)")
     parser.add_argument("--out", help="folder to write; an earlier result there is replaced (./essim_<scan's name>)")
     parser.add_argument("--model", help="model folder; default: the one for the contrast that `essim models` lists")
-    parser.add_argument("--mask", default="", help='brain mask, or "nonzero" if stripped; default: it is drawn')
-    parser.add_argument("--contrast", choices=CONTRASTS, help="of the scan; default: what its name says, or the model")
-    kinds = "ours, calibrated on healthy scans (default), or the paper's adaptive ensemble"
+    parser.add_argument("--mask", default="", help='brain mask, or "nonzero" if stripped; default: a skull stripper\'s')
+    parser.add_argument("--contrast", choices=CONTRASTS, help="of the scan; default: from its name, else the model's")
+    kinds = "our calibrated ensemble (default) or the paper's adaptive ensemble"
     parser.add_argument("--strategy", choices=MAP_KINDS, default="calibrated", help=kinds)
-    parser.add_argument("--share", type=float, default=0.01, help="of healthy voxels above the threshold (0.01)")
-    parser.add_argument("--threshold", type=float, help="a threshold of your own, instead")
-    text = "plant lesions in the scan, and see how large they have to be to be found (a minute)"
+    parser.add_argument("--share", type=float, default=0.01, help="share of healthy voxels above the threshold (0.01)")
+    parser.add_argument("--threshold", type=float, help="a threshold of your own instead")
+    text = "plant lesions in the scan to see how large they must be to be found (a minute)"
     parser.add_argument("--self-test", action="store_true", help=text)
-    text = "write a segmentation even where the scan is too unlike what the model knows"
+    text = "write a segmentation even if the scan is too unlike what the model knows"
     parser.add_argument("--force", action="store_true", help=text)
-    parser.add_argument("--template", help="template that the model's scans lie on, if it isn't MNI152")
-    parser.add_argument("--seed", type=int, default=0, help="of the noise (0)")
+    parser.add_argument("--template", help="template of the model's scans, if not MNI152")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the noise (0)")
     options = vars(parser.parse_args(arguments))
     scan, table, out, jobs = (options.pop(name) for name in ("scan", "table", "out", "jobs"))
     if jobs < 1:
@@ -70,7 +70,7 @@ def _score_many(table, out, jobs, options):
     try:
         found = score_table(table, out, jobs=jobs, **options)
     except KeyboardInterrupt:
-        sys.stderr.write("score: stopped; the same command goes on where it was.\n")
+        sys.stderr.write("score: stopped; run the same command again to continue.\n")
         return 130
     failed, doubtful = found[found.error != ""], (found.doubts != "").sum()
     for row in failed.itertuples():

@@ -1,13 +1,13 @@
 """Many scans: a table in, a folder of results for each scan out, with a page and a table of what was found in all.
 
-In: a CSV, a TSV or an Excel file, a line a scan, with the columns `scan` and, as far as they are needed, `mask`,
+In: a CSV, a TSV or an Excel file, one scan per line, with the columns `scan` and, as far as they are needed, `mask`,
 `contrast` and `model`; paths are relative to the table. Out, in one folder:
 
-    <name>/            what `score_scan` writes, called as the scan is
+    <name>/            what `score_scan` writes, named after the scan
     index.html         a picture, the volumes and the doubts of each scan, with links to the pages; failures first
-    findings.csv       the numbers of each scan, a line each, or why it failed; provenance in findings.csv.json
+    findings.csv       a line per scan: its numbers, or why it failed; provenance in findings.csv.json
 
-Called again, it scores what is missing, or whose files or settings have changed.
+Called again, it scores the scans that are missing or whose files or settings have changed.
 """
 
 import json
@@ -28,31 +28,31 @@ from essim.score.scan import FILES, SEGMENTATION, plan_scan, score_scan
 COLUMNS = ("scan", "mask", "contrast", "model")
 TABLE = "findings.csv"
 WAITING = "not scored yet"
-DIED = "the process that worked on it died, often for want of memory; run the same command with fewer --jobs."
+DIED = "the process that worked on it died, often for lack of memory; run the same command with fewer --jobs."
 
 
 def score_table(table, out, *, jobs=1, **choices):
-    """Score the scans of a table, each as `score_scan` does; one that fails stops nobody.
+    """Score the scans of a table, each as `score_scan` does; one that fails doesn't stop the others.
 
     Args:
-        table: path of the table. out: a new or empty folder, or that of an earlier call, which goes on.
+        table: path of the table. out: a new or empty folder, or that of an earlier call, to resume it.
         jobs: how many scans at once, each on one core.
-        choices: `model` and the other arguments of `score_scan`, for all scans; a cell of the table goes before them.
+        choices: `model` and the other arguments of `score_scan`, for all scans; a cell of the table overrides them.
 
-    Returns: a DataFrame, one row a scan, what findings.csv holds: `name`, `scan`, what finding.json says in numbers and
+    Returns: a DataFrame, one row per scan, as in findings.csv: `name`, `scan`, what finding.json says in numbers and
         words (NaN where it failed), `doubts`, and `error`, "" or a sentence.
 
-    Raises FileNotFoundError, ValueError: the table is missing or no table of scans. FileExistsError: `out` holds
+    Raises FileNotFoundError, ValueError: the table is missing or not a table of scans. FileExistsError: `out` holds
         something else.
     """
     table, out = Path(table), Path(out)
     rows = read_rows(table, choices)
     if out.exists() and not (out.is_dir() and ((out / TABLE).is_file() or not any(out.iterdir()))):
-        raise FileExistsError(f"{out}: holds something else than the results of a table; give another folder.")
+        raise FileExistsError(f"{out}: holds something other than the results of a table; give another folder.")
     errors = {row["name"]: "" if _is_scored(out, row) else WAITING for row in rows}
     todo = [row for row in rows if errors[row["name"]]]
     record = provenance({"table": str(table), **choices}, [table])
-    _summarise(out, rows, errors, record)  # from here on the folder is known as this table's
+    _summarise(out, rows, errors, record)  # marks the folder as this table's
     try:
         with tqdm(total=len(rows), initial=len(rows) - len(todo), desc="score", unit="scan") as bar:
             for row, error in work_off(partial(_score_row, out), todo, jobs, died=DIED):
@@ -64,14 +64,14 @@ def score_table(table, out, *, jobs=1, **choices):
 
 
 def read_rows(table, choices):
-    """The scans of a table: dicts of `name` (of its folder, unique), `scan` (path), and `choices` of its own."""
+    """The scans of a table: dicts of `name` (of its folder, unique), `scan` (path), and its own `choices`."""
     if not table.is_file():
         raise FileNotFoundError(f"{table}: no such file; give a table with the columns {', '.join(COLUMNS)}.")
     names, lines, odd = read_table(table)
     names = [name.casefold() for name in names]
     if odd or "scan" not in names or not lines:
         reason = f"line {odd[0]} has too many cells" if odd else "it lists no scans in a column `scan`"
-        raise ValueError(f"{table}: {reason}; the columns are {', '.join(COLUMNS)}, a line a scan.")
+        raise ValueError(f"{table}: {reason}; the columns are {', '.join(COLUMNS)}, one scan per line.")
     rows = []
     for number, line in enumerate(lines, 1):
         cells = {name: cell for name, cell in zip(names, line, strict=True) if name in COLUMNS and not is_gap(cell)}
@@ -87,7 +87,7 @@ def read_rows(table, choices):
 
 
 def _names(scans, table):
-    """A name for each scan: its own; where several share it, with the folders before it that tell them apart."""
+    """A name for each scan: its own; if several share it, preceded by the folders that tell them apart."""
     parts = [(*Path(scan).resolve().parts[1:-1], name_of(scan)) for scan in scans]
     names = ["_".join(part[-1:]) for part in parts]
     for depth in range(2, max(map(len, parts)) + 1):
@@ -110,7 +110,7 @@ def _is_scored(out, row):
         was, files = finding["provenance"], FILES | ({SEGMENTATION} if finding["segmentation_written"] else set())
         plan = plan_scan(row["scan"], **row["choices"])
         now = json.loads(json.dumps(provenance(plan.settings, plan.inputs), default=str))
-    except (OSError, ValueError, KeyError):  # nothing there, or damaged, or what the worker will say
+    except (OSError, ValueError, KeyError):  # missing, damaged, or an error that the worker will report
         return False
     same = all(was.get(key) == now[key] for key in ("parameters", "inputs"))
     same = same and was.get("versions", {}).get("essim") == now["versions"]["essim"]
@@ -123,7 +123,7 @@ def _score_row(out, row):
     try:
         score_scan(row["scan"], out=out / row["name"], **row["choices"], progress=False)
         return ""
-    except Exception as error:  # of one scan: the others go on
+    except Exception as error:  # one scan's: the others go on
         strerror = getattr(error, "strerror", None)
         text = f"{error.filename}: {strerror}." if strerror else str(error)
         return " ".join(text.split()) or type(error).__name__
@@ -143,7 +143,7 @@ def _summarise(out, rows, errors, record):
 
 
 def _record(out, row, error):
-    """What the table says of a scan."""
+    """A scan's row of the table."""
     record = {"name": row["name"], "scan": row["scan"], "doubts": "", "error": error}
     if error:
         return record

@@ -1,11 +1,11 @@
-"""What speaks against believing a scored scan: numbers, each with what is usual, what it means otherwise, what to do.
+"""Reasons to doubt a scored scan: numbers, each with its usual range, what it means to be outside, and what to do.
 
 In: a scan on its own grid and in study space, its reconstruction and map, the `Recipe` of its model. Out: {name:
-number}, and those out of the usual as doubts.
+number}, and those outside their usual range as doubts.
 
-A check is a `Rule`, and a line of `measure`. Healthy grown heads and public real ones, healthy and ill, lie within
-`usual`. Outside of `bearable`, what lies above the threshold says more about the scan than about the brain: no
-segmentation is written, unless the user wants it.
+A check is a `Rule`, and a line of `measure`. Healthy grown heads and public real ones, healthy controls and patients,
+lie within `usual`. Outside `bearable`, what lies above the threshold says more about the scan than about the brain: no
+segmentation is written, unless the user insists.
 """
 
 from dataclasses import dataclass
@@ -21,17 +21,17 @@ from essim.data.looks import look_of, strangeness
 from essim.prepare import align
 from essim.score.regions import PARTS, parts_of
 
-AIR = -500  # Hounsfield units; no value of a magnetic resonance scan that shows a brain above 0
-AROUND_MM = 8  # of the template's brain: what people differ by
-SURE, SURE_GREY = 0.95, 0.8  # shares of white and grey matter in the template's voxels, above which there is no other
-INSIDE_MM = 2  # of the ventricles
-T1_STEP = 0.1  # by which white matter is brighter than grey in T1, of the brain's range; in FLAIR it isn't
+AIR = -500  # Hounsfield units; MR scans whose brain is above 0 hold no such value
+AROUND_MM = 8  # tolerance around the template's brain: people differ by as much
+SURE, SURE_GREY = 0.95, 0.8  # shares of white and grey matter above which a voxel of the template is pure
+INSIDE_MM = 2  # this deep in the ventricles, a voxel is pure CSF
+T1_STEP = 0.1  # of the brain's range: in T1, but not in FLAIR, white matter is brighter than grey by this
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What a number is usually, and bearably (from, to); `means`, a sentence about it, and `do`, the way out. Both are
-    formatted with `number` and what else `measure` says."""
+    """The ranges (from, to) in which a number is usual, and bearable; `means`, a sentence about it, and `do`, the way
+    out, both formatted with `number` and whatever else `measure` returns."""
 
     usual: tuple
     bearable: tuple
@@ -39,7 +39,7 @@ class Rule:
     do: str
 
 
-CALIBRATE = "Calibrate the model with a few healthy scans of this scanner (essim calibrate), or look at the map only."
+CALIBRATE = "Calibrate the model with a few healthy scans of this scanner (essim calibrate), or look only at the map."
 RULES = {
     "air": Rule(
         (0, 0.01),
@@ -51,54 +51,54 @@ RULES = {
         (0, inf),
         (-0.03, inf),
         "White matter, grey matter and ventricles look like {looks_like}, not like {said}.",
-        "Look at how the scan lies in the overview; if it lies well, its --contrast is another one.",
+        "Check the scan's placement in the overview; if it is right, give another --contrast.",
     ),
     "brain_ml": Rule(
         (900, 2200),
         (700, 2600),
-        "The brain mask holds {number:.0f} ml: the network knows adult people's brains, of 900 to 2,200 ml.",
+        "The brain mask holds {number:.0f} ml: the network knows adult brains, of 900 to 2,200 ml.",
         "Give the mask of this brain; neither children nor animals can be scored.",
     ),
     "overlap": Rule(
         (0.85, 1),
         (0.75, 1),
-        "Brain and template overlap by {number:.2f} only (Dice): the scan may be misplaced, turned, or cut.",
+        "Brain and template overlap by only {number:.2f} (Dice): the scan may be misplaced, turned, or cut.",
         "Look at the overview; correct the scan's header or its brain mask.",
     ),
     "mask_beyond": Rule(
         (0, 0.02),
         (0, 0.1),
-        "{number:.0%} of the brain mask lie where no brain is: it may hold skull, eyes or neck.",
+        "{number:.0%} of the brain mask lies where there is no brain: it may hold skull, eyes or neck.",
         "Draw the mask tighter.",
     ),
     "mask_missing": Rule(
         (0, 0.02),
         (0, 0.15),
-        "{number:.0%} of the inner brain lie outside of the mask: what is missing is not looked at.",
+        "{number:.0%} of the inner brain lies outside the mask and is not scored.",
         "Draw the mask wider.",
     ),
     "cut": Rule(
         (0, 0.02),
         (0, 0.25),
-        "{number:.0%} of the brain lie outside of the scan's field of view: they are not looked at.",
-        "Take a scan of the whole brain, or remember what is missing.",
+        "{number:.0%} of the brain lies outside the scan's field of view and is not scored.",
+        "Take a scan of the whole brain, or bear in mind what is missing.",
     ),
     "voxel_mm": Rule(
         (0, 3.1),
         (0, 7),
-        "Voxels are {number:.1f} mm long: what is smaller is blurred, and slices between them are made up.",
+        "Voxels are {number:.1f} mm long: anything smaller is blurred, and slices in between are interpolated.",
         "Take a scan with slices of 3 mm or less.",
     ),
     "residual": Rule(
         (0, 1.5),
         (0, 2.5),
-        "Where nothing is marked, scan and reconstruction differ by {number:.1f} times what they do in healthy scans.",
+        "Where nothing is marked, scan and reconstruction differ {number:.1f} times as much as in healthy scans.",
         CALIBRATE,
     ),
     "tone": Rule(
         (0, 0.08),
         (0, 0.2),
-        "Tissues are {number:.2f} brighter or darker (of a range of 1) than in any healthy scan that the model knows.",
+        "Tissues are {number:.2f} brighter or darker (on a scale of 0 to 1) than in any healthy scan the model knows.",
         CALIBRATE,
     ),
     "texture": Rule(
@@ -110,24 +110,24 @@ RULES = {
     "marked": Rule(
         (0, 0.12),
         (0, 0.25),
-        "{number:.0%} of the brain are marked: rather another scanner, contrast or mask than a lesion.",
+        "{number:.0%} of the brain is marked: more likely another scanner, contrast or mask than a lesion.",
         CALIBRATE,
     ),
     "marked_part": Rule(
         (0, 0.1),
         (0, 0.5),
-        "{number:.0%} of the {part} are marked{aside}; {promised}.",
-        "A lesion is seldom alike on both sides: look whether it is one.",
+        "{number:.0%} of the {part} is marked{aside}; {promised}.",
+        "Lesions are seldom alike on both sides: check whether this is one.",
     ),
 }
 
 
 def measure(volumes, affine, placed, template, study, healthy, anomaly, recipe, about):
-    """{name of a check: its number, None where it can't be known}, and what else the sentences need.
+    """{name of a check: its number, None if it can't be known}, and what else the sentences need.
 
     Args:
         volumes, affine: the scored scan on its own grid, as `native.bring_back` gives it.
-        placed, template: as in `registration`; of a template that isn't MNI152 nobody knows where which tissue lies.
+        placed, template: as in `registration`; where each tissue lies is known only in MNI152.
         study: the preprocessed `Scan`. healthy, anomaly: on its grid, the
             reconstruction in [0, 1] and the post-processed map. recipe: the model's `Recipe`.
         about: a mapping with `threshold`, of the segmentation, and `share`, of healthy voxels above it, or None.
@@ -147,9 +147,9 @@ def measure(volumes, affine, placed, template, study, healthy, anomaly, recipe, 
 
 
 def doubts(numbers, notes=()):
-    """The doubts that follow from `measure`, the gravest ones first among equals in the order of RULES: dicts of
+    """The doubts that follow from `measure`, those that stop the segmentation first, else as in RULES: dicts of
 
-        name, number; usual, what the number usually is, means and do: texts; stops: whether no segmentation is written
+        name, number; usual (range), means and do: texts; stops: whether it stops the segmentation
 
     notes: as in `registration.Placed`, what the files leave open.
     """
@@ -166,7 +166,7 @@ def doubts(numbers, notes=()):
 
 
 def _marked(marked, study, share):
-    """How much is marked in each part, and in the one where that is most."""
+    """The share marked in each part, and in the part where it is highest."""
     parts = parts_of(study.mask.shape, study.affine)
     shares = {name: marked[study.mask & (parts == i)] for i, name in enumerate(PARTS, 1)}
     shares = {name: float(voxels.mean()) for name, voxels in shares.items() if voxels.size}

@@ -1,7 +1,7 @@
 """The page over many scored scans, to be opened from disk in any browser.
 
-In: the records of essim.score.batch. Out: index.html, beside the folders of the scans. Failures come first, then what
-has doubts, then all others in the order of the table.
+In: the records of essim.score.batch. Out: index.html, beside the folders of the scans. Failures come first, then
+scans with doubts, then all others in the order of the table.
 """
 
 from html import escape

@@ -1,4 +1,4 @@
-"""Native space: a scored scan back in its own grid; freed of specks, measured, saved.
+"""Native space: a scored scan back on its own grid; freed of specks, measured, saved.
 
 In: volumes in study space and the transform that placed the scan. Out: volumes [H, W, D], RAS+, on the scan's grid;
 what they hold, in ml; NIfTI files with exactly the scan's shape and affine. Paper: section 3 (post-processing).
@@ -18,7 +18,7 @@ from essim.prepare import align
 from essim.score.regions import PARTS, parts_of
 
 OTHER_UNITS = (1, 3)  # NIfTI's codes for metres and microns: the affine of a map is in its scan's unit
-LISTED = 30  # findings, the strongest ones
+LISTED = 30  # at most so many findings, the strongest
 
 
 class Back:
@@ -28,7 +28,7 @@ class Back:
         self.grid, self.inverse = align.to_sitk(image, affine), transform.GetInverse()
 
     def bring(self, volume, affine):
-        """A volume [h, w, d] with its affine, on the scan's grid [H, W, D]: floats linearly, labels the nearest."""
+        """A volume [h, w, d] with its affine, on the scan's grid [H, W, D]: floats linear, labels nearest."""
         labels = volume.dtype in (bool, np.uint8)
         volume = align.to_sitk(volume.astype(np.uint8 if labels else np.float32), affine)
         interpolation = sitk.sitkNearestNeighbor if labels else sitk.sitkLinear
@@ -56,7 +56,7 @@ def bring_back(scan, placed, study, healthy, anomaly, threshold, standard):
     brain = back.bring(placed.mask, placed.affine) > 0
     scored = back.bring(postprocess.erode_slices(study.mask), study.affine) > 0
     if not scored.any():
-        raise ValueError(f"{scan}: no brain is left to score once placed, cut and eroded; look at the scan's mask.")
+        raise ValueError(f"{scan}: no brain is left to score once placed, cropped and eroded; look at the scan's mask.")
     volumes = {"image": image, "brain": brain, "scored": scored, "anomaly": back.bring(anomaly, study.affine)}
     volumes["segmentation"] = without_specks(volumes["anomaly"] > threshold, affine, study.affine)
     if standard:
@@ -67,7 +67,7 @@ def bring_back(scan, placed, study, healthy, anomaly, threshold, standard):
 
 
 def without_specks(binary, affine, study_affine):
-    """Drop what is smaller than the specks of the study's grid, by volume: the scan's voxels are of another size."""
+    """Drop components smaller than the study keeps; compared by volume, as the scan's voxels have another size."""
     voxels = postprocess.MIN_VOXELS * align.voxel_ml(study_affine) / align.voxel_ml(affine)
     return postprocess.remove_small(binary, max(1, math.ceil(voxels - 1e-6)))
 
@@ -106,7 +106,7 @@ def save_like(path, array, source):
     array = nib.apply_orientation(array, nib.orientations.ornt_transform(nib.orientations.axcodes2ornt("RAS"), stored))
     image = nib.Nifti1Image(array, source.affine, dtype=array.dtype)
     image.header.set_xyzt_units("mm")
-    if isinstance(source, nib.Nifti1Pair):  # both of its forms: viewers differ in which one they believe
+    if isinstance(source, nib.Nifti1Pair):  # both forms: viewers differ in which one they use
         image.set_sform(*source.get_sform(coded=True))
         with contextlib.suppress(ValueError):  # a quaternion longer than 1: the sform says it all
             image.set_qform(*source.get_qform(coded=True))
@@ -119,7 +119,7 @@ def describe(finding):
     """What was found, in a sentence."""
     count, threshold = finding["components"], f"above the threshold of {finding['threshold']:.3g}"
     if not finding["segmentation_written"]:
-        return "no segmentation, the scan is too unlike what the model knows (the doubts say how; --force writes one)."
+        return "no segmentation: the scan is too unlike what the model knows (the doubts say how; --force writes one)."
     if not count:
         return f"nothing {threshold}."
     places = "one place" if count == 1 else f"{count} places"

@@ -2,7 +2,7 @@
 
 In: volumes [H, W, D], RAS+, on the scan's own grid, its affine [4, 4] in mm, and what finding.json says. Out: one HTML
 file (page.html, filled in) that loads nothing, so that any browser opens it from disk.
-The volumes travel as one byte a voxel, isotropic, along the scanner's axes, x fastest, zipped.
+The volumes travel as one byte per voxel, isotropic, along the scanner's axes, x fastest, zipped.
 """
 
 import base64
@@ -20,9 +20,9 @@ from scipy import ndimage
 from essim.score.self_test import meaning_of
 
 TEMPLATE = Path(__file__).with_suffix(".html")
-VOXEL_MM = 1.5  # of the page, at least: finer ones would make it large and slow
+VOXEL_MM = 1.5  # at least, on the page: finer voxels would make it large and slow
 MARGIN_MM = 10  # around the brain
-NOT_WRITTEN = "No segmentation was written, for the reasons below. What the map marks is not to be relied on."
+NOT_WRITTEN = "No segmentation was written, for the reasons below. Don't rely on what the map marks."
 ABOUT = {
     "contrast": str.upper,
     "strategy": "{} map".format,
@@ -45,8 +45,8 @@ def page_of(volumes, affine, finding, title):
 
     Args:
         volumes: {name: [H, W, D]}: floats `image` and `reconstruction` (may be missing) in the scan's intensities,
-            `anomaly` 0 or more; bool `brain` and `scored`, where the map holds. affine: RAS+, mm.
-        finding: as finding.json: `threshold`, and of the others what there is: `contrast`, `strategy`, `share`,
+            `anomaly` 0 or more; bool `brain` and `scored`, where the map is valid. affine: RAS+, mm.
+        finding: as finding.json: `threshold`, and if they are known: `contrast`, `strategy`, `share`,
             `volume_ml`, `brain_mask`, `doubts`, `findings`, `self_test`, `segmentation_written`.
         title: one line, plain text.
     """
@@ -78,9 +78,9 @@ def frame(page):
 
 
 def _packed(volumes, affine, finding):
-    """What the page has to know of its volumes, a dict, and these: uint8 [X, Y, Z], the map last and 0 where unscored.
+    """What the page must know of its volumes, a dict, and these: uint8 [X, Y, Z], the map last and 0 where unscored.
 
-    The map holds square roots: its low scores, where the threshold lies, are to be told apart beside a high one.
+    The map holds square roots: low scores, where the threshold lies, stay distinct beside a high one.
     """
     corners = nib.affines.apply_affine(affine, np.argwhere(volumes["brain"]))
     low_mm, high_mm = corners.min(0) - MARGIN_MM, corners.max(0) + MARGIN_MM
@@ -100,13 +100,13 @@ def _packed(volumes, affine, finding):
     voxels.append(np.where(on_grid("scored", order=0) > 0, scores, 0))
     facts = {"names": [*grey, "anomaly"], "shape": shape.tolist(), "voxel_mm": voxel_mm, "low_mm": low_mm.tolist()}
     facts |= {"threshold": finding["threshold"], "highest": highest}
-    of_code = colormaps["cividis"]((np.arange(-1, 255) / 254) ** 2)[:, :3]  # as in the overview, even in the score
+    of_code = colormaps["cividis"]((np.arange(-1, 255) / 254) ** 2)[:, :3]  # as in the overview, linear in the score
     facts["colours"] = (255 * of_code).round().astype(int).tolist()
     return facts, [volume.round().astype(np.uint8) for volume in voxels]
 
 
 def _doubts(finding):
-    """A box of all that speaks against believing the map, what stops a segmentation first; nothing without doubts."""
+    """A box with all doubts about the map, in their order; nothing if there are none."""
     written, lines = finding.get("segmentation_written", True), []
     for doubt in finding.get("doubts", []):
         kind, stops = (" class=stops", "; stops the segmentation") if doubt["stops"] else ("", "")
@@ -119,7 +119,7 @@ def _doubts(finding):
 
 
 def _self_test(tests):
-    """How many of the lesions that were planted in this very scan the model found, as a table; nothing without any."""
+    """A table of how many lesions planted in this scan were found; nothing if none were planted."""
     if not tests:
         return ""
     head = "".join(f"<th>{name}</th>" for name in PLANTED)

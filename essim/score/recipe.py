@@ -1,4 +1,4 @@
-"""How a scan is to be scored: which network, placed and measured how, above which threshold.
+"""How a scan is to be scored: which network, how it is placed and scored, which threshold.
 
 In: a scan's path, a model folder or None, what its user says. Out: the contrast, the model folder, a `Recipe` of what
 its config.json and scoring.json hold, a threshold.
@@ -35,18 +35,18 @@ class Recipe(BaseModel, frozen=True):
     residual: float  # mean |x - y| of healthy tissue, in [0, 1]
     tone: list[list[float]]  # the range of healthy scans' looks (essim.data.looks)
     texture: list[list[float]]
-    promise: str = ""  # what the thresholds hold, in a sentence, where essim.calibrate made them
+    promise: str = ""  # what the thresholds guarantee, in a sentence, if essim.calibrate made them
 
 
 def name_of(scan):
-    """What a scan is called: the name of its file without the ending, or of its folder of DICOM files."""
+    """The name of a scan: that of its file without the ending, or of its folder of DICOM files."""
     return ENDINGS.sub("", Path(scan).resolve().name)
 
 
 def contrast_in(scan):
-    """The contrast that a scan's name says; None where it says none, several, or that the scan isn't as others are.
+    """The contrast in a scan's name; None if there is none or several, or if the name says that the scan was altered.
 
-    In BIDS by its rules (..._T1w.nii.gz), else by a word of its own: T1.nii.gz, anna-t2w.mgz, b_t2_flair.nii.gz.
+    In BIDS by its rules (..._T1w.nii.gz), else as a separate word: T1.nii.gz, anna-t2w.mgz, b_t2_flair.nii.gz.
     """
     if contrast := contrast_of(Path(scan)):
         return contrast
@@ -61,9 +61,9 @@ def contrast_in(scan):
 def model_for(contrast, scan):
     """The model folder that comes with essim for a contrast; ValueError or FileNotFoundError where there is none."""
     if contrast is None:
-        way_out = "say it with --contrast t1, t2 or flair (in a table: a column), or name a --model"
-        raise ValueError(f"{scan}: its name doesn't say its contrast; {way_out}.")
-    models = pretrained()  # keep their promise on real heads (models/README.md)
+        way_out = "give it as --contrast t1, t2 or flair (in a table: a column), or name a --model"
+        raise ValueError(f"{scan}: its name doesn't give its contrast; {way_out}.")
+    models = pretrained()  # those whose thresholds hold on real heads (models/README.md)
     if contrast not in models:
         text = f"no model for {contrast} comes with essim ({', '.join(models) or 'none at all'})"
         raise FileNotFoundError(f"{scan}: {text}; name a --model, trained on healthy {contrast} scans.")
@@ -75,7 +75,7 @@ def read_recipe(model):
     description, scoring = model / "config.json", model / "scoring.json"
     way_out = "train the model first (notebook 02_train)"
     settings = _read_json(description, way_out, "contrast", "voxel_mm", "preprocessing")
-    way_out = "it says where healthy ends, and notebook 03_healthy writes it"
+    way_out = "it holds the thresholds, and notebook 03_healthy writes it"
     needed = [name for name, field in Recipe.model_fields.items() if field.is_required() and name not in settings]
     settings |= _read_json(scoring, way_out, *needed)
     if not (isinstance(settings["thresholds"], dict) and set(MAP_KINDS) <= set(settings["thresholds"])):
@@ -100,7 +100,7 @@ def _read_json(path, way_out, *keys):
     if not isinstance(settings, dict):
         raise ValueError(f"{path}: holds no settings; fetch or make it again.")
     if lacking := [key for key in keys if key not in settings]:
-        raise ValueError(f"{path}: lacks {', '.join(lacking)}, it is of another version; {way_out}.")
+        raise ValueError(f"{path}: lacks {', '.join(lacking)}: it is of another version; {way_out}.")
     return settings
 
 

@@ -2,8 +2,8 @@
 
 In: the grid of a scan in study space, placed on MNI152. Out: a label for each of its voxels.
 
-The template that comes with nilearn has no labels. But CSF lies between its parts, around the tentorium above all, and
-where it doesn't (the peduncles), they are narrow: a watershed of its CSF finds the borders from a box inside each part.
+The template that comes with nilearn has no labels. But CSF separates its parts, above all around the tentorium, and
+where it doesn't (the peduncles) they are narrow: a watershed of its CSF finds the borders from a box inside each part.
 """
 
 from functools import lru_cache
@@ -18,7 +18,7 @@ PARTS = ("left cerebrum", "right cerebrum", "left cerebellum", "right cerebellum
 CEREBRUM, CEREBELLUM, STEM = 1, 2, 3
 SEEDS = (  # boxes in MNI space, mm: from, to along x, y, z
     (CEREBRUM, ((-84, 84), (-116, 84), (6, 88))),  # above the tentorium
-    (CEREBRUM, ((-84, 84), (-10, 84), (-80, 88))),  # before the temporal lobes' middle
+    (CEREBRUM, ((-84, 84), (-10, 84), (-80, 88))),  # in front of the middle of the temporal lobes
     (CEREBRUM, ((-84, 84), (-32, 84), (-4, 88))),  # the thalami
     (CEREBELLUM, ((-44, 44), (-80, -52), (-50, -28))),
     (STEM, ((-7, 7), (-36, -22), (-60, -10))),
@@ -43,7 +43,7 @@ def _template():
 
 
 def parts_of(shape, affine):
-    """The part that each voxel of a grid in MNI space lies in, or is next to: uint8 [H, W, D], 1 + the place in PARTS.
+    """The part that each voxel of a grid in MNI space lies in, or is next to: uint8 [H, W, D], 1 + its index in PARTS.
 
     Args: shape: (H, W, D). affine: [4, 4], voxel to world, RAS+, mm. Left is where x < 0.
     """

@@ -1,14 +1,14 @@
-"""Your own scan -> where it departs from a healthy brain, in the scan's own grid.
+"""Your own scan -> where it departs from a healthy brain, on the scan's own grid.
 
 In: one scan (NIfTI, MGZ, a folder of DICOM files), any orientation and voxel size, and a model folder
-(weights.safetensors, config.json, scoring.json; calibration.safetensors for the calibrated map). Out: a folder, whole
-or not at all, with
+(weights.safetensors, config.json, scoring.json; calibration.safetensors for the calibrated map). Out: a folder,
+complete or not at all, with
 
     anomaly.nii.gz         float32, the post-processed anomaly map, 0 where nothing was scored
-    segmentation.nii.gz    uint8, 1 where it exceeds the threshold, without specks; missing where the scan is too unlike
+    segmentation.nii.gz    uint8, 1 where it exceeds the threshold, without specks; missing if the scan is too unlike
                            what the model knows (essim.score.doubts)
     reconstruction.nii.gz  float32, the scan as if healthy, in the scan's intensities, 0 outside the brain
-    scan.nii.gz            float32, only if the scan came as DICOM files: what the maps lie over
+    scan.nii.gz            float32, only if the scan came as DICOM files: the image under the maps
     overview.png, viewer.html, finding.json (volumes in ml, threshold, provenance)
 
 The steps are those of the study (paper, section 3), then back. For research, not for diagnosis.
@@ -46,8 +46,8 @@ FILES = {"anomaly.nii.gz", "reconstruction.nii.gz", "overview.png", "viewer.html
 
 @dataclass(frozen=True)
 class Plan:
-    """What a scan is scored with, found to fit together: the arguments of `plan_scan`, and `recipe`; `about`, what
-    finding.json says of it; `settings` and `inputs`, what its provenance says."""
+    """How a scan is scored, checked to fit together: the arguments of `plan_scan`, and `recipe`; `about`, for
+    finding.json; `settings` and `inputs`, for its provenance."""
 
     scan: Path
     model: Path
@@ -127,22 +127,22 @@ def plan_scan(
     force=False,
     self_test=False,
 ):
-    """The `Plan` of a scan; of the files it only looks at the model's settings.
+    """The `Plan` of a scan; it reads no file but the model's settings.
 
     Args:
         scan: path of a 3-D NIfTI or MGZ file, or of a folder with one series of DICOM files.
         model: the model folder, or its name if it comes with essim (anatomies_t1); None: by the scan's contrast.
         mask: path of the brain mask, "nonzero" for a scan that is stripped already, "" to have it stripped
             (`essim.prepare.strip`).
-        contrast: of the scan, "t1", "t2" or "flair"; None for what its name says (..._FLAIR.nii.gz), else the
+        contrast: of the scan, "t1", "t2" or "flair"; None for the one in its name (..._FLAIR.nii.gz), else the
             model's. A model for another contrast is refused.
         strategy: "calibrated" (`essim.calibrated_map`, ours: it finds more in real patients and keeps what its
             threshold promises) or "adaptive" (`essim.ensemble_map`, the paper's).
         threshold: of the segmentation; None for the model's, above which `share` of the voxels of healthy brains lie.
         template: path of the template that the model's scans were placed on; None for MNI152.
         seed: of the noise.
-        force: write a segmentation whatever speaks against it (`essim.score.doubts`).
-        self_test: plant lesions in the scan and see how many are found (`essim.score.self_test`), a minute.
+        force: write a segmentation whatever the doubts (`essim.score.doubts`).
+        self_test: plant lesions in the scan and see how many are found (`essim.score.self_test`); takes a minute.
 
     Raises FileNotFoundError, ValueError: there is no model, it is incomplete, or a setting contradicts it.
     """
@@ -152,7 +152,7 @@ def plan_scan(
     recipe = read_recipe(model)
     if contrast not in (None, recipe.contrast):
         text = f"{model}: was trained on {recipe.contrast} scans and can't score {contrast}"
-        raise ValueError(f"{text}; take another, or correct the contrast of {scan}.")
+        raise ValueError(f"{text}; take another model, or correct the contrast of {scan}.")
     threshold, share = pick_threshold(recipe, model, strategy, threshold, share)
     kind = {"contrast": recipe.contrast, "strategy": strategy, "threshold": threshold}
     about = kind | {"contrast_told_by": told_by if contrast else "the model", "share": share}
@@ -177,7 +177,7 @@ def default_out(scan):
 
 
 def open_scan(scan):
-    """The scan's file as nibabel opens it (for its header), once nothing was found wrong with it or its voxels."""
+    """The scan's file as nibabel opens it (for its header), after a check of the header and the voxels."""
     if not scan.exists():
         raise FileNotFoundError(f"{scan}: no such file; check the path of the scan.")
     with opened(scan) as (image, grid):
@@ -187,7 +187,7 @@ def open_scan(scan):
 
 
 def check_out(out, inputs):
-    """Raise a sentence unless `out` can be written: a new folder, an empty one, or an earlier result without inputs."""
+    """Raise an error unless `out` can be written: a new folder, an empty one, or an earlier result without inputs."""
     for path in map(Path, filter(None, inputs)):
         if out in path.resolve().parents:
             raise ValueError(f"{path}: lies in {out}, which would be replaced; give another folder.")
@@ -195,7 +195,7 @@ def check_out(out, inputs):
             raise ValueError(f"{out}: lies in the folder of the scan, which is only read; give another folder.")
     names = {path.name for path in out.iterdir()} if out.is_dir() else set()
     if names and not ("finding.json" in names and names <= {*FILES, SEGMENTATION, CONVERTED}):
-        raise FileExistsError(f"{out}: holds files that are no earlier result of score; give another folder.")
+        raise FileExistsError(f"{out}: holds files that are not an earlier result of score; give another folder.")
     nearest = next(path for path in (out, *out.parents) if path.exists())
     if not nearest.is_dir():
         raise FileExistsError(f"{out}: {nearest} is a file, not a folder; give another folder.")
@@ -230,7 +230,7 @@ def compare(study, diffusion, recipe, healthy_levels, seed):
 
 
 def _tested(plan, placed, study, anomaly, scored, progress):
-    """({"self_test": its rows}, doubts): where it was wanted and could be done, else where it couldn't."""
+    """({"self_test": its rows}, []), or ({}, [a doubt]) if it couldn't be done; ({}, []) if it wasn't asked for."""
     if not plan.self_test:
         return {}, []
     try:

@@ -1,12 +1,12 @@
-"""Would it have seen one? Lesions of known size, planted in the scan itself, and the share of them that is marked.
+"""Would a lesion have been found? Lesions of known size, planted in the scan, and the share of them that is marked.
 
-In: a placed scan, its anomaly map, and the way from a preprocessed scan to such a map. Out: a row a look and size, and
-what they say in words. Not in the paper.
+In: a placed scan, its anomaly map, and the way from a preprocessed scan to such a map. Out: a row per look and size,
+and what they say in words. Not in the paper.
 
 The lesions look as the cohort's do, by relaxation times and the signal equation (`essim.cohort.planting`), on the scale
 of the scan's own white matter and CSF; they lie in tissue where nothing is marked, inside the eroded brain that has a
-score. Real lesions may be fainter, more diffuse, or in the rim that has none: what is found here is rather an upper
-bound.
+score. Real lesions may be fainter, more diffuse, or in the rim that has none: the share found here is an upper bound
+rather than an estimate.
 """
 
 from itertools import takewhile
@@ -21,10 +21,10 @@ from essim.data.volumes import preprocess
 
 SIZES_ML = {"ms": (0.05, 0.2, 1.0, 5.0), "stroke": (1.0, 5.0, 20.0)}
 PLANTED = 8  # of each look and size
-ROUND_ML = 20.0  # planted at once, 1 to 2 % of a brain: more would move the scan's own level and tone
-APART_MM = 8  # from a planted lesion to the next, and to what is marked already: farther than a window sees
-FOUND = 0.1  # a lesion counts as found where so much of it is marked
-SEEN = 0.75  # of the lesions of a size, found: a size that would have shown
+ROUND_ML = 20.0  # planted at once, 1 to 2 % of a brain: more would shift the scan's own level and tone
+APART_MM = 8  # from a planted lesion to the next, and to what is marked already: beyond a window's reach
+FOUND = 0.1  # a lesion counts as found if this share of it is marked
+SEEN = 0.75  # a size would have been found if this share of its lesions is
 NAMES = {"ms": "MS-like lesions", "stroke": "stroke-like lesions"}
 
 
@@ -34,15 +34,15 @@ def self_test(placed, study, anomaly, compare, recipe, threshold, seed, progress
     Args:
         placed, study: the scan as `registration.Placed` and preprocessed, as `volumes.Scan` (`scan.to_study_space`).
         anomaly: float32 on the grid of `study`, its post-processed map.
-        compare: a function from a `volumes.Scan` to (its reconstruction, its post-processed map), as it made `anomaly`.
+        compare: a function from a `volumes.Scan` to (reconstruction, post-processed map), the one that made `anomaly`.
         recipe, threshold: those that the scan is scored with.
-        seed: an int, 0 or above; together with look, size and number it decides a lesion. Number i has the same look
+        seed: an int, 0 or above; together with look, size and number it determines a lesion. Number i has the same look
             (scanner, severity) at every size.
         progress: False shows no progress bar.
 
     Returns: a list of dicts, {"look": ms or stroke, "volume_ml": of one lesion, "planted": how many, at most PLANTED,
         "found": how many of them are marked by FOUND or more, "recovered": mean share of a lesion that is marked, 0 to
-        1}. A size that finds no room has no row.
+        1}. A size for which there is no room has no row.
 
     Raises ValueError where the scan isn't on the study grid, its white matter and CSF can't be told apart, or all of
         it is marked already: one sentence.
@@ -78,7 +78,7 @@ def draw_lesions(places, look, ml, numbers, seed):
     rng = np.random.default_rng([seed, planting.KINDS.index(look), SIZES_ML[look].index(ml), numbers[0]])
     middle, places = len(places) // 2, places.copy()
     places[middle - 1 : middle + 1] = False
-    # Half a radius from where it can't be: there it would be flat
+    # Half a radius from where it can't be: closer, it would be flat
     centres = places & (ndimage.distance_transform_edt(places) * voxel_mm > radius / 2)
     if look == "ms":
         centres &= planting.white_matter(voxel_mm) > 0.5
@@ -99,11 +99,9 @@ def describe_test(rows):
     """What the rows of `self_test` say, and what it means where nothing is marked: two sentences."""
     told = []
     for look, name in NAMES.items():
-        counts = ", ".join(
-            f"{r['found']} of {r['planted']} of {r['volume_ml']:g} ml" for r in rows if r["look"] == look
-        )
-        told += [f"of planted {name} {counts}"] if counts else []
-    return f"Self-test: {'; '.join(told)} were marked. {meaning_of(rows)}"
+        counts = ", ".join(f"{r['found']} of {r['planted']} ({r['volume_ml']:g} ml)" for r in rows if r["look"] == look)
+        told += [f"{name}, {counts}"] if counts else []
+    return f"Self-test, planted and found: {'; '.join(told)}. {meaning_of(rows)}"
 
 
 def meaning_of(rows):
@@ -129,7 +127,7 @@ def _dealt(ml):
 
 
 def _on_grid_of(placed, binary, affine):
-    """A bool map with its affine, the nearest voxel on the grid of `placed`."""
+    """A bool map with its affine, resampled by nearest neighbour to the grid of `placed`."""
     matrix = np.linalg.inv(affine) @ placed.affine
     near = ndimage.affine_transform(binary.astype(np.uint8), matrix[:3, :3], matrix[:3, 3], placed.mask.shape, order=0)
     return near > 0

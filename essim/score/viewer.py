@@ -1,4 +1,4 @@
-"""The overview of one scored scan: a figure with all that was made of it, cut through the strongest finding.
+"""The overview of one scored scan: a figure of its maps, cut through the strongest finding.
 
 In: volumes [H, W, D], RAS+, all on the scan's own grid, and its affine [4, 4] in mm. Out: a matplotlib Figure.
 Left is left in every picture (seen from above and from behind), as in the study's figures.
@@ -18,7 +18,7 @@ from essim.postprocess import connected_components
 PANELS = ("scan", "reconstruction", "anomaly map", "finding")
 MARGIN_MM, BAR_MM = 8, 50  # around the brain; the scale bar
 PANEL_INCH = 2.3  # the width of a panel
-LETTERS = 135  # of a line on the margin
+LETTERS = 135  # per line in the margin
 
 
 def show_overview(volumes, affine, *, threshold, title="", beware=()):
@@ -28,9 +28,9 @@ def show_overview(volumes, affine, *, threshold, title="", beware=()):
         volumes: {name: [H, W, D]}: floats `image` and `reconstruction` in the scan's intensities, `anomaly` 0 or more;
             bool `segmentation` and `brain`. affine: RAS+, mm.
         threshold: of the segmentation, marked on the colour bar. title: one line above it all.
-        beware: sentences, on the margin below.
+        beware: sentences, in the margin below.
 
-    Returns: a Figure; all panels have one scale (mm), cut to the brain.
+    Returns: a Figure; all panels share one scale (mm) and are cropped to the brain.
     """
     spacing_mm = nib.affines.voxel_sizes(affine)
     box = _box(volumes["brain"], MARGIN_MM / spacing_mm)
@@ -90,7 +90,7 @@ def _box(mask, margin):
 
 
 def _to_scale(place, shape, spacing_mm, width_mm):
-    """Show an image in mm, `width_mm` wide, its surroundings in the colour of nothing."""
+    """Show an image in mm, `width_mm` wide, its surroundings in the colour of 0."""
     place.set_aspect(spacing_mm[1] / spacing_mm[0])
     middle, half = (shape[0] - 1) / 2, width_mm / spacing_mm[0] / 2
     place.set(xlim=(middle - half, middle + half), ylim=(-0.5, shape[1] - 0.5), xticks=[], yticks=[])

@@ -12,7 +12,7 @@ from essim.train.autoencoder import build_autoencoder
 
 ENTRIES = reconstructors()
 TRAINED = sorted(name for name, module in networks().items() if hasattr(module, "build"))
-ALIKE = {"blur", "ae", "vae", "dae"}  # which draw nothing
+ALIKE = {"blur", "ae", "vae", "dae"}  # these draw nothing
 
 
 def scan():
@@ -44,7 +44,7 @@ def slices(count=3, seed=0):
 
 
 def stub(model, answer):
-    """The model with a function of x_t, t and whatever else in its network's place; it has no tone."""
+    """The model with a function of x_t, t and anything else instead of its network; it has no tone."""
     network = torch.nn.Module()
     network.forward, network.tones = answer, 0
     model.model = network

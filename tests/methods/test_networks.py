@@ -1,4 +1,4 @@
-"""Networks of the methods: the shared loop trains them, a folder says whose it is, others refuse it."""
+"""Networks of the methods: the shared loop trains them, a folder says whose it is, other methods refuse it."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Every reconstructor through shape, range, mask and seed; then what each must be by its paper."""
+"""Every reconstructor's shape, range, mask and seed; then what each must do according to its paper."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Every score: its map's shape, range and mask, a lesion stands out in it; and what its paper says of it must hold."""
+"""Every score: its map's shape, range and mask, that a lesion stands out in it, and what its paper says of it."""
 
 from dataclasses import replace
 
@@ -92,7 +92,7 @@ def test_one_draw_is_not_enough_for_a_spread(name, scene):
 def test_what_a_score_needs_is_named(name, scene):
     x, ys, mask, _, _ = scene
     needs = " and ".join(SCORES[name].NEEDS)
-    with pytest.raises(ValueError, match=f"{name}: needs {needs}, which the context hasn't; give it, or leave {name}"):
+    with pytest.raises(ValueError, match=f"{name}: needs {needs}, which the context doesn't have; give it, or leave"):
         anomaly_map(SCORES[name], x, ys, mask, context=Context())
 
 
@@ -107,7 +107,7 @@ def test_an_unknown_score_is_one_sentence():
         registry.pick(SCORES, "l3")
 
 
-# What must hold of each
+# What must hold for each
 
 
 def test_l2_is_l1_squared(scene):
@@ -190,7 +190,7 @@ def test_andi_is_0_where_the_prediction_is_perfect(scene):
 
 
 class Fits(nn.Module):
-    """An oracle at one noising step, nothing at the others."""
+    """An oracle at one noising step, 0 at the others."""
 
     def __init__(self, answer, at):
         super().__init__()

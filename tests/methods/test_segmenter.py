@@ -1,4 +1,4 @@
-"""The upper bound: lesions are drawn where they say, and a network learns to mark them."""
+"""The upper bound: lesions are drawn where the labels say, and a network learns to mark them."""
 
 from types import SimpleNamespace
 

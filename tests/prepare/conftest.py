@@ -1,4 +1,4 @@
-"""Bias correction in a few steps where it isn't looked at, and the ordinary scan that odd ones are held against."""
+"""Bias correction in a few steps for tests that don't check it, and the ordinary scan to compare odd ones with."""
 
 import pytest
 from odd_heads import placed, put
@@ -8,7 +8,7 @@ from essim.prepare import brain
 
 @pytest.fixture(scope="module")
 def quick():
-    """Bias correction in a few steps, where it isn't looked at."""
+    """Bias correction in a few steps, for tests that don't check it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(brain, "BIAS_STEPS", [5])
         yield
@@ -16,5 +16,5 @@ def quick():
 
 @pytest.fixture(scope="module")
 def plain(quick, tmp_path_factory):
-    """What the ordinary scan becomes."""
+    """The ordinary scan, placed."""
     return placed(put(tmp_path_factory.mktemp("plain")))

@@ -1,4 +1,4 @@
-"""What isn't a head is refused at once; other units, other formats, a voxel without thickness."""
+"""An image that isn't a head is refused at once; other units, other formats, a voxel without thickness."""
 
 import itertools
 import time
@@ -40,7 +40,7 @@ def test_what_is_no_head_is_told_at_once(tmp_path):
 
 @pytest.mark.parametrize("side", [3, 41])
 def test_a_brain_of_2_ml_or_of_4_litres(tmp_path, side):
-    """In a field of view that a head may have."""
+    """In a field of view that could hold a head."""
     paths, wrong = put(tmp_path), np.zeros(grown()[1].shape, np.uint8)
     wrong[-side:, -side:, -side:] = 1
     write(paths["mask"], wrong, OBLIQUE)
@@ -57,7 +57,7 @@ def test_a_whole_head_with_mask_nonzero_is_not_stripped(tmp_path):
 
 @pytest.mark.parametrize(("unit", "times"), [("meter", 0.001), ("micron", 1000), ("meter", 1), ("mm", 0.001)])
 def test_other_units_of_length(tmp_path, plain, unit, times):
-    """A header's numbers are rounded to float32, in another way in every unit, and the registration stops elsewhere."""
+    """A header's numbers are rounded to float32, differently in every unit, and so the registration stops elsewhere."""
     found = placed(put(tmp_path, affine=np.vstack([OBLIQUE[:3] * times, OBLIQUE[3]]), units=unit))
     corners = itertools.product(*[(c, c + side) for c, side in zip(CORNER_MM, CANVAS_MM, strict=True)])
     for corner in corners:
@@ -74,7 +74,7 @@ def test_a_voxel_without_thickness(tmp_path):
 
 
 def test_mgz_and_dicom_in_a_table_of_ones_own(tmp_path):
-    """To study space; the series is only read, and a changed one is done again."""
+    """To study space; the series is only read."""
     paths, (image, inside, lesion) = put(tmp_path), grown()
     series = write_series(tmp_path / "series", np.round(image).astype(np.uint16), OBLIQUE)
     for kind, volume in (("mask", inside), ("seg", lesion), ("t2", np.round(image))):

@@ -1,4 +1,4 @@
-"""Masks on other grids than their scan: taken where they fit, refused where they only seem to."""
+"""Masks on another grid than their scan: accepted where they fit, refused where they only seem to."""
 
 import nibabel as nib
 import numpy as np
@@ -27,7 +27,7 @@ def drawn_elsewhere(folder, volume, shift=(0, 0, 0), spacing=(2.6, 3.1, 5)):
 
 
 def test_lesions_on_the_grid_of_a_flair(tmp_path, plain):
-    """They are taken, and it is said how they lie."""
+    """They are accepted, with a note on how they lie."""
     paths = put(tmp_path)
     here = placed(paths, seg=paths["seg"])
     found = placed(paths, seg=drawn_elsewhere(tmp_path / "flair.nii.gz", grown()[2]))
@@ -35,7 +35,7 @@ def test_lesions_on_the_grid_of_a_flair(tmp_path, plain):
     overlap = 2 * ((here.seg > 0) & (found.seg > 0)).sum() / ((here.seg > 0).sum() + (found.seg > 0).sum())
     ((text, trust),) = found.notes
     assert overlap > 0.8 and trust > 0.9
-    assert "the lesions lie on another grid and were taken to the nearest voxel: 1" in text or "99%" in text
+    assert "the lesions lie on another grid and were resampled (nearest neighbour): 1" in text or "99%" in text
 
 
 def test_a_brain_mask_on_another_grid(tmp_path, plain):
@@ -43,14 +43,14 @@ def test_a_brain_mask_on_another_grid(tmp_path, plain):
     found = placed(paths, drawn_elsewhere(tmp_path / "other.nii.gz", grown()[1]))
     assert 2 * (found.mask & plain.mask).sum() / (found.mask.sum() + plain.mask.sum()) > 0.95
     ((text, trust),) = found.notes
-    assert trust > 0.9 and "the brain mask lies on another grid and was taken to the nearest voxel" in text
+    assert trust > 0.9 and "the brain mask lies on another grid and was resampled (nearest neighbour)" in text
 
 
 @pytest.mark.parametrize("kind", ["mask", "seg"])
 def test_masks_that_lie_beside(tmp_path, kind):
     volume = grown()[1 if kind == "mask" else 2]
     beside = drawn_elsewhere(tmp_path / "beside.nii.gz", volume, shift=(0, 90, 60) if kind == "mask" else (0, 0, -90))
-    with pytest.raises(ValueError, match=r"beside.nii.gz: the .* beside .* give the") as caught:
+    with pytest.raises(ValueError, match=r"beside.nii.gz: the .* (not lie on|outside) .* give th") as caught:
         placed(put(tmp_path), **{"mask": beside} if kind == "mask" else {"seg": beside})
     assert "\n" not in str(caught.value)
 
@@ -86,7 +86,7 @@ TRAPS = [sform_for_a_template, codes_0, masks_without_header]
 
 @pytest.mark.parametrize("trap", TRAPS)
 def test_masks_that_fit_by_shape_only_are_refused_at_every_door(tmp_path, trap):
-    """With one sentence, that names both files and the way out."""
+    """With one sentence that names both files and the way out."""
     paths, reason = trap(tmp_path)
     row = {"dataset": "tumour", "subject": "x", "split": "test", "contrast": "t2", "image": paths["t2"]}
     pd.DataFrame([row | {"mask": paths["mask"], "seg": paths["seg"]}]).to_csv(tmp_path / "t.csv", index=False)

@@ -75,7 +75,7 @@ def test_what_lies_outside_of_the_brain_changes_nothing(tmp_path, plain, change)
 
 @pytest.mark.parametrize("change", [z_scores, minus_one_to_one, constant_taken_off, all_below_zero])
 def test_any_scale_is_lifted_not_cut(tmp_path, plain, change):
-    """Its zero is lost and with it a little of the bias field; the brain lies where it lay and shows the same."""
+    """Its zero is lost and with it a little of the bias field; the brain lies in the same place and looks the same."""
     image, mask = change(*grown()[:2])
     paths = put(tmp_path, image.astype(np.float32))
     for given_mask in (mask, None):

@@ -1,4 +1,4 @@
-"""From raw scans to study space: what is finished stays, what fails is told, and nothing of the source is touched."""
+"""From raw scans to study space: finished subjects stay, failures are reported, and the source is not touched."""
 
 import csv
 import hashlib
@@ -28,7 +28,7 @@ COLUMNS = ("dataset", "subject", "split", "contrast", "image", "mask", "seg", "i
 
 
 def person(folder, name, contrasts=("t1", "t2"), dataset="tumour", split="test", seed=0):
-    """The lines of one subject in a table of one's own, with the files."""
+    """The lines of one subject in a user's table, with the files."""
     image, mask = brain(seed=seed)
     lesion = np.zeros(mask.shape, np.uint8)
     lesion[6:9, 6:9, 3:5] = 1
@@ -89,7 +89,7 @@ def placed(monkeypatch):
 
 
 def contents(folder):
-    """{file: digest and time} of all that lies below a folder."""
+    """{file: digest and time} of everything below a folder."""
     files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
     return {str(f): (hashlib.sha256(f.read_bytes()).hexdigest(), f.stat().st_mtime_ns) for f in files}
 
@@ -215,7 +215,7 @@ def test_two_sessions_of_a_person_are_two_scans(tmp_path, placed):
 
 @pytest.mark.filterwarnings("ignore:.*without t2")
 def test_a_flair_is_written_beside_the_others_or_alone(tmp_path, placed):
-    """T1 first, whatever the alphabet says: what stands in its line of the table counts."""
+    """T1 first, not in alphabetical order: its line of the table counts."""
     rows = [
         (*row, age) for row, age in zip(person(tmp_path / "in", "a", ("flair", "t1", "t2")), (1, 2, 3), strict=True)
     ]
@@ -245,7 +245,7 @@ def test_names_that_are_no_file_names(tmp_path, source, placed):
     source.write_text(text)
     _, failures = prepare(source, tmp_path / "out")
     ((_, name, reason),) = failures
-    assert name == "../a" and reason.startswith("../a: a name with a slash or a leading dot names no file")
+    assert name == "../a" and reason.startswith("../a: a name with a slash or a leading dot can't name a file")
     assert not list((tmp_path / "out").rglob("a_t1*"))
 
 
@@ -263,8 +263,8 @@ def test_folders_that_are_refused(tmp_path, source, placed, capsys):
         (scans, scans / "out", "lies in the source"),
         (scans, tmp_path, "or the source in it"),
         (source, source.parent, "holds scans of the source"),
-        (source, full, "holds something else"),
-        (scans, other, "holds something else"),
+        (source, full, "holds something other"),
+        (scans, other, "holds something other"),
         (source, source, "is a file"),
         (tmp_path / "gone", tmp_path / "out", "no such folder or table"),
     ):
@@ -293,7 +293,7 @@ def test_doubts(tmp_path):
     job = module.Job("ms", "x", {}, "", save(tmp_path / "seg.nii.gz", big), "", None, 2)
     same = {"t1": align.as_transform(np.eye(4))}
     half = big * (np.arange(16) < 8)[:, None, None]
-    for seg, dice, doubt in ((big, 0.95, ""), (big, 0.5, "by 0.50 only"), (half, 0.95, "16.4 ml, 8.2 ml are left")):
+    for seg, dice, doubt in ((big, 0.95, ""), (big, 0.5, "by only 0.50"), (half, 0.95, "16.4 ml, 8.2 ml are left")):
         found = module._placement_record(registration.Placed({}, inside, seg, np.diag([2.0, 2, 2, 1]), same, dice), job)
         assert (doubt in found["doubtful"]) if doubt else not found["doubtful"]
 
@@ -308,7 +308,7 @@ def test_a_process_that_dies_costs_its_own_job_only():
 
 
 def test_processes_that_die_between_two_jobs():
-    """While the caller has the first result; nothing else was in work, so nothing is lost or blamed."""
+    """While the caller has the first result; no other job was running, so none is lost or blamed."""
     jobs, others, found = ["1 + 1", "2 + 2", "3 + 3"], multiprocessing.active_children(), []
     for job, result in work_off(eval, jobs, 1, died="died"):
         for process in set(multiprocessing.active_children()) - set(others) if not found else ():

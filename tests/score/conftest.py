@@ -1,4 +1,4 @@
-"""A head with a lesion, a model that scores it, and what the tests of score replace because it takes long."""
+"""A head with a lesion, a model that scores it, and stand-ins for what takes long in score."""
 
 import json
 

@@ -37,7 +37,7 @@ def read(out, name):
 
 
 def unpacked(page):
-    """What a page carries: (its facts, a dict; its volumes, uint8 [names, X, Y, Z])."""
+    """What a page contains: (its facts, a dict; its volumes, uint8 [names, X, Y, Z])."""
     facts, voxels = (re.search(rf'id="{name}">(.*?)</script>', page, re.DOTALL)[1] for name in ("facts", "voxels"))
     facts, voxels = json.loads(facts), np.frombuffer(gzip.decompress(base64.b64decode(voxels)), np.uint8)
     return facts, voxels.reshape(len(facts["names"]), *facts["shape"][::-1]).transpose(0, 3, 2, 1)

@@ -1,4 +1,4 @@
-"""A table of scans: a folder each, a page and a table over all; what is there stays; one bad scan stops nobody."""
+"""A table of scans: a folder each, a page and a table over all; finished scans stay; bad ones don't stop the others."""
 
 import json
 import re
@@ -20,7 +20,7 @@ def here(monkeypatch):
 
 @pytest.fixture
 def table(scan, copied, tmp_path):
-    """Two scans that are one, in folders of different people, and one that isn't there."""
+    """The same scan in the folders of two people, and one that doesn't exist."""
     for name in ("anna", "ben"):
         (tmp_path / name).mkdir()
         for file in ("scan.nii.gz", "mask.nii.gz"):
@@ -87,7 +87,7 @@ def test_many_scans(table, copied, tmp_path, here, healer, known_place, no_pictu
 
 
 def test_stopped_and_gone_on(table, copied, tmp_path, healer, known_place, no_pictures, monkeypatch, capsys):
-    """What was scored until Ctrl-C stays, and the page says what is not."""
+    """What was scored before Ctrl-C stays, and the page says what wasn't."""
 
     def stopped(function, jobs, *_, **__):
         yield jobs[0], function(jobs[0])
@@ -95,14 +95,14 @@ def test_stopped_and_gone_on(table, copied, tmp_path, healer, known_place, no_pi
 
     monkeypatch.setattr(batch, "work_off", stopped)
     assert call(table, tmp_path / "out", copied) == 130
-    assert "goes on where it was" in capsys.readouterr().err
+    assert "run the same command again to continue" in capsys.readouterr().err
     assert (tmp_path / "out/index.html").read_text("utf-8").count(batch.WAITING) == 2
     assert list(times(tmp_path / "out")) == ["anna_scan"]
 
 
 @pytest.mark.filterwarnings("ignore")
 def test_in_processes_of_their_own(table, copied, tmp_path, capsys):
-    """Real workers, on scans that end at once."""
+    """Real workers, on scans that fail at once."""
     table.write_text("scan,mask,model\na.nii.gz,nonzero,nowhere\nb.nii.gz,nonzero,\n")
     assert call(table, tmp_path / "out", copied) == 1
     said = capsys.readouterr().err
@@ -128,6 +128,6 @@ def test_tables_that_are_none(text, sentence, tmp_path, copied, capsys):
 
 def test_a_folder_of_others_is_left_alone(table, copied, tmp_path, capsys):
     assert call(table, tmp_path / "anna", copied) == 1
-    assert "holds something else than the results of a table" in capsys.readouterr().err
+    assert "holds something other than the results of a table" in capsys.readouterr().err
     assert call(tmp_path / "nowhere.csv", tmp_path / "out", copied) == 1
     assert "no such file; give a table" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""What speaks against a scored scan: silent on a healthy head, and a sentence with a number for each odd one."""
+"""Doubts about a scored scan: none for a healthy head, and a sentence with a number for each odd one."""
 
 import json
 import re
@@ -44,8 +44,8 @@ def _scaled(image, mask):
 
 
 def numbers_of(head, template, contrast="t1", **odd):
-    """`measure` of the head, placed where it lies and rebuilt nearly; `odd` replaces image, mask, own (image and affine
-    of the scan itself), healthy or marked."""
+    """`measure` of the head, placed where it lies and reconstructed almost exactly; `odd` replaces image, mask, own
+    (image and affine of the scan itself), healthy or marked."""
     image, mask = odd.get("image", head[contrast]), odd.get("mask", head["mask"])
     affine = mni.affine_of(MM)
     own, own_affine = odd.get("own", (1000 * image, affine))
@@ -83,7 +83,7 @@ def test_the_wrong_contrast(head, template, shown, said):
 
 
 def test_a_head_upside_down(head, template):
-    """Turned about the axis from left to right, and not turned back."""
+    """Turned about the axis from left to right, and not turned back by the registration."""
     turned = {name: volume[:, ::-1, ::-1] for name, volume in head.items()}
     found = named(numbers_of(head, template, image=turned["t1"], mask=turned["mask"]))
     assert {"overlap", "contrast"} <= {*found} and any(found.values())
@@ -95,7 +95,7 @@ def test_computed_tomography(head, template):
 
 
 def test_the_head_of_a_monkey(head, template):
-    """A registration with scaling brings it to size; its own voxels tell."""
+    """A registration with scaling brings it to size; its own voxels give it away."""
     affine = nib.affines.from_matvec(0.42 * np.diag([MM] * 3), [0, 0, 0])
     numbers = numbers_of(head, template, own=(1000 * head["t1"], affine))
     assert named(numbers)["brain_ml"] and 50 < numbers["brain_ml"] < 150
@@ -139,13 +139,13 @@ def test_what_is_marked_by_part(head, template):
     numbers = numbers_of(head, template, marked=left)
     (doubt,) = doubts(numbers)
     assert doubt["name"] == "marked_part" and doubt["stops"] and numbers["by_part"]["left cerebellum"] == 1
-    said = "100% of the left cerebellum are marked, 0% on the other side; the threshold promises 1% in healthy brains."
+    said = "100% of the left cerebellum is marked, 0% on the other side; the threshold promises 1% in healthy brains."
     assert doubt["means"] == said
     assert named(numbers_of(head, template, marked=head["mask"]))["marked"]
 
 
 def test_another_template_has_no_known_tissues(head, template):
-    """What needs them isn't measured, and no doubt is made of it; nor has a finding a place."""
+    """What needs them isn't measured and raises no doubt, and findings have no place."""
     own = registration.Template(template.image, template.shape, template.affine, template.brain, standard=False)
     numbers = numbers_of(head, own, "t1", image=head["t2"], marked=head["mask"] & (head["t1"] > 0.9))
     assert numbers["contrast"] is numbers["marked_part"] is None and numbers["by_part"] == {}
@@ -156,7 +156,7 @@ def test_another_template_has_no_known_tissues(head, template):
 
 
 def test_findings_have_a_place(head):
-    """Two balls of a known place, the stronger first; voxels of the scan, and mm of MNI space."""
+    """Two balls in known places, the stronger first; voxels of the scan, and mm of MNI space."""
     world, score, affine = mni.world_of(MM), np.zeros(head["mask"].shape, np.float32), mni.affine_of(MM)
     for place, height in (((-31, -62, -42), 1.0), ((41, 20, 30), 3.0)):
         away = np.sqrt(((world - np.array(place)[:, None, None, None]) ** 2).sum(0))
@@ -200,7 +200,7 @@ def test_how_strange_a_look_is():
 def test_no_segmentation_of_a_scan_too_unlike(
     scan, model, tmp_path, healer, known_place, no_pictures, monkeypatch, capsys
 ):
-    """Overlap of .41: the map is written, the segmentation only on request, and the reason is said."""
+    """Overlap of .41: the map is written, the segmentation only on request, and the reason is given."""
     place = registration.place
 
     def doubtful(*arguments, **options):
@@ -213,7 +213,7 @@ def test_no_segmentation_of_a_scan_too_unlike(
     assert run(scan, model, out, "--force") == 0 and (out / "segmentation.nii.gz").is_file()
     assert run(scan, model, out) == 0
     said = capsys.readouterr().out
-    assert "Beware: Brain and template overlap by 0.41 only" in said and "no segmentation" in said
+    assert "Beware: Brain and template overlap by only 0.41" in said and "no segmentation" in said
     assert not (out / "segmentation.nii.gz").exists() and (out / "anomaly.nii.gz").is_file()
     finding = json.loads((out / "finding.json").read_text("utf-8"))
     assert finding["segmentation_written"] is False and finding["doubts"][0]["stops"]
@@ -238,9 +238,7 @@ def test_a_self_test_stands_in_the_finding_or_why_it_could_not_be_done(
     if reason:
         assert "self_test" not in finding and f"could not be done: image: {reason}." in said
     else:
-        assert (
-            finding["self_test"] == rows and "Self-test: of planted MS-like lesions 7 of 8 of 1 ml were marked" in said
-        )
+        assert finding["self_test"] == rows and "Self-test, planted and found: MS-like lesions, 7 of 8 (1 ml)." in said
     assert finding["provenance"]["parameters"]["self_test"] is True
 
 

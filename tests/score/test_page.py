@@ -1,4 +1,4 @@
-"""The page of a scan: every voxel where it belongs, every number said, nothing loaded, nothing unescaped."""
+"""The page of a scan: every voxel where it belongs, every number shown, nothing loaded, nothing unescaped."""
 
 import json
 import re
@@ -83,7 +83,7 @@ def written(head, tmp_path_factory):
 
 
 def test_every_voxel_lies_where_it_is_in_the_scanner(head, written):
-    """The image says by its intensity where it is: left for right, or any other turn, would change it."""
+    """The image's intensities encode where it is: left for right, or any other turn, would change them."""
     facts, (image, reconstruction, anomaly) = unpacked(written.read_text("utf-8"))
     x, y, z = np.moveaxis(facts["low_mm"] + facts["voxel_mm"] * np.moveaxis(np.indices(image.shape), 0, -1), -1, 0)
     low, high = np.percentile(head[0]["image"][head[0]["brain"]], (0.5, 99.5))
@@ -137,7 +137,7 @@ def test_what_is_not_known_is_not_said(head):
 
 
 def test_a_fine_scan_makes_no_large_page():
-    """Noise, which can't be packed, in a brain of 1400 ml in voxels of 1 mm."""
+    """Noise, which can't be compressed, in a brain of 1400 ml in voxels of 1 mm."""
     draw = np.random.default_rng(0)
     brain = (((np.indices((150, 180, 140)).T - [75, 90, 70]) / [68, 84, 62]) ** 2).sum(-1).T < 1
     noise = draw.integers(0, 4000, brain.shape).astype(np.float32)
@@ -153,7 +153,7 @@ def test_a_fine_scan_makes_no_large_page():
 
 
 def test_left_is_left_in_the_browser(written, tmp_path):
-    """Opened from disk: no complaint, nothing asked of a network; the finding is drawn left, in front, above."""
+    """Opened from disk: no console message, no network request; the finding is drawn left, in front, above."""
     (tmp_path / "page.html").write_text(written.read_text("utf-8") + SAMPLE, encoding="utf-8")
     said, asked, dom = browse(tmp_path / "page.html", tmp_path)
     assert not said and not asked

@@ -1,4 +1,4 @@
-"""What a scan's name says, and where its results go by themselves."""
+"""The contrast in a scan's name, and where its results go by default."""
 
 import json
 
@@ -43,7 +43,7 @@ def test_the_name_of_a_scan(name):
 
 
 def test_results_go_to_the_working_folder(scan, model, tmp_path, monkeypatch, healer, known_place, no_pictures, capsys):
-    """Called as the scan is; another scan of that name doesn't lose its result."""
+    """Named after the scan; another scan of that name doesn't lose its result."""
     monkeypatch.chdir(tmp_path)
     words = ["--mask", str(scan / "mask.nii.gz"), "--model", str(model)]
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""A scan of one's own: the map lies where the lesion is, in the scan's own grid, and is written whole or not at all."""
+"""Your own scan: the map lies where the lesion is, on the scan's own grid, and is written completely or not at all."""
 
 import json
 from pathlib import Path
@@ -45,7 +45,7 @@ def check_pictures(out):
 
 
 def test_the_map_lies_where_the_lesion_is(scan, model, tmp_path, healer, capsys):
-    """All the way, the search for the placement included."""
+    """The whole way, including the registration."""
     out = tmp_path / "où ça"
     assert run(scan, model, out) == 0
     lesion, found = read(scan, "seg") > 0, read(out, "segmentation") > 0
@@ -95,7 +95,7 @@ def test_the_files(scan, model, tmp_path, healer, known_place, no_pictures):
 
 @pytest.mark.parametrize("axes", ["RAS", "LPS", "PIR", "LAS", "SLA"])
 def test_back_to_any_orientation(tmp_path, axes):
-    """A ball of study space comes to its place in the world, however the scan is stored; left-handed ones too."""
+    """A ball in study space comes to its place in the world, however the scan is stored; left-handed ones too."""
     there = np.array([12.0, -31, 18])
     ball = np.exp(-np.sum((mni.world_of(4) - there[:, None, None, None]) ** 2, 0) / 200).astype(np.float32)
     stored = nib.Nifti1Image(
@@ -148,7 +148,7 @@ def test_specks_are_told_by_their_volume():
 
 
 def test_the_notebook_runs(model, tmp_path, monkeypatch):
-    """On the patient that it grows; the map lies over the scan (its own assertion), and nothing is kept."""
+    """On the patient that it grows; it asserts itself that the map lies over the scan, and nothing is kept."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "1")
     notebook = nbformat.read(ROOT / "notebooks/walkthrough/your_own_scan.ipynb", 4)
@@ -225,7 +225,7 @@ def test_only_an_earlier_result_is_replaced(scan, model, tmp_path, healer, known
     (out / "notes.txt").write_text("mine")
     capsys.readouterr()
     assert run(scan, model, out) == 1
-    assert "no earlier result of score" in capsys.readouterr().err
+    assert "not an earlier result of score" in capsys.readouterr().err
     assert (out / "notes.txt").read_text() == "mine"
 
 

@@ -1,4 +1,4 @@
-"""What is wrong with a scan, a mask, a model or a place is said in one sentence, and nothing is written."""
+"""Whatever is wrong with a scan, a mask, a model or a folder is said in one sentence, and nothing is written."""
 
 import json
 
@@ -91,7 +91,7 @@ def case_missing_model(words, folder):
 
 def case_no_scoring(words, folder):
     (words["--model"] / "scoring.json").unlink()
-    return "it says where healthy ends, and notebook 03_healthy"
+    return "it holds the thresholds, and notebook 03_healthy"
 
 
 def case_damaged_scoring(words, folder):
@@ -122,7 +122,7 @@ def case_no_calibration(words, folder):
 
 def case_old_model(words, folder):
     spoil(words["--model"] / "config.json", "voxel_mm")
-    return "lacks voxel_mm, it is of another version; train the model first"
+    return "lacks voxel_mm: it is of another version; train the model first"
 
 
 def case_damaged_weights(words, folder):
@@ -138,7 +138,7 @@ def case_other_contrast(words, folder):
 def case_named_as_another_contrast(words, folder):
     words["scan"] = folder / "sub-01_FLAIR.nii.gz"
     words["scan"].touch()
-    return f"was trained on t1 scans and can't score flair; take another, or correct the contrast of {words['scan']}"
+    return f"trained on t1 scans and can't score flair; take another model, or correct the contrast of {words['scan']}"
 
 
 def case_no_model_for_its_contrast(words, folder):
@@ -149,7 +149,7 @@ def case_no_model_for_its_contrast(words, folder):
 
 def case_neither_model_nor_contrast(words, folder):
     del words["--model"]
-    return "scan.nii.gz: its name doesn't say its contrast; say it with --contrast t1, t2 or flair"
+    return "scan.nii.gz: its name doesn't give its contrast; give it as --contrast t1, t2 or flair"
 
 
 def case_unknown_share(words, folder):
@@ -179,7 +179,7 @@ def case_out_of_others(words, folder):
     words["--out"].mkdir()
     (words["--out"] / "finding.json").write_text("{}")
     (words["--out"] / "thesis.txt").write_text("mine")
-    return "holds files that are no earlier result of score"
+    return "holds files that are not an earlier result of score"
 
 
 CASES = [value for name, value in sorted(globals().items()) if name.startswith("case_")]
@@ -210,7 +210,7 @@ def test_thresholds_that_are_none(value, model, scan, tmp_path, capsys):
 
 
 def test_a_read_only_place(scan, model, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(score.os, "access", lambda path, mode: False)  # who is root may write everywhere
+    monkeypatch.setattr(score.os, "access", lambda path, mode: False)  # root may write everywhere
     assert run(scan, model, tmp_path / "results/out") == 1
     assert f"{tmp_path} is read-only; give another folder." in capsys.readouterr().err
     assert not list(tmp_path.iterdir())

@@ -63,7 +63,7 @@ def test_other_formats(scan, model, tmp_path, healer, known_place, no_pictures, 
 
 
 def test_a_folder_of_dicom_files(scan, model, tmp_path, healer, known_place, no_pictures, capsys):
-    """Scored as its NIfTI file would be; that file lies beside the maps, and the series is only read."""
+    """Scored as its NIfTI file would be; that file is written with the maps, and the series is only read."""
     data, affine = read_nifti(scan / "scan.nii.gz")
     series = write_series(tmp_path / "MR series", data, affine)
     before, out = {path: path.read_bytes() for path in series.iterdir()}, tmp_path / "out"
@@ -80,7 +80,7 @@ def test_a_folder_of_dicom_files(scan, model, tmp_path, healer, known_place, no_
 
 
 def test_any_scale_and_any_fill(scan, model, tmp_path, healer, no_pictures):
-    """Z-scores with a bright fill around the brain: found all the way, the search for the placement included."""
+    """Z-scores with a bright fill around the brain: found the whole way, including the registration."""
     (image, affine), inside = read_nifti(scan / "scan.nii.gz"), read_nifti(scan / "mask.nii.gz")[0] > 0
     scores = np.where(inside, (image - image[inside].mean()) / image[inside].std(), 1e30)
     path = write(tmp_path / "scan.nii.gz", scores.astype(np.float32), affine)
@@ -89,7 +89,7 @@ def test_any_scale_and_any_fill(scan, model, tmp_path, healer, no_pictures):
 
 
 def test_a_mask_that_fits_by_its_shape_only(scan, model, tmp_path, capsys):
-    """At once, by the sentence of the other doors."""
+    """Refused at once, with the same sentence as in prepare and in tables."""
     stored = nib.load(scan / "mask.nii.gz")
     mask = write(tmp_path / "mask.nii.gz", np.asarray(stored.dataobj), np.diag([-3.0, -3, 5, 1]))
     assert run(scan, model, tmp_path / "out", "--mask", mask) == 1
@@ -105,6 +105,6 @@ def test_a_mask_on_another_grid_is_said(scan, model, tmp_path, healer, no_pictur
     affine = stored.affine @ nib.affines.from_matvec(np.diag([0.5, 1, 1]), [-0.25, 0, 0])
     mask = write(tmp_path / "mask.nii.gz", fine, affine)
     assert call(scan / "scan.nii.gz", mask, model, tmp_path / "out") == 0
-    doubt = "Beware: The brain mask lies on another grid and was taken to the nearest voxel: 100% of it within the scan"
+    doubt = "Beware: The brain mask lies on another grid and was resampled (nearest neighbour): 100% of it within"
     assert doubt in capsys.readouterr().out
     check_found(tmp_path / "out", scan)

@@ -1,4 +1,4 @@
-"""The self-test: lesions lie where it says, have the size that it says, and are counted as it says."""
+"""The self-test: lesions have the place and the size that it says, and are counted as it says."""
 
 from types import SimpleNamespace
 
@@ -22,7 +22,7 @@ RECIPE = SimpleNamespace(
 
 @pytest.fixture(scope="module")
 def head():
-    """A healthy head of 4 mm, placed and preprocessed, and a map of it in which nothing is."""
+    """A healthy head of 4 mm, placed and preprocessed, and an empty map of it."""
     grown = grow_subject(CohortConfig(train=2, voxel_mm=4), "healthy", 0)
     placed = Placed({"t1": grown["t1"].astype(np.float32)}, grown["mask"] > 0, None, mni.affine_of(4), {}, 0.9)
     no_lesion = np.zeros(placed.mask.shape, np.uint8)
@@ -146,11 +146,11 @@ def test_the_rows_in_words():
     sizes = ((0.2, 0), (1.0, 6), (5.0, 8))
     rows = [{"look": "ms", "volume_ml": ml, "planted": 8, "found": found, "recovered": 0.5} for ml, found in sizes]
     assert describe_test(rows) == (
-        "Self-test: of planted MS-like lesions 0 of 8 of 0.2 ml, 6 of 8 of 1 ml, 8 of 8 of 5 ml were marked. Where "
+        "Self-test, planted and found: MS-like lesions, 0 of 8 (0.2 ml), 6 of 8 (1 ml), 8 of 8 (5 ml). Where "
         "nothing is marked, MS-like lesions of 1 ml or more would probably be; smaller or fainter ones may be there."
     )
     none = [row | {"found": 0} for row in rows]
     assert describe_test(none).endswith("Where nothing is marked, lesions of all these sizes may still be there.")
     both = describe_test([*rows, rows[-1] | {"look": "stroke"}])
-    assert "; of planted stroke-like lesions 8 of 8 of 5 ml were marked." in both
+    assert "; stroke-like lesions, 8 of 8 (5 ml)." in both
     assert "MS-like lesions of 1 ml or more and stroke-like lesions of 5 ml or more would" in both

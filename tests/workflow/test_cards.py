@@ -1,4 +1,4 @@
-"""The model cards are those that `make cards` writes, and follow what they are made of."""
+"""The model cards are those that `make cards` writes, and follow their sources."""
 
 import shutil
 from pathlib import Path

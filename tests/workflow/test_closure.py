@@ -1,4 +1,4 @@
-"""Which modules a notebook hangs on, and so what runs again when one changes."""
+"""Which modules a notebook depends on, and so what runs again when one changes."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""`make confirm`: fresh patients alone are grown, frozen networks taken, and missing choices said in a sentence."""
+"""`make confirm`: only fresh patients are grown, frozen networks are used, and missing choices named in a sentence."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""Files of known sums come whole or not at all, from a folder or from a server on this machine."""
+"""Files with known checksums arrive complete or not at all, from a folder or from a server on this machine."""
 
 import errno
 import fcntl
@@ -15,7 +15,7 @@ TEXTS = {"a/one.bin": b"one" * 999, "a/two.bin": b"two" * 999, "b/three.bin": b"
 
 
 class Quiet(SimpleHTTPRequestHandler):
-    """Serves a folder; what is asked for is kept, and a name with `short` breaks off in the middle."""
+    """Serves a folder; requests are recorded, and a file with `short` in its name breaks off in the middle."""
 
     asked = []
 
@@ -35,7 +35,7 @@ class Quiet(SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def server(tmp_path, monkeypatch):
-    """A folder that is served, and its address; nobody waits between two tries."""
+    """A folder that is served, and its address; there is no wait between two tries."""
     monkeypatch.setattr(fetch.pooch.core.time, "sleep", lambda seconds: None)
     monkeypatch.setattr(Quiet, "asked", [])
     for name, text in TEXTS.items():
@@ -92,7 +92,7 @@ def test_a_wrong_sum_in_the_folder_is_said_and_the_file_fetched(server, tmp_path
     (tmp_path / "mine/a").mkdir(parents=True)
     (tmp_path / "mine/a/one.bin").write_bytes(b"other")
     (sentence,) = fetch.fetch(wanted(address), tmp_path / "out", tmp_path / "mine")
-    text = f"a: 1 of 2 files (a/one.bin): what lies in {tmp_path}/mine has another sum than the list says"
+    text = f"a: 1 of 2 files (a/one.bin): what lies in {tmp_path}/mine has another checksum than the list says"
     assert sentence == f"{text}, and is left alone."
     assert content(tmp_path / "out") == TEXTS and content(tmp_path / "mine") == {"a/one.bin": b"other"}
 
@@ -100,7 +100,7 @@ def test_a_wrong_sum_in_the_folder_is_said_and_the_file_fetched(server, tmp_path
 @pytest.mark.parametrize(
     ("instead", "reason"),
     [
-        ("b/three.bin", "what came from their address has another sum than the list says"),
+        ("b/three.bin", "what came from their address has another checksum than the list says"),
         ("short.bin", "the download broke off"),
         ("gone.bin", "their address answers 404, they may have moved"),
     ],
@@ -156,4 +156,4 @@ def test_one_run_at_a_time(server, tmp_path):
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(ValueError, match="out: another run is fetching into it; wait for it or stop it."):
             fetch.fetch(wanted(address), out)
-    assert fetch.fetch(wanted(address), out) == []  # the lock goes with whom it was of
+    assert fetch.fetch(wanted(address), out) == []  # the lock goes with its process

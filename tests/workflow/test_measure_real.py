@@ -1,4 +1,4 @@
-"""Numbers of scans of anybody's: heads without names, lesions on the study grid."""
+"""Numbers measured on anyone's scans: heads without names, lesions on the study grid."""
 
 import nibabel as nib
 import numpy as np

@@ -1,4 +1,4 @@
-"""What the graph of `make methods` asks without importing anything: names, files, networks, where they lie."""
+"""What the graph of `make methods` finds without importing anything: names, files, networks and their folders."""
 
 import json
 
@@ -28,7 +28,7 @@ def test_what_the_graph_reads_is_what_the_modules_say():
     [
         ({"reconstructors": ["blurr"]}, "methods: reconstructors: unknown 'blurr': known are "),
         ({"scores": ["l1", "l3"]}, "methods: scores: unknown 'l3': known are adaptive, "),
-        ({"scores": ["l2"]}, "methods: scores: l1 is missing, which the others are held against; add it."),
+        ({"scores": ["l2"]}, "methods: scores: l1 is missing, with which the others are compared; add it."),
     ],
 )
 def test_a_wrong_name_is_one_sentence(changes, sentence):

@@ -1,4 +1,4 @@
-"""Numbers in prose are those of their tables; one that is changed by hand is found out."""
+"""Numbers in prose are those of their tables; one that is changed by hand is caught."""
 
 import json
 import re

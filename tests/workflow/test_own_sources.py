@@ -1,4 +1,4 @@
-"""The plan of a study on scans of one's own: its sets, its contrasts, where its results lie."""
+"""The plan of a study on your own scans: its sets, its contrasts, where its results lie."""
 
 import re
 import shutil
@@ -61,7 +61,7 @@ def test_a_set_is_scored_in_a_contrast_that_there_is(table):
 
 def test_a_contrast_without_a_network_is_one_sentence(table):
     pd.read_csv(table).assign(contrast="flair").to_csv(table, index=False)
-    text = "elsewhere_flair: no such folder, no network for flair comes trained; .* leave the set epilepsy out"
+    text = "elsewhere_flair: no such folder, there is no pretrained network for flair; .* leave the set epilepsy out"
     with pytest.raises(ValueError, match=text):
         make_plan({"profile": "pretrained", "networks": "elsewhere", "source": str(table)})
 

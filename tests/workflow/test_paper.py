@@ -75,7 +75,7 @@ def test_from_the_authors_folder_to_the_summary_over_folds(study, authors):
     assert set(summary.dataset) == {"wmh"} and "between_seeds" not in summary
     folds = [pd.read_csv(results / f"fold{fold}/tables/main.csv").set_index("method").auprc for fold in (0, 1)]
     assert folds[0]["intensity"] == folds[1]["intensity"]  # the same patients
-    assert folds[0]["l1"] != folds[1]["l1"]  # networks that learned from others
+    assert folds[0]["l1"] != folds[1]["l1"]  # networks trained on other people
     l1 = summary.set_index(["score", "method"]).loc[("auprc", "l1")]
     assert l1["mean"] == pytest.approx((folds[0]["l1"] + folds[1]["l1"]) / 2)
     assert l1.between_folds == pytest.approx(abs(folds[0]["l1"] - folds[1]["l1"]) / 2**0.5)
@@ -109,7 +109,7 @@ def test_the_plan_counts_before_hours_are_spent(study, authors):
 
 
 def test_raw_scans_are_prepared_first(study, authors, tmp_path):
-    """A table of one's own, healthy people and patients of two sets, one of which has no healthy scans beside it."""
+    """A user's table: healthy people, and patients of two sets, one of them without healthy scans of its contrast."""
     files = [sorted((authors / "Train/ixi" / kind).glob("*")) for kind in ("t1", "mask")]
     pairs = enumerate(zip(*files, strict=True))
     rows = [{"dataset": "healthy", "subject": f"h{i}", "contrast": "t1", "image": a, "mask": b} for i, (a, b) in pairs]
@@ -124,7 +124,7 @@ def test_raw_scans_are_prepared_first(study, authors, tmp_path):
     study.profile = "smoke"  # at 4 mm
     source = f"source={table}"
     plan = study.plan(config=[source])
-    assert plan["prepare"] == 1 and plan["train"] == plan["reconstruct"] == 1  # of ms nothing can be learned
+    assert plan["prepare"] == 1 and plan["train"] == plan["reconstruct"] == 1  # ms has no healthy scans to train on
     stamp = f"{place_of('data/smoke', table)}/prepare.json"
     done = study.run(stamp, config=[source])
     assert done.returncode == 0, done.stdout[-3000:]

@@ -108,7 +108,7 @@ def test_a_wrong_parameter_is_named():
 
 
 def test_every_value_of_a_profile_is_read():
-    """Each value, when it changes, changes what steps are given, where they lie, or which there are."""
+    """Changing any value changes what steps are given, where they lie, or which there are."""
     whole = read_profile("paper")
 
     def consequences(profile):

@@ -1,4 +1,4 @@
-"""The settings of a study: what a profile says itself, what it has from others, and what is wrong with one."""
+"""The settings of a study: what a profile says itself, what it takes from others, and errors in profiles."""
 
 import shutil
 
@@ -61,7 +61,7 @@ def test_mappings_merge_key_by_key_lists_and_sets_are_replaced(folder):
     assert profile["training"] == smoke["training"] | {"lr": 0.5, "multipliers": [1]}
     assert profile["sets"] == {"epilepsy": "t1"}
     assert profile["cohort"] == smoke["cohort"]
-    (folder / "mine.yaml").write_text("data: data/mine")  # without `extends` it extends the one that is whole
+    (folder / "mine.yaml").write_text("data: data/mine")  # without `extends` it extends `paper`
     assert read_profile("mine") == read_profile("paper") | {"data": "data/mine"}
 
 
@@ -81,7 +81,7 @@ def test_mappings_merge_key_by_key_lists_and_sets_are_replaced(folder):
         ("extends: mine", "mine.yaml: `extends: mine` leads in a circle: mine"),
         ("[1, 2]", "mine.yaml: must be a mapping of keys to values, got [1, 2]"),
         ("", "mine.yaml: must be a mapping of keys to values, got None"),
-        ("a: [1", "mine.yaml: is no YAML: "),
+        ("a: [1", "mine.yaml: is not valid YAML: "),
     ],
 )
 def test_a_wrong_profile_is_one_sentence_that_names_it(folder, text, sentence):

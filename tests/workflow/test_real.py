@@ -1,4 +1,4 @@
-"""The list of public scans is whole, and what comes of it is a table that essim.prepare takes."""
+"""The list of public scans is complete, and it yields a table that essim.prepare takes."""
 
 import hashlib
 import re
@@ -125,7 +125,7 @@ def test_what_is_missing_is_said_and_no_patient_stays_without_a_lesion(place, ca
     said = capsys.readouterr().err
     assert "patients: 1 of 2 files (ms/bert_lesions.nii): 127.0.0.1:9 can't be reached." in said
     assert "patients: bert left out of the study; no lesion mask is there." in said
-    assert f"{place}/out: healthy people and patients are needed, and one or both could not be had" in said
+    assert f"{place}/out: healthy people and patients are needed, and one or both could not be obtained" in said
     assert not (place / "out/scans.csv").exists()
 
 

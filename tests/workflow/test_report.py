@@ -1,4 +1,4 @@
-"""`make report`: one page that loads nothing and says what is in the results; none where they are wanting."""
+"""`make report`: one page that loads nothing and says what is in the results; no page where results are missing."""
 
 import re
 import subprocess

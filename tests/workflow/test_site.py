@@ -1,4 +1,4 @@
-"""`make site`: every page has what its notebook has, leads where it says, and loads nothing from elsewhere."""
+"""`make site`: every page has what its notebook has, its links work, and it loads nothing from elsewhere."""
 
 import json
 import re
@@ -240,7 +240,7 @@ def test_search_and_dark_colours_work_from_disk(site, tmp_path):
 
 
 def test_a_browser_opens_every_page_without_a_complaint(site, pages, tmp_path):
-    """From disk: nothing on the console, nothing asked of a network, every picture there, no formula without a size."""
+    """From disk: nothing on the console, no network request, every picture there, no formula without a size."""
     names = sorted(pages)
     frames = "\n".join(f'<iframe width="400" height="900" src="{(site / name).as_uri()}"></iframe>' for name in names)
     (tmp_path / "all.html").write_text(FRAMES.format(frames=frames), encoding="utf-8")

@@ -113,7 +113,7 @@ def test_without_tolerances_the_floor_is_taken(reference, tmp_path, shift, agree
     (reference / "tolerances.csv").unlink()
     code, text = verify("check", write_results(tmp_path / "new", shift), reference)
     assert (code == 0) == agrees
-    assert "0.01 is taken for every number, until `make tolerances` writes it" in text
+    assert "0.01 is used for every number, until `make tolerances` writes it" in text
 
 
 @pytest.mark.parametrize(

@@ -206,7 +206,7 @@ def test_with_networks_that_come_trained_a_seed_is_that_of_the_noise(study):
             (study.folder / f"trained_{contrast}/{name}").touch()
     config = ["seeds=[1]", "networks=trained"]
     done = study.run("--dry-run", "--quiet", "host", "--printshellcmds", config=config)
-    assert "  1 seed(s) x 1 fold(s) x 2 network(s) that come trained: trained" in done.stdout
+    assert "  1 seed(s) x 1 fold(s) x 2 pretrained network(s): trained" in done.stdout
     commands = re.findall(r"/notebooks/(\d\d_[a-z]+).*--parameters '(.*)'", done.stdout)
     found = [(step, json.loads(values)) for step, values in commands]
     assert [values["training"]["seed"] for step, values in found if step == "02_train"] == [0, 0]
@@ -273,7 +273,7 @@ def test_kill_9_and_resume(study):
     running.wait()
     _, alive = psutil.wait_procs(family, timeout=10)
     assert not alive
-    assert table.exists()  # there, but nobody knows whether it is whole
+    assert table.exists()  # there, but perhaps incomplete
 
     assert study.plan() == {"evaluate": 1, "across_sets": 1, "figures": 1}
     (study.folder / "slow_06_evaluate_stroke").unlink()

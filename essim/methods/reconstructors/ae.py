@@ -1,8 +1,8 @@
 """The autoencoder: C. Baur et al., Medical Image Analysis 69:101952, 2021.
 
-    y = g(f(x)),        f(x) a latent with too little room for what isn't usual
+    y = g(f(x)),        f(x) a latent with too little room for what is unusual
 
-It has a training of its own: essim.train.autoencoder, with an `AutoencoderConfig`, and ae.* in the model folder.
+It has a training loop of its own: essim.train.autoencoder, with an `AutoencoderConfig`, and ae.* in the model folder.
 """
 
 from essim.methods.draws import alike

@@ -2,8 +2,8 @@
 
     x_s ~ q(x_s | x_t, x_0 = f(x_t, t)),        t = 250, ..., s < t,        y = f(x_t, t) at the last
 
-Simplex noise takes the Gaussian's place, forwards and back. The authors take all 250 steps; here STEPS of them, as
-Nichol & Dhariwal's shorter chains.
+Simplex noise replaces Gaussian noise, forwards and backwards. The authors take all 250 steps; here it is STEPS of them,
+like Nichol & Dhariwal's shorter chains.
 """
 
 from essim.methods.chain import steps_from, walk_back

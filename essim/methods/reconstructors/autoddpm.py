@@ -4,9 +4,9 @@
     stitch    z = M y + (1 - M) x
     resample  z <- M f(z_t, t) + (1 - M) x,        z_t: z noised to a low t; several times
 
-so that only what looks ill is replaced, and is made to fit what is around it. q95 is the 95th percentile of |x - y| in
-the slice's brain. The authors have LPIPS instead of 1 - SSIM, and resample at every t from 50 of 1000 down; here at one
-t, the last of `methods.chain`.
+so that only what looks ill is replaced, and made to fit its surroundings. q95 is the 95th percentile of |x - y| in
+the slice's brain. The authors use LPIPS instead of 1 - SSIM, and resample at every t from 50 of 1000 down; here it is
+one t, the last of `methods.chain`.
 """
 
 import torch
@@ -19,7 +19,7 @@ DRAWS, NETWORK = 1, "ddpm"
 SHARE = 0.2  # of T
 STEPS = 3  # of the chain that makes the first y
 THRESHOLD = 0.1
-TIMES = 4  # that it is resampled
+TIMES = 4  # number of resamplings
 
 
 def reconstruct(model, image, mask, *, draws, seed):

@@ -1,6 +1,6 @@
 """No network: the brain's Gaussian mean around every voxel.
 
-y = G_sigma * x, of the mask's voxels alone
+y = G_sigma * x, over the mask's voxels only
 """
 
 from essim.methods.draws import alike

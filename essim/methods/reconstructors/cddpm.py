@@ -2,10 +2,10 @@
 
     y = f(x_t, t, c),        c = e(x) in [0, 1]^128
 
-e is an encoder of the slice without noise, trained with f. What c can say, such as how bright tissues are here, needn't
-be guessed from x_t; a lesion is too much for it to say. c is added to the embedding of t, as the tone is. The authors'
-encoder is a ResNet-50, pretrained by filling in masked slices; this one is small and begins from nothing. Published:
-Dice improved by 11.9 % (tumours), 20.0 % (strokes) and 44.6 % (MS); WMH on a par with others.
+e is an encoder of the slice without noise, trained with f. What c can convey, such as how bright tissues are, needn't
+be guessed from x_t; a lesion is too much for it to convey. c is added to the embedding of t, as the tone is. The
+authors' encoder is a ResNet-50, pretrained by filling in masked slices; this one is small and not pretrained.
+Published: Dice improved by 11.9 % (tumours), 20.0 % (strokes) and 44.6 % (MS); WMH on a par with others.
 """
 
 import torch
@@ -24,7 +24,7 @@ CODE = 128
 
 
 class Conditioned(UNet):
-    """A `UNet` that is told about the slice: forward(x_t, t, (x0, tone)), x0 [N, 1, H, W] in [-1, 1], tone or None."""
+    """A `UNet` conditioned on the slice: forward(x_t, t, (x0, tone)), x0 [N, 1, H, W] in [-1, 1], tone or None."""
 
     def __init__(self, *, tones, **network):
         super().__init__(tones=tones + CODE, **network)

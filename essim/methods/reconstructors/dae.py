@@ -2,10 +2,10 @@
 
     loss = mean (x - f(x + n))^2        y = f(x)
 
-n is coarse: Gaussian, one number a cell of 8 pixels (about 15 mm; the authors have 16 x 16 cells in 128 x 128 pixels),
+n is coarse: Gaussian, one number per cell of 8 pixels (about 15 mm; the authors: 16 x 16 cells in 128 x 128 pixels),
 of standard deviation 0.2 on a scale where brains are in [0, 1], interpolated and shifted at random, and 0 outside the
-brain. A lesion is for the network such a cloud, which it takes away. The mean is taken over the whole slice, since
-parts of a brain may be as black as what is around it. There is no time: t is 1 always. The 2023 paper finds it fast,
+brain. To the network a lesion is one more such cloud, which it removes. The mean is taken over the whole slice, since
+parts of a brain may be as black as the background. There is no time: t is always 1. The 2023 paper finds it fast,
 simple, and of state-of-the-art accuracy.
 """
 
@@ -21,7 +21,7 @@ from essim.reconstruct import tone_for
 
 DRAWS, NETWORK = 1, "dae"
 CELL = 8  # pixels
-SCALE = 0.2  # standard deviation of the numbers, which interpolation makes smaller
+SCALE = 0.2  # standard deviation of the cells' numbers, before interpolation makes it smaller
 
 
 def build(config):

@@ -1,8 +1,8 @@
-"""DDIM's way back: J. Song et al., ICLR 2021, arXiv 2010.02502. Noised to t = 500, and back in steps that draw nothing.
+"""DDIM's way back: J. Song et al., ICLR 2021, arXiv 2010.02502. Noised to t = 500, and back in steps without noise.
 
     x_s = sqrt(abar_s) f(x_t, t) + sqrt(1 - abar_s) noise^,        y = f(x_t, t) at the last
 
-One step is the DDPM's prediction (ddpm.py); more of them add detail that a single one, which is a mean, hasn't.
+One step is the DDPM's prediction (ddpm.py); more of them add detail that a single one, which is a mean, lacks.
 """
 
 from essim.methods.chain import steps_from, walk_back

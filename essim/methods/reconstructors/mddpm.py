@@ -1,11 +1,11 @@
-"""mDDPM, masked: H. Iqbal et al., arXiv 2305.19867 (2023). A DDPM that learned on slices with holes.
+"""mDDPM, masked: H. Iqbal et al., arXiv 2305.19867 (2023). A DDPM trained on slices with holes.
 
     loss = |x_0 - f(sqrt(abar_t) h(x_0) + sqrt(1 - abar_t) noise, t)|        y = f(x_t, t)
 
 h damages up to HOLES rectangles of a slice, and the network has to guess what was there: in half of the slices they are
-left empty (masked image modelling), in the others they keep some frequencies only, the low or the high ones (masked
-frequency modelling). A scan to be reconstructed is noised whole, as in ddpm.py. The released code has the same sizes,
-and pDDPM's patches besides, which are left out here.
+left empty (masked image modelling), in the others they keep only the low or only the high frequencies (masked
+frequency modelling). A scan to be reconstructed is noised whole, as in ddpm.py. The released code has the same sizes;
+it also uses pDDPM's patches, which are left out here.
 """
 
 import numpy as np
@@ -20,7 +20,7 @@ from essim.train.loop import draw_times_and_noise
 DRAWS, NETWORK = 1, "mddpm"
 HOLES = 5  # at most
 SIDES = (0.09, 0.18)  # of a rectangle, as shares of the slice
-CUTS = (2, 10)  # where frequencies are cut, in periods a slice
+CUTS = (2, 10)  # where frequencies are cut, in periods per slice
 
 
 def build(config):
@@ -29,7 +29,7 @@ def build(config):
 
 
 def loss(model, x0, *, key, t_range, tone):
-    """As `essim.methods.networks` says: l1 over the whole slice, from one with holes."""
+    """As `essim.methods.networks` says: l1 over the whole slice, predicted from one with holes."""
     t, noise = draw_times_and_noise(model, x0.shape, key, t_range)
     return (ask(model, model.q_sample(damaged(x0, numbers(key)), t, noise), t, tone) - x0).abs().mean()
 
@@ -40,7 +40,7 @@ def reconstruct(model, image, mask, *, draws, seed):
 
 
 def damaged(x0, rng):
-    """Slices [N, 1, H, W] in [-1, 1] with holes; what is in them, and where, is drawn from a numpy Generator."""
+    """Slices [N, 1, H, W] in [-1, 1] with holes; their filling and their places are drawn from a numpy Generator."""
     empty = torch.from_numpy(rng.random(len(x0)) < 0.5).to(x0.device)[:, None, None, None]
     filling = torch.where(empty, -1.0, some_frequencies(x0, rng))
     return torch.where(holes(x0.shape, rng).to(x0.device), filling, x0)

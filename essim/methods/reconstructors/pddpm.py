@@ -1,10 +1,10 @@
-"""pDDPM, patched: F. Behrendt et al., MIDL 2023, arXiv 2303.03758. One patch is noised, what is around it stays.
+"""pDDPM, patched: F. Behrendt et al., MIDL 2023, arXiv 2303.03758. One patch is noised, its surroundings stay.
 
     y_P = f(M_P x_t + (1 - M_P) x, t)_P        for every patch P; M_P is 1 in P
 
-so that the network sees the context as it is, and repaints the patch to fit. Trained by |x_0 - y| within a patch at
-random of the same grid. As in the released code, the slice is cut in two along both axes (48 of 96 pixels), t = 500,
-and one field of noise serves all patches. Published: 25.1 % better than baselines, relatively, on tumours and MS.
+so that the network sees the context as it is, and repaints the patch to fit. Trained by |x_0 - y| within a random
+patch of the same grid. As in the released code, the slice is halved along both axes (48 of 96 pixels), t = 500,
+and one field of noise serves all patches. Published: a relative gain of 25.1 % over baselines, on tumours and MS.
 """
 
 import torch
@@ -52,6 +52,6 @@ def patches(x):
 
 
 def repaint(model, x, x_t, patch, step, tone):
-    """Slices in [0, 1] with one patch as if healthy, and what is around it as it was."""
+    """Slices in [0, 1] with one patch as if healthy, and the rest as it was."""
     y = model.predict_start(torch.where(patch, x_t, 2 * x - 1), at(step, x), tone)
     return torch.where(patch, (y + 1) / 2, x)

@@ -2,10 +2,10 @@
 
     x_s = sqrt(abar_s) (a f(x_t, t) + (1 - a) x) + sqrt(1 - abar_s) noise,        t = 300, ..., s < t
 
-with a in [0, 1] how ill the scan looks at t: |x - f| (1 - SSIM) over its largest value in the slice, half of it as it
-is, half the largest in a square around. On its way back a slice is drawn towards the scan where that looks healthy. The
-authors have LPIPS instead of 1 - SSIM, and squares of 13 of 128 pixels, a tenth of the slice here; their own score is
-the harmonic mean of the maps a, which is left to the scores.
+where a in [0, 1] is how ill the scan looks at t: |x - f| (1 - SSIM) over its largest value in the slice, averaged with
+its maximum in a square around. On its way back a slice is drawn towards the scan where that looks healthy. The
+authors use LPIPS instead of 1 - SSIM, and squares of 13 of 128 pixels, a tenth of the slice here; their own score, the
+harmonic mean of the maps a, is left to the scores.
 """
 
 import torch
@@ -36,7 +36,7 @@ def reconstruct(model, image, mask, *, draws, seed):
 
 
 def guidance(x, y):
-    """a: how ill slices look beside their reconstructions, [N, 1, H, W] in [0, 1]; 0 where nothing differs."""
+    """a: how ill slices look compared with their reconstructions, [N, 1, H, W] in [0, 1]; 0 where nothing differs."""
     likelihood = (x - y).abs() * unlike(x, y)
     likelihood = likelihood / likelihood.amax((2, 3), keepdim=True).clamp(min=1e-6)
     return (likelihood + widen(likelihood, x.shape[3] // 10 | 1)) / 2

@@ -2,7 +2,7 @@
 
     y = g(mean of f(x)),        f(x) a normal distribution that is kept near N(0, 1)
 
-It has a training of its own: essim.train.autoencoder, with an `AutoencoderConfig`, and vae.* in the model folder.
+It has a training loop of its own: essim.train.autoencoder, with an `AutoencoderConfig`, and vae.* in the model folder.
 """
 
 from essim.methods.draws import alike

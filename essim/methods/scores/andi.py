@@ -2,15 +2,15 @@
 
 No reconstruction: at every noising step t, the reverse step that leads back to the scan, of mean mu(x_t, x_0), is
 compared with the one that the network predicts, mu(x_t, x_0^). Both are weighted means of x_t and an x_0, so that x_t
-cancels. Over the steps the geometric mean is taken, in which one step that fits is enough to make it small:
+cancels. The steps are combined by the geometric mean, which a single step that fits makes small:
 
     mu - mu^ = w_t (x_0 - x_0^(x_t, t)),        w_t = sqrt(abar_{t-1}) beta_t / (1 - abar_t)
 
     A = (prod_t (mu - mu^)^2)^(1 / n)           over n steps
 
 The authors' code takes every t from 75 to 199 of 1000 linear steps, whose abar falls from .94 to .66: on a cosine
-schedule t = 154 to 392, of which `context.steps` are some. The noise is the network's own; theirs learned Gaussian
-pyramids. Published: beside three baselines, up to 178 % more AUPRC on MS lesions. ys is not looked at.
+schedule t = 154 to 392, of which `context.steps` are some. The noise is the network's own; theirs was trained on
+Gaussian pyramids. Published: up to 178 % more AUPRC on MS lesions than three baselines. ys is not used.
 """
 
 import numpy as np
@@ -42,5 +42,5 @@ def deviation(diffusion, x0, steps, streams, tone=None):
         t = torch.full((len(x0),), int(step), device=x0.device)
         noised = diffusion.q_sample(x0, t, diffusion.sample_noise(x0.shape, seed=int(stream)))
         weight = before[step - 1].sqrt() * diffusion.betas[step - 1] / (1 - before[step])
-        logs += (weight * (x0 - diffusion.predict_start(noised, t, tone))).square().log()  # -inf where it is perfect
+        logs += (weight * (x0 - diffusion.predict_start(noised, t, tone))).square().log()  # -inf where it is exact
     return (logs / len(steps)).exp()

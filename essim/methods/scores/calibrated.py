@@ -1,8 +1,8 @@
-"""Ours: l1 and SSIM's differences in standard deviations of healthy brains at that place.
+"""Ours: the differences of l1 and SSIM, in standard deviations of healthy brains at that place.
 
     A = max(0, z_0 / 2 + sum_i z_i / 2K),     z_i = (f_i / r - m_i) / s_i
 
-See essim.calibration. The healthy scans behind m and s are rebuilt by the reconstructor that rebuilt this one: every
+See essim.calibration. The healthy scans behind m and s are reconstructed in the same way as the scan: every
 reconstructor has a calibration of its own.
 """
 

@@ -3,8 +3,8 @@
     c = (2 sd_x sd_y + c2) / (var_x + var_y + c2),        A = 1 - c = (sd_x - sd_y)^2 / (var_x + var_y + c2)
 
 The rest of cs, how far x and y vary together, is left out: only how *much* each varies around a voxel is compared.
-Published: of the metrics tried on an autoencoder's reconstructions it and LPIPS were the best at finding homogeneous
-discs; both together on two networks had a pixel-level AUPRC of 0.66.
+Published: of the metrics tried on an autoencoder's reconstructions, this and LPIPS were the best at finding homogeneous
+discs; combined, on two networks, they had a pixel-level AUPRC of 0.66.
 """
 
 import torch

@@ -1,8 +1,8 @@
-"""l1, the score that most work uses.
+"""l1, the most widely used score.
 
     A = |x - y|
 
-Smoothed by a Gaussian of a voxel, as the harness may, it is hard to beat: see 05_at_its_best.
+Smoothed by a Gaussian with a sigma of a voxel, as the harness may do, it is hard to beat: see 05_at_its_best.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""The larger of l1 and SSIM, both in [0, 1]: what either sees is seen.
+"""The larger of l1 and SSIM, both in [0, 1]: finds what either finds.
 
 A = max(|x - y|, (1 - SSIM) / 2)
 """

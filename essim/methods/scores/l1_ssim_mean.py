@@ -1,4 +1,4 @@
-"""The mean of l1 and SSIM, both in [0, 1]: what either sees counts by half.
+"""The mean of l1 and SSIM, both in [0, 1]: what only one finds counts half.
 
 A = (|x - y| + (1 - SSIM) / 2) / 2
 """

@@ -1,4 +1,4 @@
-"""The product of l1 and SSIM, both in [0, 1]: only what both see is seen.
+"""The product of l1 and SSIM, both in [0, 1]: finds only what both find.
 
 A = |x - y| (1 - SSIM) / 2
 """

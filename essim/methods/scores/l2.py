@@ -2,7 +2,7 @@
 
     A = (x - y)^2
 
-Squaring changes no order of voxels, and a median keeps it: where nothing else smooths, its AUPRC is that of l1. Under a
+Squaring keeps the order of voxels, and so does a median: without other smoothing, its AUPRC is that of l1. Under a
 Gaussian mean the largest differences count for more.
 """
 

@@ -5,20 +5,20 @@ covariance over the voxels of the slice's brain,
 
     A_v = sqrt(max(0, d_v (P^-1 d)_v)),        P = S + lambda I
 
-The sum of A_v^2 over v is the squared distance of the slice; a voxel's share of it can be negative, where its
-difference only follows from its neighbours': 0 here. lambda = 0.01, as in the authors' code. S has as many rows as a
-slice has voxels, but no more rank than there are draws: with C the n draws less their mean [n, voxels] (Woodbury),
+The sum of A_v^2 over v is the squared distance of the slice; a voxel's share of it can be negative, if its difference
+merely follows from its neighbours', and is then 0 here. lambda = 0.01, as in the authors' code. S has as many rows as a
+slice has voxels, but no more rank than there are draws: with C the n draws minus their mean [n, voxels] (Woodbury),
 
     P^-1 d = (d - C^T (lambda (n - 1) I + C C^T)^-1 C d) / lambda
 
-Published, with a cDDPM: AUPRC up by 15.9 % (BraTS21), 35.4 % (ATLAS), 48.0 % (MSLUB) and 4.7 % (WMH) of that of single
+Published, with a cDDPM: AUPRC 15.9 % (BraTS21), 35.4 % (ATLAS), 48.0 % (MSLUB) and 4.7 % (WMH) higher than with single
 reconstructions.
 """
 
 import numpy as np
 
 DRAWS, NEEDS = 2, ()
-PRIOR = 0.01  # lambda: variance of every voxel beside that of the draws
+PRIOR = 0.01  # lambda: variance of every voxel in addition to that of the draws
 
 
 def score(x, ys, mask, *, context):
@@ -32,7 +32,7 @@ def score(x, ys, mask, *, context):
 
 
 def shares(difference, centred, prior):
-    """A_v of every voxel of a slice: [V], from the difference [V] and the draws less their mean [n, V]."""
+    """A_v of every voxel of a slice: [V], from the difference [V] and the draws minus their mean [n, V]."""
     n = len(centred)
     inner = prior * max(n - 1, 1) * np.eye(n) + centred @ centred.T
     weighed = (difference - np.linalg.solve(inner, centred @ difference) @ centred) / prior

@@ -1,12 +1,12 @@
-"""The honest upper bound: the U-Net that the others train, taught to mark lesions that are drawn into healthy slices.
+"""An upper bound for comparison: the others' U-Net, trained to mark lesions that are drawn into healthy slices.
 
     A = sigmoid(f(x)),        trained by cross entropy and 1 - Dice against where something was drawn
 
-It isn't unsupervised: it is told that lesions are blobs, brighter or darker than what they lie in. But nobody outlined
-one for it. There are up to LESIONS in a slice, ragged ovoids from 1.5 to 16 pixels in radius, each on a brain voxel at
-random, with a level of its own, more or less see-through, its edge sharp or soft. DISYRE and others learn from
-synthetic anomalies as well, but to take them away; this network only says where they are. There is no reconstruction:
-ys is not looked at. It has no time: t is 1 always.
+It isn't unsupervised: it is told that lesions are blobs, brighter or darker than their surroundings. But nobody
+outlined one for it. There are up to LESIONS in a slice, ragged ovoids from 1.5 to 16 pixels in radius, each on a random
+brain voxel, with a level of its own, more or less transparent, its edge sharp or soft. DISYRE and others also learn
+from synthetic anomalies, but to remove them; this network only says where they are. There is no reconstruction: ys is
+not used. It has no time: t is always 1.
 """
 
 import numpy as np
@@ -21,8 +21,8 @@ from essim.reconstruct import by_slices, tone_for
 
 DRAWS, NEEDS, NETWORK = 1, ("segmenter",), "segmenter"
 LESIONS = 4  # at most
-RADII = (1.5, 16.0)  # pixels, evenly spread by their logarithm
-CONTRAST = (0.1, 0.6)  # between a lesion and where its centre is
+RADII = (1.5, 16.0)  # pixels, drawn uniformly in the logarithm
+CONTRAST = (0.1, 0.6)  # between a lesion and the tissue at its centre
 RAGGED = 0.4  # how far the noise moves an edge, in radii
 
 
@@ -57,9 +57,9 @@ def segment(model, image, mask):
 
 
 def with_lesions(x, rng):
-    """Slices [N, 1, H, W] in [0, 1] with lesions: those slices, and where lesions cover more than half, bool.
+    """Slices [N, 1, H, W] in [0, 1] with lesions: the slices, and where lesions cover more than half, bool.
 
-    What is drawn, and where, comes from a numpy Generator; outside the brain, where x is 0, nothing is.
+    What is drawn, and where, comes from a numpy Generator; nothing is drawn outside the brain, where x is 0.
     """
     brain, marked = x > 0, torch.zeros_like(x, dtype=torch.bool)
     counts = rng.integers(LESIONS + 1, size=len(x))
@@ -89,5 +89,5 @@ def draw(x, brain, rng):
 
 
 def _each(values, x):
-    """One number a slice: float32 [N, 1, 1, 1] on the device of x."""
+    """One number per slice: float32 [N, 1, 1, 1] on the device of x."""
     return torch.from_numpy(np.asarray(values, np.float32)).to(x.device)[:, None, None, None]

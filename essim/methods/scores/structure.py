@@ -2,8 +2,8 @@
 
     A = 1 - cs,     cs = (2 cov_xy + c2) / (var_x + var_y + c2)
 
-A scan that is rebuilt in another contrast differs in luminance everywhere; a lesion that is one even blob differs in
-nothing else but at its edge. Huijben et al. (arXiv 2412.17586) split cs once more: see contrast.py.
+A scan that is reconstructed in another contrast differs in luminance everywhere; a lesion that is one even blob differs
+in nothing else except at its edge. Huijben et al. (arXiv 2412.17586) split cs once more: see contrast.py.
 """
 
 from essim.methods.context import USUAL, pair
