@@ -39,7 +39,10 @@ def plot_detection_curves(precision, operating, lesions, prevalence):
     middle.set_xlim(0, None)
     middle.xaxis.set_major_formatter("{x:g}")
     right.set(ylabel="lesions found, validation threshold", ylim=(-0.04, 1.04), xlim=(-0.5, len(sizes) - 0.5))
-    right.set_xticks(range(len(sizes)), sizes["size"] + "\n(n = " + sizes.lesions.astype(str) + ")")
+    right.set_xlabel("lesion volume (ml)")
+    right.set_xticks(
+        range(len(sizes)), sizes["size"].str.removesuffix(" ml") + "\n(n = " + sizes.lesions.astype(str) + ")"
+    )
     for axis, title in zip(axes[0], ("Precision over recall", "FROC", "By lesion size"), strict=True):
         axis.set_title(title)
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=len(styles) + 1)
@@ -116,7 +119,7 @@ def plot_transfer(table, method):
     figure, axes = new_figure(1, 1, 0.95 * wide.shape[1] + 1.6, 0.5 * len(wide) + 1.3)
     cells = draw_table(axes[0, 0], wide.div(wide.max(axis=1), axis=0), wide, own)
     label = method_styles([method])[method].label
-    axes[0, 0].set(title=f"Dice of {label} at a threshold from elsewhere", xlabel="threshold from")
+    axes[0, 0].set(title=f"Dice of {label} at thresholds from other sets", xlabel="threshold from")
     figure.colorbar(cells, ax=axes, label="share of the row's best", pad=0.02)
     return figure
 

@@ -54,7 +54,7 @@ def test_detection_curves_pool_lesions_and_name_the_chance_level():
     assert [tuple(line.get_xdata()) for line in left.lines[:2]] == [tuple(recalls)] * 2
     assert set(left.lines[-1].get_ydata()) == {0.07}
     assert [line.get_xydata().tolist() for line in middle.lines] == [[[5, 0.75], [0, 0.25]]] * 2
-    assert [text.get_text() for text in right.get_xticklabels()] == ["< 0.1 ml\n(n = 5)", "1 to 10 ml\n(n = 5)"]
+    assert [text.get_text() for text in right.get_xticklabels()] == ["< 0.1\n(n = 5)", "1 to 10\n(n = 5)"]
     assert [box.lines[0].get_ydata().tolist() for box in right.containers] == [[0, 1]] * 2
     assert "chance (prevalence)" in [text.get_text() for text in figure.legends[0].get_texts()]
 
