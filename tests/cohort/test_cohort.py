@@ -203,7 +203,7 @@ def test_a_subject_that_cannot_be_written_ends_the_run(tmp_path, workers):
 
 def test_a_process_that_dies_ends_the_run(tmp_path, monkeypatch):
     monkeypatch.setattr(cohort, "work_off", lambda write, todo, workers, died: [(todo[0], died)])
-    with pytest.raises(RuntimeError, match="healthy 0: its process died, .*; take fewer workers"):
+    with pytest.raises(RuntimeError, match="healthy 0: its process died, .*; use fewer workers"):
         generate(SMALL, tmp_path, workers=2)
     assert not (tmp_path / "cohort.json").exists()
 

@@ -102,7 +102,7 @@ def test_the_plan_counts_before_hours_are_spent(study, authors):
         assert line in done.stdout
     assert study.plan(config=[f"source={authors}"]) == {
         **{"train": 2, "baselines": 2, "healthy": 2, "reconstruct": 2},
-        **{"ablation": 2, "ensembling": 2, "evaluate": 2, "across_sets": 2, "best_sigma": 2, "figures": 2},
+        **{"ablation": 2, "at_its_best": 2, "ensembling": 2, "evaluate": 2, "across_sets": 2, "best_sigma": 2, "figures": 2},
         "calibrated_ensemble": 2,
         "spread": 1,
     }
@@ -137,7 +137,7 @@ def test_raw_scans_are_prepared_first(study, authors, tmp_path):
 
 @pytest.mark.parametrize(
     ("source", "said"),
-    [("nowhere", "nowhere: no such folder or table; correct the path."), ("workflow", "no scan of a data set that is")],
+    [("nowhere", "nowhere: no such folder or table; correct the path."), ("workflow", "no scan of a known data set")],
 )
 def test_a_wrong_source_is_one_sentence(study, source, said):
     done = study.run("--dry-run", config=[f"source={source}"])

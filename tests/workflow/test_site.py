@@ -60,7 +60,7 @@ def lesson(path, *cells):
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
     """A finished study with the real walkthrough, a viewer, a slider, a solution, links, an ablation, real heads."""
-    folder = write_results(tmp_path_factory.mktemp("site") / "results/laptop")
+    folder = write_results(tmp_path_factory.mktemp("site") / "results/pretrained")
     write_scores(folder)
     (folder / "tables/calibrated.csv").write_text("dataset,method,auprc\nms,l1,0.1\n")
     image = np.random.default_rng(0).random((12, 14, 10), np.float32)
@@ -91,7 +91,7 @@ def results(tmp_path_factory):
 
 def build(results, monkeypatch):
     """Runs the script; gives its complaint, if any."""
-    monkeypatch.setattr(sys, "argv", ["website.py", "laptop", str(results)])
+    monkeypatch.setattr(sys, "argv", ["website.py", "pretrained", str(results)])
     try:
         main()
     except SystemExit as error:
@@ -191,10 +191,11 @@ def test_documentation_leads_within_the_site(site, pages):
     for name, path in documents().items():
         title = re.search("^# +(.+)", path.read_text(encoding="utf-8"), re.MULTILINE)[1]
         assert re.sub("[`*]", "", title) in pages[f"{name}.html"].text
-    readme, house = ((site / f"{name}.html").read_text(encoding="utf-8") for name in ("readme", "docs-house"))
-    traced = '<a href="figures.html#table-calibrated" title="dataset=ms; method=l1; auprc">'
-    assert traced in readme, "a number leads to the study's own table"
-    assert 'href="figures.html#tables"' in readme and 'href="notebooks.html#notebooks.the-study"' in readme
+    names = ("readme", "docs-house", "docs-results")
+    readme, house, found = ((site / f"{name}.html").read_text(encoding="utf-8") for name in names)
+    traced = '<a href="figures.html#table-main" title="dataset=ms; method=l1; auprc">'
+    assert traced in found, "a number leads to the study's own table"
+    assert 'href="notebooks.html#notebooks.the-study"' in readme
     assert re.search(r'href="cited.html#results-reference-bench-ssim_cpu" title="size=192x192x100; [^"]*">', readme)
     assert 'src="files/results/reference/method.png"' in readme
     assert 'href="files/tests/test_hygiene.py"' in house
