@@ -61,7 +61,7 @@ def _median(side):
 
 # {name: a function of maps that are 0 outside `inside`, of `inside`, and of `wanted`, the voxels to be computed}
 POST = {"none": lambda volume, inside, wanted: volume}
-POST |= {f"gauss {sigma:g}": _gauss(sigma) for sigma in (0.7, 1.0, 1.5)}
+POST |= {f"gauss {sigma:g}": _gauss(sigma) for sigma in (0.7, 1.0, 1.5, 2.0, 3.0, 4.0)}
 POST |= {f"median {side}": _median(side) for side in (3, 5)}
 PROTOCOL = {"post": "median 5", "order": ERODE_FIRST}  # the paper's
 

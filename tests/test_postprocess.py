@@ -90,7 +90,7 @@ def test_eroded_last_the_rim_has_a_part_in_the_smoothing():
     for side, expected in medians.items():
         found = postprocess(anomaly, mask, post=f"median {side}", order=ERODE_LAST)
         np.testing.assert_array_equal(found, np.where(eroded, expected, 0))
-    for sigma in (0.7, 1, 1.5):
+    for sigma in (0.7, 1, 1.5, 4):
         share = ndimage.gaussian_filter(mask.astype(float), sigma, mode="constant")
         expected = ndimage.gaussian_filter((anomaly * mask).astype(float), sigma, mode="constant") / share.clip(1e-9)
         found = postprocess(anomaly, mask, post=f"gauss {sigma:g}", order=ERODE_LAST)
@@ -99,7 +99,8 @@ def test_eroded_last_the_rim_has_a_part_in_the_smoothing():
         first, last = (postprocess(anomaly, mask, post=post, order=order) for order in (ERODE_FIRST, ERODE_LAST))
         assert first.dtype == last.dtype == np.float32
         assert (first == last).all() == (post == "none")
-        middle = ndimage.binary_erosion(eroded, np.ones((13, 13, 13)), border_value=1)
+        reach = 2 * max(2, round(4 * float(post.split()[1]))) + 1 if post.startswith("gauss") else 5
+        middle = ndimage.binary_erosion(eroded, np.ones((reach, reach, reach)), border_value=1)
         np.testing.assert_array_equal(first[middle], last[middle])
 
 

@@ -16,7 +16,7 @@ import pandas as pd
 
 from essim.calibration import calibrated_map
 from essim.ensemble import ensemble_map, l1_map
-from essim.evaluation.baselines import blurred, intensity_map
+from essim.evaluation.baselines import blurred, calibrated_l1, intensity_map
 from essim.evaluation.cases import rows_of
 from essim.evaluation.metrics import average_precision
 from essim.postprocess import ERODE_FIRST, ERODE_LAST, POST, PROTOCOL, postprocess
@@ -36,7 +36,7 @@ def scorer_of(contrast, calibration, *, sigmas, temperature, windows, blur):
         it out.
 
     Returns: a function from a `Case` to {method: map [1, 1, H, W, D]}: intensity, blur, l1, ssim <sigma> for each
-        window, mean, min, adaptive, calibrated.
+        window, mean, min, adaptive, l1 calibrated, calibrated.
     """
 
     def scorer(case):
@@ -47,6 +47,7 @@ def scorer_of(contrast, calibration, *, sigmas, temperature, windows, blur):
         maps |= {"l1": l1_map(x, y)} | {f"ssim {sigma:g}": ensemble_map(x, y, sigmas=[sigma]) for sigma in windows}
         options = {"sigmas": sigmas, "temperature": temperature}
         maps |= {name: ensemble_map(x, y, strategy=name, **options) for name in ("mean", "min", "adaptive")}
+        maps["l1 calibrated"] = calibrated_l1(x, y, calibration)
         return maps | {"calibrated": calibrated_map(x, y, calibration)}
 
     return scorer

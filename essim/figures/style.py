@@ -57,6 +57,7 @@ METHOD_STYLES = {
     "blur": MethodStyle("|x \N{MINUS SIGN} blur(x)|", BROWN, (0, (5, 1)), "v"),
     "l1": MethodStyle("l1", RED, "--", "s", "//"),
     "l1 smoothed": MethodStyle("l1, smoothed", RED, (0, (1, 1)), "p", "//"),
+    "l1 calibrated": MethodStyle("l1, calibrated", RED, "-", "*", "//"),
     "ssim": MethodStyle("SSIM", BLUE, "-", "o"),
     "ssim default": MethodStyle("SSIM, usual \u03c3", ORANGE, (0, (3, 1, 1, 1)), "^"),
     "ssim best": MethodStyle("SSIM, best \u03c3", BLUE, "-", "o"),

@@ -85,10 +85,17 @@ def _verdict(row, alpha):
 
 
 def regrets(scores):
-    """The regret of every method in both columns: a DataFrame column, method, regret, regret_low, regret_high."""
+    """The regret of every method in both columns, over all sets and set by set, since sets where nothing is found weigh
+    as much: a DataFrame column, dataset ("all" or a set), method, regret, regret_low, regret_high."""
     singles = [name for name in scores.method.unique() if name.removeprefix("ssim ")[:1].isdigit()]
     part = scores[~scores.method.isin(["ssim default", "ssim best"])]
-    return pd.concat([regret(part, singles, column).assign(column=column) for column in COLUMNS], ignore_index=True)
+    groups = {"all": part} | dict(list(part.groupby("dataset", sort=False)))
+    tables = [
+        regret(rows, singles, column).assign(column=column, dataset=name)
+        for column in COLUMNS
+        for name, rows in groups.items()
+    ]
+    return pd.concat(tables, ignore_index=True)
 
 
 def say(table):
@@ -114,7 +121,7 @@ def say_regret(lost):
     """The regret of the paper's ensemble and of the best fixed window, from `regrets`: one sentence per column."""
     sentences = []
     for column, title in COLUMNS.items():
-        part = lost[lost.column == column].set_index("method")
+        part = lost[(lost.column == column) & (lost.dataset == "all")].set_index("method")
         fixed = part[part.index.str.startswith("ssim ")].regret
         window, ensemble = part.loc[fixed.idxmin()], part.loc["adaptive"]
         texts = [f"{with_interval(row, 'regret', GAIN_IN_BRACKETS)}" for row in (ensemble, window)]

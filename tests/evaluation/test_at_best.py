@@ -6,10 +6,12 @@ import pytest
 import torch
 from helpers import pair, read_cases, write_cases
 
-from essim.calibration import Calibration
+from essim.calibration import Calibration, calibrated_map
 from essim.evaluation import at_best
+from essim.evaluation.baselines import calibrated_l1
 from essim.evaluation.metrics import average_precision
 from essim.postprocess import ERODE_FIRST, ERODE_LAST, POST, PROTOCOL, postprocess
+from essim.ssim import SIGMAS
 
 OWN = {"post": "gauss 1", "order": ERODE_LAST}
 
@@ -100,7 +102,7 @@ def test_the_scorer_has_every_score(folder):
     maps = torch.zeros(3, 13, 13, 6), torch.ones(3, 13, 13, 6)
     calibration = Calibration((0.3, 0.7), (26, 26, 12), *maps, level=0.1, scans=2)
     options = {"sigmas": [0.3, 0.7], "temperature": 1.0, "windows": [0.3, 1.1]}
-    names = ["intensity", "l1", "ssim 0.3", "ssim 1.1", "mean", "min", "adaptive", "calibrated"]
+    names = ["intensity", "l1", "ssim 0.3", "ssim 1.1", "mean", "min", "adaptive", "l1 calibrated", "calibrated"]
     case = next(read_cases(folder))
     assert [*at_best.scorer_of("t2", calibration, blur=None, **options)(case)] == names
     maps = at_best.scorer_of("t2", calibration, blur=2, **options)(case)
@@ -112,3 +114,14 @@ def test_a_set_without_a_validation_part_is_one_sentence(tmp_path):
     folder = write_cases(tmp_path / "x", {"a": ("test", x, y, np.ones((12, 12, 8), bool), np.zeros((12, 12, 8), bool))})
     with pytest.raises(ValueError, match="has no validation cases; post-processing is chosen on a labelled"):
         at_best.try_smoothings(folder, scorer)
+
+
+def test_calibrated_l1_is_the_calibrated_map_of_one_difference():
+    rng = np.random.default_rng(0)
+    x, y = (torch.from_numpy(rng.random((1, 1, 16, 16, 16), np.float32)) for _ in range(2))
+    mean, sd = torch.full((9, 8, 8, 8), 0.1), torch.full((9, 8, 8, 8), 0.2)
+    sd[1:], mean[1:] = 1e6, 0  # SSIM's differences count for nothing, l1 for half
+    calibration = Calibration(SIGMAS, (16, 16, 16), mean, sd, level=0.3, scans=4)
+    alone, whole = calibrated_l1(x, y, calibration), calibrated_map(x, y, calibration, backend="torch")
+    torch.testing.assert_close(alone, 2 * whole, atol=1e-4, rtol=1e-4)
+    assert (alone == 0).any() and (alone > 1).any()
