@@ -102,7 +102,15 @@ def test_the_plan_counts_before_hours_are_spent(study, authors):
         assert line in done.stdout
     assert study.plan(config=[f"source={authors}"]) == {
         **{"train": 2, "baselines": 2, "healthy": 2, "reconstruct": 2},
-        **{"ablation": 2, "at_its_best": 2, "ensembling": 2, "evaluate": 2, "across_sets": 2, "best_sigma": 2, "figures": 2},
+        **{
+            "ablation": 2,
+            "at_its_best": 2,
+            "ensembling": 2,
+            "evaluate": 2,
+            "across_sets": 2,
+            "best_sigma": 2,
+            "figures": 2,
+        },
         "calibrated_ensemble": 2,
         "spread": 1,
     }
