@@ -1,6 +1,6 @@
 """From a noised slice back to a slice, in one step or several; and how unlike a scan the result is.
 
-In: slices [N, 1, H, W] in [0, 1], a `GaussianDiffusion`. Out: the same shape.
+In: slices [N, 1, H, W] in [0, 1], or a volume, and a `GaussianDiffusion`. Out: the same shape, or draws of the volume.
 Papers: Ho et al. (2020); J. Song et al., DDIM, arXiv 2010.02502, equations 12 and 16; A. Nichol & P. Dhariwal, arXiv
 2102.09672 (a chain of fewer steps).
 
@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from essim.methods.draws import by_draws
+from essim.reconstruct import tone_for
 from essim.ssim import ssim_map
 
 LAST = 0.1  # of T: where a chain jumps to the slice; so little noise hides nothing, and no network need learn it
@@ -67,6 +69,16 @@ def walk_back(diffusion, x, steps, tone, *, eta, seed):
             noise = diffusion.sample_noise(x.shape, seed=stream(seed, i)) if eta else noise
             x_t = step_back(diffusion, x_t, step, before, y, eta=eta, noise=noise)
     return y
+
+
+def there_and_back(model, image, mask, *, share, count, eta, draws, seed):
+    """Several draws of a volume, each noised to share * T and back in `count` steps; as `by_draws` returns them."""
+    tone, steps = tone_for(model, image, mask), steps_from(model, share, count)
+
+    def predict(x, seed):
+        return walk_back(model, x, steps, tone, eta=eta, seed=seed)
+
+    return by_draws(predict, image, mask, model.betas.device, draws=draws, seed=seed)
 
 
 def stream(seed, place):

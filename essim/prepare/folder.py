@@ -198,7 +198,7 @@ def _write_volumes(out, job, placed):
 def _placement_record(placed, job):
     """Numbers for judging a subject's placement; `growth`: the factor on its volume from scan to study space."""
     voxel_ml = align.voxel_ml(placed.affine)
-    growth = 1 / abs(np.linalg.det(align.as_matrix(next(iter(placed.transforms.values())))[:3, :3]))
+    growth = 1 / abs(np.linalg.det(align.as_matrix(placed.transform)[:3, :3]))
     record = {"dice": round(placed.dice, 4), "growth": round(growth, 4), "notes": [text for text, _ in placed.notes]}
     record |= {"brain_ml": float(placed.mask.sum() * voxel_ml / growth), "lesion_ml": None, "lesion_ml_study": None}
     doubts = [text for text, trust in placed.notes if trust < TRUSTED]

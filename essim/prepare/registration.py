@@ -56,6 +56,11 @@ class Placed:
     drawn_by: str = ""
     notes: list = field(default_factory=list)
 
+    @property
+    def transform(self):
+        """The transform of the first contrast, the only one where a single scan was placed."""
+        return next(iter(self.transforms.values()))
+
 
 def load_template(path=None, voxel_mm=1):
     """The template and the study grid around its brain.

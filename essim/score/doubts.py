@@ -184,7 +184,7 @@ def _mask_and_view(shape, affine, placed, template):
         change(template.brain, iterations=voxels) for change in (ndimage.binary_dilation, ndimage.binary_erosion)
     )
     seen = align.to_sitk(np.ones(shape, np.uint8), affine)
-    grid, to_scan = align.to_sitk(placed.mask.astype(np.uint8), placed.affine), next(iter(placed.transforms.values()))
+    grid, to_scan = align.to_sitk(placed.mask.astype(np.uint8), placed.affine), placed.transform
     seen = align.from_sitk(sitk.Resample(seen, grid, to_scan, sitk.sitkNearestNeighbor, 0))[0] > 0
     beyond, missing = placed.mask & ~wide, deep & seen & ~placed.mask
     return {

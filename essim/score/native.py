@@ -52,7 +52,7 @@ def bring_back(scan, placed, study, healthy, anomaly, threshold, standard):
     """
     image, affine = read_nifti(scan, finite=False)
     image = np.nan_to_num(image.astype(np.float32), posinf=0, neginf=0)
-    back = Back(image, affine, next(iter(placed.transforms.values())))
+    back = Back(image, affine, placed.transform)
     brain = back.bring(placed.mask, placed.affine) > 0
     scored = back.bring(postprocess.erode_slices(study.mask), study.affine) > 0
     if not scored.any():

@@ -100,7 +100,7 @@ def score_scan(scan, model, out, *, progress=True, **choices):
         bar.set_description_str("write")
         volumes, affine = bring_back(scan, placed, study, healthy, anomaly, threshold, template.standard)
         numbers = measure(volumes, affine, placed, template, study, healthy, anomaly, recipe, plan.about)
-        finding = measure_finding(volumes, affine, next(iter(placed.transforms.values())).GetInverse()) | plan.about
+        finding = measure_finding(volumes, affine, placed.transform.GetInverse()) | plan.about
         finding |= tests | {"brain_mask": placed.drawn_by, "doubts": doubts(numbers, placed.notes) + untested}
         finding["segmentation_written"] = plan.force or not any(doubt["stops"] for doubt in finding["doubts"])
         finding |= {"checks": {name: numbers[name] for name in RULES}, "marked_by_part": numbers["by_part"]}

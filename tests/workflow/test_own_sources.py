@@ -1,22 +1,12 @@
 """The plan of a study on your own scans: its sets, its contrasts, where its results lie."""
 
 import re
-import shutil
 from pathlib import Path
 
 import pandas as pd
-import profiles
 import pytest
 from plan import make_plan, place_of, results_of
 from steps import check, steps_of
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """A folder with the profiles, to change."""
-    shutil.copytree(profiles.FOLDER, tmp_path / "profiles")
-    monkeypatch.setattr(profiles, "FOLDER", tmp_path / "profiles")
-    return tmp_path / "profiles"
 
 
 @pytest.fixture

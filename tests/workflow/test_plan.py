@@ -2,25 +2,15 @@
 
 import copy
 import json
-import shutil
 import subprocess
 import sys
 
-import profiles
 import pytest
 from plan import make_plan
 from profile_values import PROFILES, leaves
 from profiles import read_profile
 from steps import check, steps_of
 from study_folder import ROOT
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """A folder with the profiles, to change."""
-    shutil.copytree(profiles.FOLDER, tmp_path / "profiles")
-    monkeypatch.setattr(profiles, "FOLDER", tmp_path / "profiles")
-    return tmp_path / "profiles"
 
 
 def test_no_torch_for_a_plan():
@@ -45,8 +35,8 @@ def test_wrong_seeds_are_one_sentence(seeds):
         make_plan({"profile": "smoke", "seeds": seeds})
 
 
-def test_wrong_seeds_of_a_profile_are_one_sentence_whatever_the_command_line_says(folder):
-    (folder / "mine.yaml").write_text("seeds: [0, 0]")
+def test_wrong_seeds_of_a_profile_are_one_sentence_whatever_the_command_line_says(own_profiles):
+    (own_profiles / "mine.yaml").write_text("seeds: [0, 0]")
     with pytest.raises(ValueError, match="seeds must be a list"):
         make_plan({"profile": "mine", "seeds": [1]})
 

@@ -1,7 +1,5 @@
 """The settings of a study: what a profile says itself, what it takes from others, and errors in profiles."""
 
-import shutil
-
 import profiles
 import pytest
 import yaml
@@ -9,14 +7,6 @@ from plan import make_plan
 from profile_values import PROFILES, leaves
 from profiles import read_profile
 from steps import check, steps_of
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """A folder with the profiles, to change."""
-    shutil.copytree(profiles.FOLDER, tmp_path / "profiles")
-    monkeypatch.setattr(profiles, "FOLDER", tmp_path / "profiles")
-    return tmp_path / "profiles"
 
 
 def test_only_the_published_protocol_shares_its_noise():
@@ -54,14 +44,14 @@ def test_every_profile_says_what_it_is_its_command_and_its_time():
         assert first.startswith("# ") and second.startswith("#   make ")
 
 
-def test_mappings_merge_key_by_key_lists_and_sets_are_replaced(folder):
+def test_mappings_merge_key_by_key_lists_and_sets_are_replaced(own_profiles):
     mine = {"extends": "smoke", "training": {"lr": 0.5, "multipliers": [1]}, "sets": {"epilepsy": "t1"}}
-    (folder / "mine.yaml").write_text(yaml.safe_dump(mine))
+    (own_profiles / "mine.yaml").write_text(yaml.safe_dump(mine))
     profile, smoke = read_profile("mine"), read_profile("smoke")
     assert profile["training"] == smoke["training"] | {"lr": 0.5, "multipliers": [1]}
     assert profile["sets"] == {"epilepsy": "t1"}
     assert profile["cohort"] == smoke["cohort"]
-    (folder / "mine.yaml").write_text("data: data/mine")  # without `extends` it extends `paper`
+    (own_profiles / "mine.yaml").write_text("data: data/mine")  # without `extends` it extends `paper`
     assert read_profile("mine") == read_profile("paper") | {"data": "data/mine"}
 
 
@@ -84,31 +74,31 @@ def test_mappings_merge_key_by_key_lists_and_sets_are_replaced(folder):
         ("a: [1", "mine.yaml: is not valid YAML: "),
     ],
 )
-def test_a_wrong_profile_is_one_sentence_that_names_it(folder, text, sentence):
-    (folder / "mine.yaml").write_text(text)
+def test_a_wrong_profile_is_one_sentence_that_names_it(own_profiles, text, sentence):
+    (own_profiles / "mine.yaml").write_text(text)
     with pytest.raises(ValueError) as caught:
         read_profile("mine")
     assert str(caught.value).startswith(f"workflow/profiles/{sentence}") and "\n" not in str(caught.value)
 
 
-def test_a_circle_of_profiles_is_refused(folder):
-    (folder / "a.yaml").write_text("extends: b")
-    (folder / "b.yaml").write_text("extends: a")
+def test_a_circle_of_profiles_is_refused(own_profiles):
+    (own_profiles / "a.yaml").write_text("extends: b")
+    (own_profiles / "b.yaml").write_text("extends: a")
     with pytest.raises(ValueError, match="b.yaml: `extends: a` leads in a circle: a -> b"):
         read_profile("a")
-    paper = (folder / "paper.yaml").read_text()
-    (folder / "paper.yaml").write_text(f"extends: laptop\n{paper}")
+    paper = (own_profiles / "paper.yaml").read_text()
+    (own_profiles / "paper.yaml").write_text(f"extends: laptop\n{paper}")
     with pytest.raises(ValueError, match="leads in a circle: laptop -> paper"):
         read_profile("laptop")
 
 
 @pytest.mark.parametrize("key", ["temperature", "ablations.draw_counts", "cohort.train", "training.epochs"])
-def test_a_key_that_the_whole_profile_lacks_is_one_sentence(folder, key):
-    whole = yaml.safe_load((folder / "paper.yaml").read_text())
+def test_a_key_that_the_whole_profile_lacks_is_one_sentence(own_profiles, key):
+    whole = yaml.safe_load((own_profiles / "paper.yaml").read_text())
     *path, last = key.split(".")
     del (whole[path[0]] if path else whole)[last]
-    (folder / "paper.yaml").write_text(yaml.safe_dump(whole))
-    (folder / "mine.yaml").write_text("extends: paper")
+    (own_profiles / "paper.yaml").write_text(yaml.safe_dump(whole))
+    (own_profiles / "mine.yaml").write_text("extends: paper")
     with pytest.raises(ValueError, match=f"`(.*[.])?{last}` is missing"):
         plan = make_plan({"profile": "mine"})
         plan.summary()

@@ -6,9 +6,7 @@ Simplex noise replaces Gaussian noise, forwards and backwards. The authors take 
 like Nichol & Dhariwal's shorter chains.
 """
 
-from essim.methods.chain import steps_from, walk_back
-from essim.methods.draws import by_draws
-from essim.reconstruct import tone_for
+from essim.methods.chain import there_and_back
 
 DRAWS, NETWORK = 1, "ddpm"
 SHARE = 0.25  # of T
@@ -17,9 +15,4 @@ STEPS = 5
 
 def reconstruct(model, image, mask, *, draws, seed):
     """As `essim.methods.reconstructors` says; `model` is a `GaussianDiffusion`."""
-    tone, steps = tone_for(model, image, mask), steps_from(model, SHARE, STEPS)
-
-    def predict(x, seed):
-        return walk_back(model, x, steps, tone, eta=1, seed=seed)
-
-    return by_draws(predict, image, mask, model.betas.device, draws=draws, seed=seed)
+    return there_and_back(model, image, mask, share=SHARE, count=STEPS, eta=1, draws=draws, seed=seed)

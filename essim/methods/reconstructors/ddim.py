@@ -5,9 +5,7 @@
 One step is the DDPM's prediction (ddpm.py); more of them add detail that a single one, which is a mean, lacks.
 """
 
-from essim.methods.chain import steps_from, walk_back
-from essim.methods.draws import by_draws
-from essim.reconstruct import tone_for
+from essim.methods.chain import there_and_back
 
 DRAWS, NETWORK = 1, "ddpm"
 SHARE = 0.5  # of T
@@ -16,9 +14,4 @@ STEPS = 5
 
 def reconstruct(model, image, mask, *, draws, seed):
     """As `essim.methods.reconstructors` says; `model` is a `GaussianDiffusion`."""
-    tone, steps = tone_for(model, image, mask), steps_from(model, SHARE, STEPS)
-
-    def predict(x, seed):
-        return walk_back(model, x, steps, tone, eta=0, seed=seed)
-
-    return by_draws(predict, image, mask, model.betas.device, draws=draws, seed=seed)
+    return there_and_back(model, image, mask, share=SHARE, count=STEPS, eta=0, draws=draws, seed=seed)

@@ -5,7 +5,7 @@
 It has a training loop of its own: essim.train.autoencoder, with an `AutoencoderConfig`, and vae.* in the model folder.
 """
 
-from essim.methods.draws import alike
+from essim.methods.reconstructors.ae import reconstruct  # noqa: F401 (the same: the decoder of the mean)
 from essim.train.autoencoder import load_autoencoder, train_autoencoder
 
 DRAWS, NETWORK = 1, "vae"
@@ -19,8 +19,3 @@ def train(config, scans, contrast, preprocessing, out, cache=None):
 def load(folder, device=None):
     """The trained `Autoencoder` of a model folder."""
     return load_autoencoder(folder, NETWORK, device)
-
-
-def reconstruct(model, image, mask, *, draws, seed):
-    """As `essim.methods.reconstructors` says; `model` is an `Autoencoder`; the draws are all alike."""
-    return alike(model.reconstruct(image, mask), draws)
