@@ -139,6 +139,18 @@ def calibrated_map(x, y, calibration, *, mask=None, data_range=None, backend="au
     return inside(excess, mask).to(dtype)
 
 
+def calibrated_l1(x, y, calibration):
+    """The control of `calibrated_map`: max(0, z_0), l1 measured against the same healthy scans, without SSIM's
+    differences. In standard deviations of healthy brains, [N, C, H, W, D], 0 and above.
+
+    Args: x, y: float tensors [N, C, H, W, D] on the calibration's grid. calibration: a `Calibration`.
+    """
+    data_range = check_pair(x, y, calibration.sigmas, None)
+    error = in_range(x - at_level(x, y, calibration.level, data_range), data_range).abs()
+    mean, sd = (refine(maps[0].to(x), 2, x.shape[2:]) for maps in (calibration.mean, calibration.sd))
+    return ((error - mean) / sd).clamp(min=0)
+
+
 def level_of(x, y, data_range):
     """How far off a reconstruction is overall, [N]: the 75th percentile of |x - y| in the brain, in units of the data
     range [N]. The brain is where x or y isn't 0; without one, the level is 0."""

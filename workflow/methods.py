@@ -17,6 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 KINDS = ("reconstructors", "scores")
 OF_THE_STUDY = {"ddpm": "weights", "ae": "ae", "vae": "vae"}  # networks that the study trains itself: their files
+LONGER = "ddpm_longer"  # takes the study's DDPM even where that was trained for longer than the methods are
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -51,18 +52,23 @@ def network_of(method):
     return taken
 
 
-def own_network(method):
-    """The same, or None where it is one of the study's."""
+def own_network(method, networks):
+    """The same, or None where it is one of the study's. All methods have one budget: with pretrained networks, which
+    had a larger one, the DDPM is trained again.
+
+    Args: networks: the prefix of the pretrained networks' folders; "": none.
+    """
     taken = network_of(method)
-    return None if taken in OF_THE_STUDY else taken
+    again = networks and taken == "ddpm" and method != LONGER
+    return taken if again or taken not in OF_THE_STUDY else None
 
 
 def folder_of(method, contrast, results, networks):
     """The model folder of the network that a method takes, in a contrast: the study's, a pretrained one, or its own.
 
-    Args: results: the study's folder. networks: the prefix of the pretrained networks' folders; "": none.
+    Args: results: the study's folder. networks: as in `own_network`.
     """
-    own = own_network(method)
+    own = own_network(method, networks)
     trained = f"{networks}_{own}_{contrast}"
     if not own:
         return f"{results}/models/{contrast}"

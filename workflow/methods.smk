@@ -1,7 +1,7 @@
 """The field's methods (`make methods`): every reconstructor of the profile under every score, on the study's patients.
 
 What the Snakefile's graph makes -> results/<profile>/methods/<reconstructor>, then the tables and figures of all. A
-network is trained as the study's own is, and for as long, or taken from models/<networks>_<network>_<contrast>, if it
+network is trained as the study's own is, all for as long, or taken from models/<networks>_<network>_<contrast>, if it
 is there. A new method is a file of essim/methods and a word in the profile; nothing else runs again. Names are those of
 the Snakefile.
 """
@@ -12,7 +12,7 @@ METHODS = f"{RESULTS}/methods"
 TRIED = PLAN.profile["methods"]
 RECONSTRUCTORS = TRIED["reconstructors"]
 try:
-    LEARNED = sorted({*filter(None, map(own_network, chosen_methods(TRIED)))})
+    LEARNED = sorted({own for name in chosen_methods(TRIED) if (own := own_network(name, NETWORKS))})
 except ValueError as error:
     raise WorkflowError(str(error)) from None
 HEALTHY = [f"healthy_{contrast}" for contrast in PLAN.contrasts]

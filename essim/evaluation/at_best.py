@@ -14,9 +14,9 @@ Not in the paper, whose post-processing is the same for all.
 import numpy as np
 import pandas as pd
 
-from essim.calibration import calibrated_map
+from essim.calibration import calibrated_l1, calibrated_map
 from essim.ensemble import ensemble_map, l1_map
-from essim.evaluation.baselines import blurred, calibrated_l1, intensity_map
+from essim.evaluation.baselines import blurred, intensity_map
 from essim.evaluation.cases import rows_of
 from essim.evaluation.metrics import average_precision
 from essim.postprocess import ERODE_FIRST, ERODE_LAST, POST, PROTOCOL, postprocess

@@ -6,9 +6,8 @@ import pytest
 import torch
 from helpers import pair, read_cases, write_cases
 
-from essim.calibration import Calibration, calibrated_map
+from essim.calibration import Calibration, calibrated_l1, calibrated_map
 from essim.evaluation import at_best
-from essim.evaluation.baselines import calibrated_l1
 from essim.evaluation.metrics import average_precision
 from essim.postprocess import ERODE_FIRST, ERODE_LAST, POST, PROTOCOL, postprocess
 from essim.ssim import SIGMAS

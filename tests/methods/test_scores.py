@@ -9,7 +9,7 @@ from profiles import read_profile
 from torch import nn
 
 from essim import calibrated_map, ensemble_map, ssim_map
-from essim.calibration import Calibration
+from essim.calibration import Calibration, calibrated_l1
 from essim.diffusion import GaussianDiffusion
 from essim.methods import registry
 from essim.methods.context import Context, anomaly_map, is_alone, pair
@@ -128,6 +128,7 @@ def test_the_ensembles_are_the_studys(scene):
     for name, own in (
         ("adaptive", ensemble_map(*volumes)),
         ("calibrated", calibrated_map(*volumes, context.calibration)),
+        ("l1_calibrated", calibrated_l1(*volumes, context.calibration)),
     ):
         np.testing.assert_array_equal(map_of(name, scene), own[0, 0].numpy() * mask)
     assert np.abs(map_of("adaptive", scene, sigmas=(1.1,)) - map_of("adaptive", scene)).max() > 0.01

@@ -19,7 +19,7 @@ def test_what_the_graph_reads_is_what_the_modules_say():
     for name, module in ENTRIES.items():
         taken = getattr(module, "NETWORK", None)
         assert methods.network_of(name) == taken
-        assert methods.own_network(name) == (None if taken in methods.OF_THE_STUDY else taken)
+        assert methods.own_network(name, "") == (None if taken in methods.OF_THE_STUDY else taken)
         assert module.__name__ == methods.path_of(name).removesuffix(".py").replace("/", ".")
 
 
@@ -38,9 +38,16 @@ def test_a_wrong_name_is_one_sentence(changes, sentence):
 
 
 def test_where_a_network_lies(tmp_path, monkeypatch):
-    monkeypatch.setattr(methods, "own_network", {"ddpm": None, "dae": "dae"}.get)
+    monkeypatch.setattr(
+        methods, "network_of", {"ddpm": "ddpm", "ddpm_longer": "ddpm", "thor": "ddpm", "ae": "ae", "dae": "dae"}.get
+    )
     monkeypatch.setattr(methods, "ROOT", tmp_path)
-    assert methods.folder_of("ddpm", "t1", "results/a", "models/laptop") == "results/a/models/t1"
+    for name in ("ddpm", "thor", "ddpm_longer", "ae"):
+        assert methods.folder_of(name, "t1", "results/a", "") == "results/a/models/t1"
+    for name in ("ddpm_longer", "ae"):
+        assert methods.folder_of(name, "t1", "results/a", "models/laptop") == "results/a/models/t1"
+    for name in ("ddpm", "thor"):  # the pretrained one was trained for longer than the methods are
+        assert methods.folder_of(name, "t1", "results/a", "models/laptop") == "results/a/methods/models/ddpm_t1"
     assert methods.folder_of("dae", "t1", "results/a", "models/laptop") == "results/a/methods/models/dae_t1"
     (tmp_path / "models/laptop_dae_t1").mkdir(parents=True)
     assert methods.folder_of("dae", "t1", "results/a", "models/laptop") == "models/laptop_dae_t1"

@@ -61,7 +61,7 @@ def test_the_ablations_run_on_what_is_there(study):
 
 def test_the_fields_methods_are_judged_on_what_is_there(study):
     tried = make_plan({"profile": "smoke"}).profile["methods"]
-    names, learned = tried["reconstructors"], {*filter(None, map(own_network, chosen_methods(tried)))}
+    names, learned = tried["reconstructors"], {own_network(name, "") for name in chosen_methods(tried)} - {None}
     plan = {
         "learn": 2 * len(learned),
         "rebuild": 4 * len(names),

@@ -19,6 +19,7 @@ same way for all. y is the mean of the draws.
     l1_ssim_product   their product
     adaptive          the paper's ensemble of windows
     calibrated        ours: in units of the spread of healthy scans
+    l1_calibrated     the same with l1 alone
     mahalanobis       in units of the spread of the draws
     andi              no reconstruction: how far steps of the reverse chain go astray
     segmenter         no reconstruction: a network trained on synthetic lesions
