@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
+NOT_COPIED = shutil.ignore_patterns("*.pyc", ".ipynb_*")  # what numba has compiled is, rather than compiled again
 
 
 class Study:
@@ -17,6 +19,13 @@ class Study:
     def __init__(self, folder, profile="smoke"):
         self.folder, self.profile = folder, profile
         self.environment = os.environ | {"PYTHONPATH": str(folder)}
+
+    @classmethod
+    def copied(cls, folder, profile="smoke", parts=("workflow", "essim", "notebooks")):
+        """The project's own workflow, modules and notebooks in an empty folder."""
+        for name in parts:
+            shutil.copytree(ROOT / name, folder / name, ignore=NOT_COPIED)
+        return cls(folder, profile)
 
     def command(self, *words, config=()):
         profile = ["--profile", "workflow/clusters/local", "--cores", "2"]

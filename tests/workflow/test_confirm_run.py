@@ -1,14 +1,13 @@
 """`make confirm`: only fresh patients are grown, frozen networks are used, and missing choices named in a sentence."""
 
 import json
-import shutil
 
 import confirm
 import pandas as pd
 import pytest
 from profiles import read_profile
 from steps import CHOSEN, CONFIRM
-from study_folder import ROOT, Study
+from study_folder import Study
 
 from essim import load_scans
 from essim.cohort.generate import CohortConfig
@@ -16,13 +15,12 @@ from essim.cohort.generate import CohortConfig
 
 @pytest.fixture
 def study(tmp_path):
-    for name in ("workflow", "essim", "notebooks"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    study = Study.copied(tmp_path, "confirm")
     for contrast in ("t1", "t2"):
         (tmp_path / f"models/laptop_{contrast}").mkdir(parents=True)
         for name in ("weights.safetensors", "calibration.safetensors", "config.json"):
             (tmp_path / f"models/laptop_{contrast}/{name}").touch()
-    return Study(tmp_path, "confirm")
+    return study
 
 
 def test_without_the_development_study_it_stops_with_a_sentence(study):

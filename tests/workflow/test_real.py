@@ -2,14 +2,13 @@
 
 import hashlib
 import re
-import shutil
 
 import pandas as pd
 import pytest
 import real
 import yaml
 from fetch import Wanted
-from study_folder import ROOT, Study
+from study_folder import Study
 
 from essim.data.own import read_own
 
@@ -138,10 +137,8 @@ def test_a_folder_that_is_not_there_is_one_sentence(place, capsys):
 
 
 def test_from_the_scans_to_the_notebook(tmp_path):
-    for name in ("workflow", "essim", "notebooks"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    study = Study.copied(tmp_path, "real")
     jobs = ("fetch_real", "prepare_real", "real_heads", "train", "healthy", "half_real")
-    study = Study(tmp_path, "real")
     assert study.plan() == dict.fromkeys(jobs, 1), "a cohort is grown for nothing"
     commands = study.run("--dry-run", "--printshellcmds", "--quiet", "progress").stdout
     for notebook in ("11_real_heads", "02_train", "03_healthy", "12_half_real"):

@@ -1,21 +1,18 @@
 """The real thing: every notebook of the study, every table and figure, with the smoke profile; then the ablations."""
 
 import json
-import shutil
 
 import pandas as pd
 import pytest
 from methods import chosen_methods, own_network
 from plan import make_plan
-from study_folder import ROOT, Study
+from study_folder import Study
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     """The study, run to its end."""
-    study = Study(tmp_path_factory.mktemp("study"))
-    for name in ("workflow", "essim", "notebooks"):
-        shutil.copytree(ROOT / name, study.folder / name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_*"))
+    study = Study.copied(tmp_path_factory.mktemp("study"))
     done = study.run()
     assert done.returncode == 0, done.stdout[-5000:]
     return study

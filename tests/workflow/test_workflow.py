@@ -17,7 +17,7 @@ import psutil
 import pytest
 from closure import code_of, imported
 from profiles import read_profile
-from study_folder import ROOT, Study
+from study_folder import Study
 
 NOTEBOOKS = [
     *("01_cohort", "02_train", "03_baselines", "03_healthy", "03_reconstruct", "04_kernel_ablation"),
@@ -64,9 +64,7 @@ def write_notebook(path, *sources):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A stand-in study, run to its end with two patient sets."""
-    study = Study(tmp_path_factory.mktemp("study"))
-    for name in ("workflow", "essim"):
-        shutil.copytree(ROOT / name, study.folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    study = Study.copied(tmp_path_factory.mktemp("study"), parts=("workflow", "essim"))
     (study.folder / "essim/__init__.py").write_text('"""The stand-in needs modules, not the whole package."""')
     (study.folder / "notebooks").mkdir()
     for name in NOTEBOOKS:
