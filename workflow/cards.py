@@ -104,7 +104,7 @@ def _found_in_patients(promise):
 def _judged_on_grown(contrast):
     """Markdown and pictures from the pretrained study: its healthy test heads and its patients."""
     sets = [name for name, own in read_profile("pretrained")["sets"].items() if own == contrast]
-    healthy, main = f"{GROWN}/tables/healthy.csv", f"{GROWN}/tables/main.csv"
+    healthy, main, sizes = (f"{GROWN}/tables/{name}.csv" for name in ("healthy", "main", "lesion_sizes"))
     alarms = pd.read_csv(ROOT / healthy).query("contrast == @contrast and source == 'healthy 1%' and by != 'all'")
     groups = [
         {"by": row.by, "group": row.group, "heads": row.subjects, "score": row.method}
@@ -112,9 +112,14 @@ def _judged_on_grown(contrast):
         for row in alarms.itertuples()
     ]
     found = [
-        {"set": SET_NAMES[row.dataset], "patients": row.subjects, "score": row.method}
+        {"set": SET_NAMES[row.dataset], "patients": f"{row.subjects:.0f}", "score": row.method}
         | {"AUPRC": _interval(row, "auprc"), "by chance": f"{row.prevalence:.3f}", "Dice": _interval(row, "dice")}
         for row in pd.read_csv(ROOT / main).query("dataset in @sets and method in @METHODS").itertuples()
+    ]
+    by_size = [
+        {"set": SET_NAMES[row.dataset], "lesion": row.size, "lesions": row.lesions, "score": row.method}
+        | {"found": _interval(row, "sensitivity", "{:.0%}")}
+        for row in pd.read_csv(ROOT / sizes).query("dataset in @sets").itertuples()
     ]
     names = [*(f"gallery_{name}" for name in sets), "gallery_healthy", "gallery_calibrated"] if sets else []
     said = (
@@ -122,7 +127,12 @@ def _judged_on_grown(contrast):
     )
     return {
         "groups": _section(groups, said, healthy),
-        "found": _section(found, "Grown test patients, means with 95 % intervals", main),
+        "found": "\n\n".join(
+            [
+                _section(found, "Grown test patients, means with 95 % intervals", main),
+                _section(by_size, "Lesions found, by size, at the validation threshold", sizes),
+            ]
+        ),
         "pictures": _pictures(GROWN, names),
     }
 
@@ -153,7 +163,8 @@ def _judged_on_real(contrast):
     said = f"Share marked in real healthy people, medians with ranges, where {_percent(PROMISED)} is promised"
     return {
         "groups": _section(groups, said, heads) + "\n\nFalse positives per scan: not measured.",
-        "found": _section(found, "Half-real patients (real lesion masks in real healthy heads)", trained),
+        "found": _section(found, "Half-real patients (real lesion masks in real healthy heads)", trained)
+        + "\n\nLesions found, by size: not measured.",
         "pictures": _pictures(REAL, ["marked_in_healthy", "grown_half_real"] if groups else []),
     }
 

@@ -24,7 +24,7 @@ REAL = ("real_heads", "real_transplants")  # those of `make real`
 CONFIRM = ("confirm_means", "confirm_regret")  # those of `make confirm`
 # kept to be read, but not compared: tests, counts and fits, which change a lot when scores change a little
 READ = ("realism*", "tests", "transfer", "healthy", "best_sigma_fit", "grid_*", "calibrated", "calibrated_*", "*spread")
-READ += ("whole_scans", "by_site", "confirm_scores")
+READ += ("whole_scans", "by_site", "lesion_sizes", "confirm_scores")
 READ += ("shifts", "shift_law", "shift_axes")  # of `make shifts`, where it ran
 READ += ("methods_*",)  # of `make methods`, where it ran
 READ += ("at_best", "at_best_tried", "at_best_windows", "claims")  # includes what `make confirm` reads

@@ -7,7 +7,8 @@ with its interval as text. Regret is the study's own measure of what not knowing
 import numpy as np
 import pandas as pd
 
-from essim.evaluation.stats import mean_with_interval
+from essim.evaluation.detection import size_of
+from essim.evaluation.stats import interval, mean_with_interval
 
 SCORE_NAMES = {"auprc": "AUPRC", "dice": "Dice"}
 MEAN = "{:.3f} ({:.3f} to {:.3f})"  # how `with_interval` writes a mean, ...
@@ -29,6 +30,23 @@ def summarise(scores, split="test"):
     part, names = scores[scores.split == split], ["dataset", "method"]
     table = mean_with_interval(part, names, ["auprc", "dice", "best_dice"])
     return table.merge(part.groupby(names)[["threshold", "prevalence"]].mean().reset_index(), on=names)
+
+
+def sensitivity_by_size(lesions):
+    """The share of a patient's lesions that is found, by size.
+
+    Args: lesions: of one method at one threshold, as in an `Evaluation`.
+
+    Returns: a DataFrame size, lesions, sensitivity (the mean over patients with lesions of that size), sensitivity_low,
+        sensitivity_high.
+    """
+    rows = []
+    for size, part in lesions.groupby(size_of(lesions.volume_ml), observed=True):
+        shares = part.groupby("subject").found.mean()
+        low, high = interval(shares)
+        row = {"size": size, "lesions": len(part), "sensitivity": shares.mean()}
+        rows.append(row | {"sensitivity_low": low, "sensitivity_high": high})
+    return pd.DataFrame(rows)
 
 
 def typical(scores, method):

@@ -5,10 +5,10 @@ In: the tables of essim.evaluation. Out: a matplotlib Figure. Bands and bars are
 """
 
 import numpy as np
-import pandas as pd
 
-from essim.evaluation.detection import froc, size_of
+from essim.evaluation.detection import froc
 from essim.evaluation.stats import age_group, interval, mean_with_interval
+from essim.evaluation.summaries import sensitivity_by_size
 from essim.figures.style import GREY, SET_NAMES, draw_table, error_bars, method_styles, new_figure, ordered_styles
 
 
@@ -47,18 +47,6 @@ def plot_detection_curves(precision, operating, lesions, prevalence):
         axis.set_title(title)
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=len(styles) + 1)
     return figure
-
-
-def sensitivity_by_size(lesions):
-    """The share of a patient's lesions that is found, by size: a DataFrame size, lesions, sensitivity (the mean over
-    patients with lesions of that size), sensitivity_low, sensitivity_high."""
-    rows = []
-    for size, part in lesions.groupby(size_of(lesions.volume_ml), observed=True):
-        shares = part.groupby("subject").found.mean()
-        low, high = interval(shares)
-        row = {"size": size, "lesions": len(part), "sensitivity": shares.mean()}
-        rows.append(row | {"sensitivity_low": low, "sensitivity_high": high})
-    return pd.DataFrame(rows)
 
 
 def plot_patients(volumes):

@@ -6,7 +6,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from essim.evaluation.summaries import GAIN, regret, spread, summarise, typical, with_interval
+from essim.evaluation.stats import interval
+from essim.evaluation.summaries import (
+    GAIN,
+    regret,
+    sensitivity_by_size,
+    spread,
+    summarise,
+    typical,
+    with_interval,
+)
 
 
 def scores(values, split="test"):
@@ -110,3 +119,22 @@ def test_a_mean_with_its_interval_is_text():
     row = {"auprc": 0.5, "auprc_low": 0.25, "auprc_high": np.nan, "gain": 0.1, "gain_low": -0.2, "gain_high": 0.3}
     assert with_interval(row, "auprc") == "0.500 (0.250 to nan)"
     assert with_interval(row, "gain", GAIN) == "+0.100, -0.200 to +0.300"
+
+
+def test_the_interval_by_size_is_over_patients():
+    found = np.random.default_rng(0).random(20) < 0.5
+    lesions = pd.DataFrame({"subject": [f"p{i % 5}" for i in range(20)], "volume_ml": 5.0, "found": found})
+    (row,) = sensitivity_by_size(lesions).to_dict("records")
+    assert (row["size"], row["lesions"]) == ("1 to 10 ml", len(lesions))
+    shares = lesions.groupby("subject").found.mean()
+    assert (row["sensitivity"], (row["sensitivity_low"], row["sensitivity_high"])) == (shares.mean(), interval(shares))
+
+
+def test_one_patient_of_many_lesions_counts_as_one():
+    few = [{"subject": f"p{i}", "volume_ml": 0.5, "found": True} for i in range(9)]
+    many = [{"subject": "q", "volume_ml": 0.5, "found": i < 5} for i in range(50)]
+    (row,) = sensitivity_by_size(pd.DataFrame(few + many)).to_dict("records")
+    assert (
+        row["sensitivity"] == pytest.approx((9 + 0.1) / 10)
+        and row["sensitivity_low"] <= row["sensitivity"] <= row["sensitivity_high"]
+    )

@@ -6,7 +6,6 @@ import pytest
 from figures import drawn
 from matplotlib.colors import to_hex
 
-from essim.evaluation.stats import interval
 from essim.figures.evaluation import (
     plot_detection_curves,
     plot_false_alarms,
@@ -14,7 +13,6 @@ from essim.figures.evaluation import (
     plot_scores_of_reconstructions,
     plot_thresholds,
     plot_transfer,
-    sensitivity_by_size,
 )
 from essim.figures.style import GREEN, GREY, RED
 
@@ -57,25 +55,6 @@ def test_detection_curves_pool_lesions_and_name_the_chance_level():
     assert [text.get_text() for text in right.get_xticklabels()] == ["< 0.1\n(n = 5)", "1 to 10\n(n = 5)"]
     assert [box.lines[0].get_ydata().tolist() for box in right.containers] == [[0, 1]] * 2
     assert "chance (prevalence)" in [text.get_text() for text in figure.legends[0].get_texts()]
-
-
-def test_the_interval_by_size_is_over_patients():
-    lesions = patients(volume_ml=lambda rng: 5.0, found=lambda rng: bool(rng.random() < 0.5))
-    lesions["subject"] += lesions.dataset
-    (row,) = sensitivity_by_size(lesions).to_dict("records")
-    assert (row["size"], row["lesions"]) == ("1 to 10 ml", len(lesions))
-    shares = lesions.groupby("subject").found.mean()
-    assert (row["sensitivity"], (row["sensitivity_low"], row["sensitivity_high"])) == (shares.mean(), interval(shares))
-
-
-def test_one_patient_of_many_lesions_counts_as_one():
-    few = [{"subject": f"p{i}", "volume_ml": 0.5, "found": True} for i in range(9)]
-    many = [{"subject": "q", "volume_ml": 0.5, "found": i < 5} for i in range(50)]
-    (row,) = sensitivity_by_size(pd.DataFrame(few + many)).to_dict("records")
-    assert (
-        row["sensitivity"] == pytest.approx((9 + 0.1) / 10)
-        and row["sensitivity_low"] <= row["sensitivity"] <= row["sensitivity_high"]
-    )
 
 
 def test_the_oracle_is_hollow():

@@ -52,7 +52,7 @@ def test_what_was_not_measured_is_said(copied):
     promise = pd.read_csv(copied.parent / "promise.csv")
     promise.assign(auprc=float("nan")).to_csv(copied.parent / "promise.csv", index=False)
     page = cards.card(copied)
-    assert "Real patients (0), AUPRC: not measured." in page and "by lesion size: not measured" in page
+    assert "Real patients (0), AUPRC: not measured." in page and "Lesions found, by size: not measured." in page
 
 
 def test_a_missing_file_is_named(copied):
