@@ -3,9 +3,13 @@
 In: the tables of essim.study.confirm. Out: a matplotlib Figure.
 """
 
+from math import ceil
+
 from matplotlib.lines import Line2D
 
 from essim.figures.style import BLUE, GREY, SET_NAMES, error_bars, new_figure
+
+COLUMNS = 3  # of panels
 
 
 def plot_confirm(table, development):
@@ -15,15 +19,19 @@ def plot_confirm(table, development):
         them. Thick bars: 95 % intervals; thin: intervals for the whole family; grey: the margin of no difference.
     """
     claims, names = list(table.claim.unique()), list(table.dataset.unique())
-    figure, axes = new_figure(1, len(claims), 2.8 * len(claims) + 0.6, 0.5 * len(names) + 1.5, sharey=True)
+    columns = min(COLUMNS, len(claims))
+    rows = ceil(len(claims) / columns)
+    figure, axes = new_figure(rows, columns, 2.8 * columns + 0.6, (0.45 * len(names) + 1) * rows + 0.5, sharey=True)
     heights = {name: -place for place, name in enumerate(names)}
-    for axis, claim in zip(axes[0], claims, strict=True):
-        rows = table[table.claim == claim]
-        place = rows.dataset.map(heights)
-        axis.barh(place, 2 * rows.margin, left=-rows.margin, color="black", alpha=0.1)
+    for axis in axes.flat[len(claims) :]:
+        axis.set_axis_off()
+    for axis, claim in zip(axes.flat, claims, strict=False):
+        part = table[table.claim == claim]
+        place = part.dataset.map(heights)
+        axis.barh(place, 2 * part.margin, left=-part.margin, color="black", alpha=0.1)
         axis.axvline(0, color="black", linewidth=0.8)
-        axis.hlines(place, rows.family_low, rows.family_high, color=BLUE, linewidth=0.8)
-        axis.errorbar(rows.gain, place, xerr=error_bars(rows, "gain"), fmt="o", color=BLUE, elinewidth=2.5)
+        axis.hlines(place, part.family_low, part.family_high, color=BLUE, linewidth=0.8)
+        axis.errorbar(part.gain, place, xerr=error_bars(part, "gain"), fmt="o", color=BLUE, elinewidth=2.5)
         before = development[(development.claim == claim) & development.dataset.isin(names)]
         look = {"fmt": "o", "color": GREY, "markerfacecolor": "white", "elinewidth": 1}
         axis.errorbar(before.gain, before.dataset.map(heights) - 0.25, xerr=error_bars(before, "gain"), **look)
