@@ -189,7 +189,7 @@ def _spread(values, form="{:.1%}"):
 
 def _interval(row, column, form="{:.3f}"):
     mean, low, high = (form.format(getattr(row, column + end)).replace("%", " %") for end in ("", "_low", "_high"))
-    return f"{mean} ({low} to {high})"
+    return mean if pd.isna(getattr(row, f"{column}_low")) else f"{mean} ({low} to {high})"  # none for one patient
 
 
 def _table(frame):
