@@ -6,6 +6,7 @@ In: the tables of essim.study.confirm. Out: a matplotlib Figure.
 from math import ceil
 
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from essim.figures.style import BLUE, GREY, SET_NAMES, error_bars, new_figure
 
@@ -36,6 +37,7 @@ def plot_confirm(table, development):
         look = {"fmt": "o", "color": GREY, "markerfacecolor": "white", "elinewidth": 1}
         axis.errorbar(before.gain, before.dataset.map(heights) - 0.25, xerr=error_bars(before, "gain"), **look)
         axis.set(title=claim.replace(" is ahead of ", "\nis ahead of "), xlabel="difference in AUPRC")
+        axis.xaxis.set_major_locator(MaxNLocator(4))  # their labels are wide
     axes[0, 0].set_yticks([*heights.values()], [SET_NAMES[name] for name in names])
     axes[0, 0].set_ylim(0.5 - len(names), 0.5)
     handles = [

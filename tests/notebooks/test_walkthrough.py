@@ -81,7 +81,7 @@ LESSONS = {
     ),
     "4_one_kernel_does_not_fit_all": (
         {"t1": "models/laptop_t1", "t2": "models/laptop_t2", "people": [0, 3], "draws": 4},
-        9,
+        10,
         3,
         """
         assert best.max() > 5 * best.min(), "no window suits all"
@@ -106,6 +106,8 @@ LESSONS = {
         place = places.groupby("dataset").mean()
         part = (place.flat - place.adaptive) / (place.calibrated - place.adaptive)
         assert part["tumour"] > 0.6 and 0 < part["ms"] < 0.6, "without the place"
+        assert (real.loc["calibrated"] > real.loc["l1"]).all()
+        assert (real[real.index.str.startswith("ssim")].max() < real.loc["l1"]).all(), "no window reaches l1"
         """,
     ),
     "5_reading_the_numbers": (

@@ -154,7 +154,7 @@ def test_the_notebook_runs(model, tmp_path, monkeypatch):
     notebook = nbformat.read(ROOT / "notebooks/walkthrough/your_own_scan.ipynb", 4)
     parameters, *cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert parameters.source.count('model = "models/laptop_t2"') == 1
-    parameters.source = parameters.source.replace("models/laptop_t2", str(model))
+    parameters.source = parameters.source.replace("models/laptop_t2", str(model)).replace('scan = ""', 'scan = "grown"')
     nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
     shown = [output for cell in cells for output in cell.outputs]
     assert any("image/png" in output.get("data", {}) for output in shown), "the overview"
