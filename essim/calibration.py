@@ -124,9 +124,7 @@ def calibrated_map(x, y, calibration, *, mask=None, data_range=None, backend="au
     """
     x, y = as_tensor(x), as_tensor(y)
     data_range, mask = check_pair(x, y, calibration.sigmas, data_range), as_mask(mask, x)
-    if tuple(x.shape[2:]) != tuple(calibration.shape):
-        shape = list(calibration.shape)
-        raise ValueError(f"the calibration is for volumes of {shape}, x has {list(x.shape[2:])}; bring x to that grid.")
+    _check_grid(x, calibration)
     dtype = x.dtype if x.is_floating_point() else torch.float32
     x, y = as_float(x), as_float(y)
     y = at_level(x, y, calibration.level, data_range)
@@ -143,12 +141,29 @@ def calibrated_l1(x, y, calibration):
     """The control of `calibrated_map`: max(0, z_0), l1 measured against the same healthy scans, without SSIM's
     differences. In standard deviations of healthy brains, [N, C, H, W, D], 0 and above.
 
-    Args: x, y: float tensors [N, C, H, W, D] on the calibration's grid. calibration: a `Calibration`.
+    Args: x, y: float tensors [N, C, H, W, D] on the calibration's grid and one device. calibration: a `Calibration`.
+
+    Raises ValueError as `calibrated_map` does for these.
+
+    >>> import torch
+    >>> maps = torch.full((9, 8, 8, 8), 0.5)
+    >>> scan, healthy = torch.zeros(2, 1, 1, 16, 16, 16)
+    >>> scan[..., :4] = 1
+    >>> known = Calibration((0.3,) * 8, (16, 16, 16), maps, maps, level=1.5, scans=4)
+    >>> calibrated_l1(scan, healthy, known).unique()  # 1.5 at the level of healthy scans: (1.5 - 0.5) / 0.5
+    tensor([0., 2.])
     """
     data_range = check_pair(x, y, calibration.sigmas, None)
-    error = in_range(x - at_level(x, y, calibration.level, data_range), data_range).abs()
+    _check_grid(x, calibration)
+    (error,) = differences(x, at_level(x, y, calibration.level, data_range), (), data_range)
     mean, sd = (refine(maps[0].to(x), 2, x.shape[2:]) for maps in (calibration.mean, calibration.sd))
     return ((error - mean) / sd).clamp(min=0)
+
+
+def _check_grid(x, calibration):
+    if tuple(x.shape[2:]) != tuple(calibration.shape):
+        shape = list(calibration.shape)
+        raise ValueError(f"the calibration is for volumes of {shape}, x has {list(x.shape[2:])}; bring x to that grid.")
 
 
 def level_of(x, y, data_range):

@@ -115,6 +115,13 @@ def test_a_set_without_a_validation_part_is_one_sentence(tmp_path):
         at_best.try_smoothings(folder, scorer)
 
 
+def test_calibrated_l1_on_another_grid_is_one_sentence():
+    maps = torch.ones(1 + len(SIGMAS), 8, 8, 8)
+    calibration, x = Calibration(SIGMAS, (16, 16, 16), maps, maps, level=0.3, scans=4), torch.rand(1, 1, 12, 16, 16)
+    with pytest.raises(ValueError, match=r"the calibration is for volumes of \[16, 16, 16\], x has \[12, 16, 16\]"):
+        calibrated_l1(x, x, calibration)
+
+
 def test_calibrated_l1_is_the_calibrated_map_of_one_difference():
     rng = np.random.default_rng(0)
     x, y = (torch.from_numpy(rng.random((1, 1, 16, 16, 16), np.float32)) for _ in range(2))
