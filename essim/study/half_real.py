@@ -22,7 +22,7 @@ def measure_transplants(scans, folder, sigmas):
     Args: scans: a scan table of patients, of the network's contrast, in study space, with unique subjects; it may
         include healthy controls. folder, sigmas: as in `essim.study.promise.find_anomalies`, whose errors it raises.
 
-    Returns: a DataFrame, one row per patient and method (l1, ssim <sigma>, adaptive, calibrated): dataset, subject,
+    Returns: a DataFrame, one row per patient and method (those of `find_anomalies`): dataset, subject,
         person and lesion ("" where the table has no such column), prevalence (lesion voxels / brain voxels, AUPRC's
         chance level), and the columns of `essim.study.promise.judge`: auprc, best_dice, marked ...
     """
@@ -54,7 +54,7 @@ def each_lesion(scores):
 
 
 def beside_grown(scores, reference, sets):
-    """Several kinds of patients: l1, the best window of each set, the adaptive and the calibrated ensemble.
+    """Several kinds of patients side by side: LEVELS, and the best window of each set.
 
     Args: scores: as from `measure_transplants`, with `patients`, their kind. reference: the folder of the tables main
         and ablation of a study on grown patients. sets: those of its sets that are comparable.

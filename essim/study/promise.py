@@ -16,7 +16,7 @@ import torch
 from scipy.spatial.distance import jensenshannon
 from tqdm import tqdm
 
-from essim.calibration import calibrated_map, load_calibration
+from essim.calibration import calibrated_l1, calibrated_map, load_calibration
 from essim.data.volumes import Scan, load_scan
 from essim.ensemble import ensemble_map
 from essim.evaluation.metrics import average_precision, best_dice
@@ -51,7 +51,7 @@ def measure_promise(scans, folder):
         scans: a DataFrame with the columns of a scan table that `load_scan` reads, and KEYS of `realism`: source, head,
             contrast. folder: the model folder, with scoring.json and calibration.safetensors (notebook 03_healthy).
 
-    Returns: a DataFrame, one row per scan and method (l1, adaptive, calibrated), with the columns of `judge`.
+    Returns: a DataFrame, one row per scan and method (`find_anomalies`), with the columns of `judge`.
 
     Raises FileNotFoundError and ValueError as `find_anomalies`.
     """
@@ -61,7 +61,9 @@ def measure_promise(scans, folder):
 def find_anomalies(scans, folder, sigmas=()):
     """Yield a `Found` for every scan: reconstructed as scoring.json says, scored by l1, adaptive and calibrated.
 
-    Args: as in `measure_promise`. sigmas: of single windows, `ssim <sigma>`, which also score the scans with lesions.
+    Where there are lesions, also by the control of the latter, `l1 calibrated`, and by single windows, `ssim <sigma>`.
+
+    Args: as in `measure_promise`. sigmas: of the single windows.
 
     Raises FileNotFoundError and ValueError as `load_model`, `load_calibration` and `load_scan`; ValueError where the
     folder's scoring.json is outdated.
@@ -77,7 +79,7 @@ def find_anomalies(scans, folder, sigmas=()):
         scan = load_scan(row, preprocessing)
         how = {"t": scoring["t"], "draws": scoring["draws"], "seed": noise_seed(0, str(row["head"]))}
         y = reconstruct_volume(diffusion, scan.image, scan.mask, **how)
-        maps = _maps(scan, y, scoring, calibration, sigmas if scan.seg.any() else ())
+        maps = _maps(scan, y, scoring, calibration, sigmas)
         return Found(row, scan, y, maps, scoring)
 
     rows, workers = scans.to_dict("records"), torch.get_num_threads()
@@ -94,8 +96,8 @@ def find_anomalies(scans, folder, sigmas=()):
 def judge(found):
     """Yield a row, a dict, for each method of a `Found`: source, head, contrast, method, and
 
-    marked      share of the brain outside lesions above the threshold that promises PROMISED, post-processed; NaN for a
-                single window, for which scoring.json has no threshold
+    marked      share of the brain outside lesions above the threshold that promises PROMISED, post-processed; NaN for
+                methods without a threshold in scoring.json
     <region>    the same in the cerebrum, the cerebellum and the brain stem
     residual    mean |x - y| of the brain outside lesions, as a multiple of its value in healthy grown heads
     divergence  of the histograms of x and y there (`divergence`)
@@ -147,7 +149,9 @@ def _maps(scan, y, scoring, calibration, sigmas):
     """{method: post-processed anomaly map [H, W, D]} of a scan and its reconstruction."""
     x, y, mask = (torch.from_numpy(np.ascontiguousarray(array))[None, None] for array in (scan.image, y, scan.mask))
     maps = {"l1": (x - y).abs() * mask}
-    maps |= {f"ssim {sigma:g}": ensemble_map(x, y, sigmas=[sigma], mask=mask) for sigma in sigmas}
     how = {"sigmas": scoring["sigmas"], "temperature": scoring["temperature"], "mask": mask}
     maps |= {"adaptive": ensemble_map(x, y, **how), "calibrated": calibrated_map(x, y, calibration, mask=mask)}
+    if scan.seg.any():  # without thresholds: nothing to see where nobody is ill
+        maps["l1 calibrated"] = calibrated_l1(x, y, calibration) * mask
+        maps |= {f"ssim {sigma:g}": ensemble_map(x, y, sigmas=[sigma], mask=mask) for sigma in sigmas}
     return {method: postprocess(anomaly[0, 0].numpy(), scan.mask) for method, anomaly in maps.items()}

@@ -35,7 +35,7 @@ def test_a_scan_that_lies_askew_overlaps_less(seen):
 
 def test_patients_are_shown_where_the_lesion_is_largest(seen):
     scans, table, views = seen
-    assert table.groupby("subject").method.size().to_dict() == {"anna": 3, "bert": 5}
+    assert table.groupby("subject").method.size().to_dict() == {"anna": 3, "bert": 6}
     assert table.sigma.dropna().tolist() == [0.3, 2.0]
     (view,) = views.values()
     assert list(views) == ["bert, T1"] and len(view) == len(real_heads.COLUMNS)
@@ -55,17 +55,20 @@ def test_the_best_window_stands_beside_the_others(seen):
 
 
 def test_sentences_follow_the_numbers():
-    marked = {"l1": 0.01, "ssim best": np.nan, "adaptive": 0.02, "calibrated": 0.034}
+    marked = {"l1": 0.01, "ssim best": np.nan, "adaptive": 0.02, "l1 calibrated": np.nan, "calibrated": 0.034}
     rows = pd.DataFrame([{"method": method, "marked": share} for method, share in marked.items()])
-    rows = rows.assign(subject="bert", contrast="t2", sigma=[np.nan, 0.5, np.nan, np.nan], auprc=[0.3, 0.2, 0.1, 0.4])
+    rows = rows.assign(subject="bert", contrast="t2", sigma=[np.nan, 0.5] + [np.nan] * 3)
+    rows = rows.assign(auprc=[0.3, 0.2, 0.1, 0.25, 0.4])
     (sentence,) = real_heads.say_found(rows)
     assert sentence == (
-        "bert, T2: calibrated is ahead, AUPRC 0.40; l1 0.30, adaptive 0.10; the best single window, with hindsight "
-        f"(\u03c3 = 0.5), 0.20. Outside the lesions, calibrated marks 3.4% where {PROMISED:.0%} is promised."
+        "bert, T2: calibrated is ahead, AUPRC 0.40; l1 0.30, l1 calibrated 0.25, adaptive 0.10; the best single window, "
+        f"with hindsight (\u03c3 = 0.5), 0.20. Outside the lesions, where {PROMISED:.0%} is promised, l1 marks 1.0%, "
+        "adaptive marks 2.0%, calibrated marks 3.4%."
     )
     windows = real_heads.say_windows(rows, [0.3, 0.5])
     assert windows == (
-        "No single window reaches l1 on 1 of 1 scans, adaptive on 0 of 1 scans, calibrated on 1 of 1 scans; "
+        "No single window reaches l1 on 1 of 1 scans, adaptive on 0 of 1 scans, "
+        "l1 calibrated on 1 of 1 scans, calibrated on 1 of 1 scans; "
         "on 1, the best window is the smallest or largest tried."
     )
     people = pd.DataFrame({"age": [20, 30, 40, ""], "marked": [0.01, 0.02, 0.03, 0.5], "split": "test", "method": "l1"})
