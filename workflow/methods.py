@@ -66,13 +66,13 @@ def own_network(method, networks):
 def folder_of(method, contrast, results, networks):
     """The model folder of the network that a method takes, in a contrast: the study's, a pretrained one, or its own.
 
-    Args: results: the study's folder. networks: as in `own_network`.
+    Args: results: the study's folder. networks: as in `own_network`; the methods' networks lie in a folder beside them.
     """
     own = own_network(method, networks)
-    trained = f"{networks}_{own}_{contrast}"
+    trained = Path(networks).parent / f"methods/{own}_{contrast}"
     if not own:
         return f"{results}/models/{contrast}"
-    return trained if networks and (ROOT / trained).is_dir() else f"{results}/methods/models/{own}_{contrast}"
+    return str(trained) if networks and (ROOT / trained).is_dir() else f"{results}/methods/models/{own}_{contrast}"
 
 
 # The steps

@@ -1,8 +1,8 @@
 """The field's methods (`make methods`): every reconstructor of the profile under every score, on the study's patients.
 
 What the Snakefile's graph makes -> results/<profile>/methods/<reconstructor>, then the tables and figures of all. A
-network is trained as the study's own is, all for as long, or taken from models/<networks>_<network>_<contrast>, if it
-is there. A new method is a file of essim/methods and a word in the profile; nothing else runs again. Names are those of
+network is trained as the study's own is, all for as long, or taken from models/methods/<network>_<contrast>, if it is
+there. A new method is a file of essim/methods and a word in the profile; nothing else runs again. Names are those of
 the Snakefile.
 """
 

@@ -4,6 +4,7 @@
     verify.py fit REFERENCE RESULTS...     write REFERENCE/tolerances.csv from results of several training seeds
     verify.py keep RESULTS REFERENCE       copy the tables and pictures that are the reference; of `make real` no scan
     verify.py release RESULTS NETWORKS     copy the trained networks to NETWORKS_<contrast>, in half precision
+    verify.py methods RESULTS FOLDER       the same for the networks of `make methods`: FOLDER/<network>_<contrast>
 
 A different CPU rounds differently, and so trains a slightly different network, as a different seed would. A number's
 tolerance is FLOOR + WIDTH x its standard deviation over the training seeds, or that of its column and set (root mean
@@ -139,18 +140,32 @@ def release(results, networks):
         print(released)
 
 
+def release_methods(results, networks):
+    """Copy the networks that `make methods` has trained, those of all methods, ready for `pretrained`."""
+    from essim.train.trained import NETWORKS, release_trained
+
+    folders = sorted(Path(results).glob("methods/models/*"))
+    if not folders:
+        sys.exit(f"{results}/methods/models: has no network; run `make methods` first.")
+    for folder in folders:
+        release_trained(folder, Path(networks) / folder.name, NETWORKS["diffusion"])
+        print(Path(networks) / folder.name)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
     places_of = {"check": ("results", "reference"), "fit": ("reference",), "keep": ("results", "reference")}
-    for name, places in (places_of | {"release": ("results", "networks")}).items():
+    places_of |= dict.fromkeys(("release", "methods"), ("results", "networks"))
+    for name, places in places_of.items():
         command = commands.add_parser(name)
         for place in places:
             command.add_argument(place)
         if name == "fit":
             command.add_argument("results", nargs="+")
     arguments = vars(parser.parse_args())
-    return {"check": check, "fit": fit, "keep": keep, "release": release}[arguments.pop("command")](**arguments)
+    commands = {"check": check, "fit": fit, "keep": keep, "release": release, "methods": release_methods}
+    return commands[arguments.pop("command")](**arguments)
 
 
 if __name__ == "__main__":

@@ -59,11 +59,11 @@ def take_trained(folder, out, load, network="diffusion", *, contrast, **settings
     return pd.read_csv(out / log)
 
 
-def release_trained(folder, out):
-    """Copy what RELEASED names of a model folder to `out`, whole or not at all, the networks in half precision."""
+def release_trained(folder, out, names=RELEASED):
+    """Copy the files `names` of a model folder to `out`, whole or not at all, the networks in half precision."""
     with writing(out) as target:
         target.mkdir()
-        for name in RELEASED:
+        for name in names:
             if name in WEIGHTS:
                 save_file({k: v.half() for k, v in load_file(folder / name).items()}, target / name)
             else:

@@ -49,8 +49,8 @@ def test_where_a_network_lies(tmp_path, monkeypatch):
     for name in ("ddpm", "thor"):  # the pretrained one was trained for longer than the methods are
         assert methods.folder_of(name, "t1", "results/a", "models/laptop") == "results/a/methods/models/ddpm_t1"
     assert methods.folder_of("dae", "t1", "results/a", "models/laptop") == "results/a/methods/models/dae_t1"
-    (tmp_path / "models/laptop_dae_t1").mkdir(parents=True)
-    assert methods.folder_of("dae", "t1", "results/a", "models/laptop") == "models/laptop_dae_t1"
+    (tmp_path / "models/methods/dae_t1").mkdir(parents=True)
+    assert methods.folder_of("dae", "t1", "results/a", "models/laptop") == "models/methods/dae_t1"
     assert methods.folder_of("dae", "t1", "results/a", "") == "results/a/methods/models/dae_t1"
 
 

@@ -184,3 +184,17 @@ def test_release_halves_the_weights_and_takes_what_scoring_needs(tmp_path):
         assert torch.allclose(weights.float(), torch.arange(5) / (7 + i), atol=5e-4)
     code, text = verify("release", tmp_path / "nothing", tmp_path / "models/tiny")
     assert code != 0 and "has no folder with all of weights.safetensors, ae.safetensors" in text
+
+
+def test_the_methods_networks_are_released_without_what_scoring_needs(tmp_path):
+    folder = tmp_path / "tiny/methods/models/dae_t2"
+    folder.mkdir(parents=True)
+    save_file({"w": torch.arange(5) / 7}, folder / "weights.safetensors")
+    for name in ("config.json", "log.csv", "weights_quarter.safetensors"):
+        (folder / name).write_text(name)
+    assert verify("methods", tmp_path / "tiny", tmp_path / "models/methods")[0] == 0
+    released = tmp_path / "models/methods/dae_t2"
+    assert sorted(path.name for path in released.iterdir()) == ["config.json", "log.csv", "weights.safetensors"]
+    assert load_file(released / "weights.safetensors")["w"].dtype == torch.float16
+    code, text = verify("methods", tmp_path / "nothing", tmp_path / "models/methods")
+    assert code != 0 and "has no network; run `make methods` first" in text
