@@ -14,7 +14,7 @@ at sigma_i, at a voxel v
 
 r is the scan's own level divided by that of healthy scans, a level being the 75th percentile of f_0 in the brain: some
 scans are reconstructed worse than others throughout (another scanner, an older brain), which is not a finding. A lesion
-has to fill a quarter of the brain to move it.
+raises this percentile too, if less than it would a mean: less than promised is marked far from it.
 
 07_calibrated_ensemble shows what else was tried, and how this was chosen.
 """

@@ -1,6 +1,6 @@
 """Moved scanners (`make shifts`): when does SSIM overtake l1? Networks of the study -> its figures and tables.
 
-It grows patients of its own and images them with scanners moved away from the training's; nothing is trained. Names are
+It grows patients of its own and images them with scanners moved away from the training scanners; nothing is trained. Names are
 those of the Snakefile.
 """
 

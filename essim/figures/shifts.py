@@ -1,4 +1,4 @@
-"""Scanners moved away from the training's as figures: every score against the amount, and the law (13).
+"""Scanners moved away from the training scanners, as figures: every score against the amount, and the law (13).
 
 In: tables of essim.study.shift_law. Out: a matplotlib Figure. Not in the paper.
 """
@@ -31,7 +31,7 @@ KINDS = ("x", "o", "s", "^", "v", "D", "P", "*")
 
 
 def plot_shifts(table, ends, places):
-    """AUPRC against the amount of change: one row per set, one column per axis; 0 is the training's scanner.
+    """AUPRC against the amount of change: one row per set, one column per axis; 0 is the training scanner.
 
     Args: table: `shift_law.means` of one network. ends: {axis: what 1 means}. places: {set: {axis: amount}}, where the
         reconstruction is as far off as in real patients. l1 is shown under the protocol and smoothed.
@@ -85,7 +85,7 @@ def plot_law(points, real, crossings):
                 axis.plot(scan.residual, scan.gain, "*", color=BROWN, markersize=11)
             axis.set(title=f"{SET_NAMES[name]}, network {network}", xlabel="residual (healthy controls: 1)")
         row[0].set_ylabel("best window \N{MINUS SIGN} l1, AUPRC")
-    handles = [Line2D([], [], label=moved or "the training's scanner", **look) for moved, look in looks.items()]
+    handles = [Line2D([], [], label=moved or "the training scanner", **look) for moved, look in looks.items()]
     handles.append(Line2D([], [], label="where a linear fit crosses 0", color=BLUE, linewidth=0.9, linestyle=":"))
     handles.append(Line2D([], [], label="real scan", color=BROWN, marker="*", markersize=9, **_line(REAL)))
     figure.legend(handles=handles, loc="outside lower center", ncols=5)

@@ -66,6 +66,6 @@ def _methods():
 
 
 def _trainer(name):
-    """The module of the method that trains the network that a method takes; None where it takes none."""
+    """The module that trains a method's network: its own or the one it borrows from; None if it has no network."""
     taken = getattr(pick(_methods(), name), "NETWORK", None)
     return taken and pick(_methods(), taken)

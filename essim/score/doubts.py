@@ -3,9 +3,9 @@
 In: a scan on its own grid and in study space, its reconstruction and map, the `Recipe` of its model. Out: {name:
 number}, and those outside their usual range as doubts.
 
-A check is a `Rule`, and a line of `measure`. Healthy grown heads and public real ones, healthy controls and patients,
-lie within `usual`. Outside `bearable`, what lies above the threshold says more about the scan than about the brain: no
-segmentation is written, unless the user insists.
+A check is a `Rule`, and a line of `measure`. Healthy grown heads and public real ones, of healthy controls and of
+patients, lie within `usual`. Outside `bearable`, what lies above the threshold says more about the scan than about the
+brain: no segmentation is written, unless the user insists.
 """
 
 from dataclasses import dataclass

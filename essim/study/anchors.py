@@ -5,8 +5,8 @@ the paper, whose own table of SSIM scores was not available; nothing here stands
 
 `published.csv` holds Dice and AUPRC in [0, 1] by the l1 error, as cited for F. Behrendt et al., Guided Reconstruction
 with Conditioned Diffusion Models for Unsupervised Anomaly Detection in Brain MRIs (arXiv 2312.04215), Table 3: by the
-paper's group, on its splits and with its post-processing. Tumour is BraTS21, in T2, as is ms, MSLUB; stroke is ATLAS
-v2.0, in T1, as is wmh, WMH 2017. `threshold` is the intensity, `DDPM` the paper's model at t = 500.
+paper's group, on its splits and with its post-processing. Tumour is BraTS21 and ms MSLUB, both in T2; stroke is ATLAS
+v2.0 and wmh WMH 2017, both in T1. `threshold` is the intensity, `DDPM` the paper's model at t = 500.
 """
 
 from importlib import resources

@@ -34,8 +34,8 @@ TAIL = np.geomspace(1, 1e-5, 61)  # upper tails whose z is kept
 @dataclass(frozen=True)
 class Healthy:
     """M maps of healthy scans: `mean`, `sd` float32 [M, h, w, d] on half their grid; `brain` bool [h, w, d], where most
-    scans have any. From scans each left out of these in turn: the `correlation` [M, M] of their z, and `tails`
-    [M, len(TAIL)], the z exceeded with the probabilities of TAIL.
+    scans have any. With each scan left out in turn and compared with the rest: the `correlation` [M, M] of
+    the z, and `tails` [M, len(TAIL)], the z exceeded with the probabilities of TAIL.
     """
 
     mean: torch.Tensor

@@ -86,7 +86,7 @@ def _verdict(row, alpha):
 
 def regrets(scores):
     """The regret of every method in both columns, over all sets and set by set, since sets where nothing is found weigh
-    as much: a DataFrame column, dataset ("all" or a set), method, regret, regret_low, regret_high."""
+    as much as others: a DataFrame column, dataset ("all" or a set), method, regret, regret_low, regret_high."""
     singles = [name for name in scores.method.unique() if name.removeprefix("ssim ")[:1].isdigit()]
     part = scores[~scores.method.isin(["ssim default", "ssim best"])]
     groups = {"all": part} | dict(list(part.groupby("dataset", sort=False)))

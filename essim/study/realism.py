@@ -6,7 +6,8 @@ statistics, where real heads lie among the grown ones, and how well a classifier
 `real_heads.csv` holds numbers only, measured by workflow/measure_real.py. Its sources: `healthy24`, 24 people without
 gross lesions, T1, one scanner (OpenNeuro ds002748, CC0; Bezmaternykh et al., Neural Plasticity 2021, 8846097), and
 `ms`, one patient with 50 ml of lesions, T1, T2 and FLAIR (the Ljubljana MS database, CC BY; Lesjak et al.,
-Neuroinformatics 16:51, 2018), whose lesions count as brain here. Both went through essim.prepare, bias field and all.
+Neuroinformatics 16:51, 2018), whose lesions count as brain here. Both went through essim.prepare, with its bias
+correction.
 """
 
 from importlib import resources

@@ -113,7 +113,7 @@ def _correlation(x, y):
 
 def along_axes(table, seed=0):
     """How each axis changes a gain: one row per set, network, post, method of GAINERS and axis, with the MEASURES at
-    its end, and the change in the gain over l1 from the training's scanner to there, with `_low` and `_high`
+    its end, and the change in the gain over l1 from the training scanner to there, with `_low` and `_high`
     (`mean_with_interval`, over patients)."""
     wide = table.pivot(index=[*KEYS, "subject", *MEASURES], columns="method", values="auprc").reset_index()
     last = wide.groupby("axis").amount.transform("max") == wide.amount

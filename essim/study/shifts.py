@@ -4,7 +4,7 @@ In: sets of grown patients, each imaged by scanners that differ in one property 
 table, one row per patient, scanner, network and score. What follows from it: shift_law. The paper (section 4) finds
 SSIM ahead of l1 on real scans; here the question is when that is so.
 
-An amount of 0 is the training's own scanner, 1 the far end of an axis:
+An amount of 0 is the training scanner itself, 1 the far end of an axis:
 
     contrast     protocols, from the site's to that of FAR: T2w with much proton density, T1w with little contrast
     brighter     gamma, from 1 to 1/2: dark tissue rises
@@ -14,7 +14,7 @@ An amount of 0 is the training's own scanner, 1 the far end of an axis:
     noise        6 times as much
     slices       8 mm thick
 
-The network is queried in three ways (NETWORKS): told the scan's tone; told the tone of the training's scans, so that it
+The network is queried in three ways (NETWORKS): told the scan's tone; told the tone of the training scans, so that it
 repaints the scan in that contrast, as a network trained on no other would; and the latter with the tone of its
 reconstruction matched to the scan's.
 """
@@ -107,7 +107,7 @@ class Patient:
 
 
 def reconstruct(diffusion, scan, known, *, t, draws, seed):
-    """{network of NETWORKS: reconstruction [H, W, D]} of a `Scan`; `known` is the tone of the training's scans.
+    """{network of NETWORKS: reconstruction [H, W, D]} of a `Scan`; `known` is the tone of the training scans.
 
     A network that can't be told the tone has no TOLD.
     """
@@ -151,12 +151,12 @@ def clean(maps, mask):
 
 
 def conditions(steps):
-    """[(axis, amount)]: the training's own scanner, with axis "", then `steps` even steps along each axis."""
+    """[(axis, amount)]: the training scanner itself, with axis "", then `steps` even steps along each axis."""
     return [("", 0.0)] + [(axis, step / steps) for axis in AXES for step in range(1, steps + 1)]
 
 
 def known_tone(folder):
-    """The tone of the training's scans: the mean over the healthy validation scans in a folder of reconstructions."""
+    """The tone of the training scans: the mean over the healthy validation scans in a folder of reconstructions."""
     cases = [read_case(folder, row) for row in case_rows(folder, "val")]
     return np.mean([tone_of(case.image, case.mask) for case in cases], 0)
 

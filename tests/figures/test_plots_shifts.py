@@ -25,7 +25,7 @@ def test_one_panel_per_set_and_axis_with_the_real_place():
     assert [len(axis.lines) for axis in figure.axes] == [7, 7, 7, 8], "one has the dashed line too"
     assert figure.axes[3].lines[-1].get_xdata()[0] == 0.25
     curve = figure.axes[0].lines[0]
-    assert list(curve.get_xdata()) == [0, 0.5, 1], "every axis begins at the training's scanner"
+    assert list(curve.get_xdata()) == [0, 0.5, 1], "every axis begins at the training scanner"
 
 
 @pytest.mark.parametrize("networks", [("told", "untold", "matched"), ("untold",)])

@@ -2,9 +2,9 @@
 
     y = f(sqrt(abar_t) x + sqrt(1 - abar_t) noise, t)
 
-With pretrained networks the study's own has seen many more slices than the methods' networks. So that all methods have
-one budget, `make methods` then trains the DDPM once more, as long as the others; all entries that share its network
-take that one, and this entry alone the study's.
+With pretrained networks, the study's own has seen many more slices than the methods' networks. To give all methods one
+budget, `make methods` then trains the DDPM once more, for as long as the others. All entries that share the DDPM's
+network take this new one; this entry alone takes the study's.
 """
 
 from essim.methods.reconstructors import ddpm

@@ -32,7 +32,7 @@ def build(config):
 
 
 def loss(model, x0, *, key, t_range, tone):
-    """As `essim.methods.networks` says: how badly drawn lesions are marked."""
+    """As `essim.methods.networks` says: how badly the drawn lesions are marked."""
     x, marked = with_lesions((x0 + 1) / 2, numbers(key))
     logits, target = ask(model, 2 * x - 1, 1, tone), marked.float()
     sure = logits.sigmoid()
