@@ -1,3 +1,4 @@
+from .calibration import calibrated_l1 as calibrated_l1
 from .calibration import calibrated_map as calibrated_map
 from .calibration import load_calibration as load_calibration
 from .data.datasets import load_scans as load_scans

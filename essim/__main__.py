@@ -15,7 +15,7 @@ COMMANDS = {
     "models": "the networks that come with essim",
     "prepare": "raw scans -> scans in study space",
     "train": "healthy scans -> a network",
-    "methods": "the same for another published method",
+    "methods": "train the network of another published method",
 }
 EXAMPLE = "example: essim score sub-01_T1w.nii.gz --mask sub-01_brain.nii.gz"
 

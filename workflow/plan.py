@@ -183,7 +183,7 @@ def _own_scans(source, profile):
     new = {name for name, _ in pairs} - {"healthy", *sets}
     sets |= {name: contrast for name, contrast in sorted(pairs) if name in new}  # T2 before T1 before FLAIR
     if not sets:
-        raise ValueError(f"{source}: has no patients with healthy scans of the same contrast; add healthy scans.")
+        raise ValueError(f"{source}: has no patients with healthy scans of the same contrast; add what is missing.")
     folds = profile["folds"]
     fields = {"source": source, "scans": scans, "sets": sets, "home": place_of(profile["results"], source)}
     if is_prepared(source):

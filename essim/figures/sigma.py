@@ -10,6 +10,7 @@ from essim.evaluation.stats import mean_with_interval
 from essim.evaluation.summaries import SCORE_NAMES
 from essim.figures.style import BLUE, ORANGE, SET_NAMES, draw_frame, error_bars, method_styles, new_figure, sigma_axis
 
+LINES = ("l1", "adaptive", "l1 calibrated", "calibrated")  # methods without a sigma
 BEST = {"color": "black", "marker": "*", "markersize": 9, "linestyle": "", "zorder": 3}
 
 
@@ -41,19 +42,16 @@ def draw_curve(axis, scores, score, **look):
     return mean
 
 
-def plot_score_over_sigma(
-    scores, datasets, score="auprc", lines=("l1", "adaptive", "calibrated"), columns=4, at_best=None
-):
-    """The main figure: one panel per pathology, SSIM over sigma with its optimum, l1 and the ensemble as lines.
+def plot_score_over_sigma(scores, datasets, score="auprc", lines=LINES, columns=4, at_best=None):
+    """The main figure: one panel per pathology, SSIM over sigma with its optimum; methods without a sigma as lines.
 
     `scores`: test rows of all methods; those of `lines` that it has are drawn, their intervals at the right end.
     `columns`: at most this many panels side by side. `at_best`: the same for every score at its best, in panels below.
     """
     lines = [method for method in lines if method in set(scores.method)]
     styles = method_styles(["ssim", *lines])
-    panels = [(scores, name, SET_NAMES[name]) for name in datasets]
-    if at_best is not None:
-        panels += [(at_best, name, f"{SET_NAMES[name]}, each at its best") for name in datasets]
+    tables = [(scores, "")] if at_best is None else [(scores, ", protocol"), (at_best, ", each at its best")]
+    panels = [(table, name, SET_NAMES[name] + what) for table, what in tables for name in datasets]
     columns = min(columns, len(datasets))
     rows = -(-len(panels) // columns)
     figure, axes = new_figure(rows, columns, 3.3 * columns, 2.5 * rows + 0.4)

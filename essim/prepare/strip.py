@@ -38,10 +38,10 @@ def strip(path, image, contrast):
     """
     name = next((n for n, (contrasts, there, _) in STRIPPERS.items() if contrast in contrasts and there()), None)
     if name is None:
-        extra = "essim[strip]" if contrast == "t1" else "essim[strip-t2]"
+        extra = "strip" if contrast == "t1" else "strip-t2"
         raise ValueError(
-            f"{path}: has no brain mask and no skull stripper for {contrast} is installed; give a mask, strip the scan "
-            f'with a tool of your choice, or run `pip install "{extra}"`.'
+            f"{path}: has no brain mask and no skull stripper for {contrast} is installed; give a mask (nonzero if the "
+            f"scan is stripped already), or install a stripper: `pip install -e '.[{extra}]'` in the repository."
         )
     import torch  # all of them need it
 

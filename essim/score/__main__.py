@@ -36,7 +36,7 @@ def main(arguments=None):
     parser.add_argument("--strategy", choices=MAP_KINDS, default="calibrated", help=kinds)
     parser.add_argument("--share", type=float, default=0.01, help="share of healthy voxels above the threshold (0.01)")
     parser.add_argument("--threshold", type=float, help="a threshold of your own instead")
-    text = "plant lesions in the scan to see how large they must be to be found (a minute)"
+    text = "plant lesions in the scan to see how large they must be to be found (one to four minutes)"
     parser.add_argument("--self-test", action="store_true", help=text)
     text = "write a segmentation even if the scan is too unlike what the model knows"
     parser.add_argument("--force", action="store_true", help=text)

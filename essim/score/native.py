@@ -74,8 +74,8 @@ def without_specks(binary, affine, study_affine):
 
 def measure_finding(volumes, affine, to_study):
     """What was found: components, volumes in ml from the scan's own voxels, scores (their mean is over what was
-    scored), and `findings`, the LISTED strongest components by summed score, each a dict: volume_ml, place (a part of
-    the brain) and mni_mm [3], both only with volumes["part"], voxel [3] (RAS+) of its highest score, peak.
+    scored), and `findings`, the LISTED components with the highest summed score, each a dict: volume_ml, place (a part
+    of the brain) and mni_mm [3], both only with volumes["part"], voxel [3] (RAS+) of its highest score, peak.
 
     to_study: a sitk.Transform from points of the scan to points of study space.
     """
@@ -124,4 +124,6 @@ def describe(finding):
         return f"nothing {threshold}."
     places = "one place" if count == 1 else f"{count} places"
     largest = "" if count == 1 else f", the largest {finding['largest_ml']:.1f} ml"
-    return f"{places} {threshold}, {finding['volume_ml']:.1f} ml in all{largest}."
+    usual = f", in healthy ones about {finding['share']:.0%}" if finding.get("share") else ""
+    part = f"{finding['volume_ml'] / finding['scored_ml']:.1%} of what was scored of this brain{usual}"
+    return f"{places} {threshold}, {finding['volume_ml']:.1f} ml in all{largest}: {part}."

@@ -32,7 +32,7 @@ ABOUT = {
     "brain_mask": "brain mask: {}".format,
 }
 PLANTED = ("planted", "volume", "found", "of its volume")
-FOUND = ("#", "place", "volume", "peak")
+FOUND = ("#", "place", "volume", "peak")  # sorted by what both add up to: the summed score
 
 
 def write_page(path, volumes, affine, finding, title):
@@ -137,7 +137,7 @@ def _findings(places, at):
     head = "".join(f"<th>{name}</th>" for name in FOUND)
     rows = "\n".join(map(_row, places, at, range(1, len(places) + 1)))
     table = f"<div id=findings><table><tr>{head}</tr>\n{rows}</table></div>" if places else "<p>None.</p>"
-    return f"<h2>Findings, the strongest first</h2>{table}"
+    return f"<h2>Findings, by the sum of their scores</h2>{table}"
 
 
 def _row(place, at, number):

@@ -142,7 +142,7 @@ def plan_scan(
         template: path of the template that the model's scans were placed on; None for MNI152.
         seed: of the noise.
         force: write a segmentation whatever the doubts (`essim.score.doubts`).
-        self_test: plant lesions in the scan and see how many are found (`essim.score.self_test`); takes a minute.
+        self_test: plant lesions in the scan and see how many are found (`essim.score.self_test`).
 
     Raises FileNotFoundError, ValueError: there is no model, it is incomplete, or a setting contradicts it.
     """
