@@ -66,7 +66,8 @@ def plot_score_over_sigma(scores, datasets, score="auprc", lines=LINES, columns=
         under_a_line = (levels[score] - mean.max()).between(0, 0.12 * top).any()  # then there is only room below
         side = {mean.index.min(): "left", mean.index.max(): "right"}.get(mean.idxmax(), "center")
         away = {"xytext": (0, -15 if under_a_line else 7), "textcoords": "offset points", "ha": side}
-        axis.annotate(f"\u03c3 = {mean.idxmax():g}", (mean.idxmax(), mean.max()), **away)
+        clear = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.8}
+        axis.annotate(f"\u03c3 = {mean.idxmax():g}", (mean.idxmax(), mean.max()), bbox=clear, **away)
         _draw_levels(axis, levels, score, styles, mean.index.max(), top)
         axis.set(title=title, ylim=(0, top))
         sigma_axis(axis)
