@@ -23,6 +23,8 @@ NOTEBOOKS = $(wildcard notebooks/*.ipynb notebooks/*/*.ipynb)
 
 help: ## List what make can do (this list)
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@echo "  For those who change essim:"
+	@awk -F ':.*#: ' '/^[a-z]+:.*#: / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 	@echo "  Settings: PROFILE=smoke|pretrained|laptop|networks|gpu|paper|real|confirm ($(PROFILE))  JOBS=cores ($(JOBS))  SEEDS=0,1,2 (one study each)"
 	@echo "            CLUSTER=slurm for one batch job per step (docs/cluster.md)"
 	@echo "            DATA=path of your own scans (docs/own-data.md)  REAL=folder of the scans of make real"
@@ -32,6 +34,7 @@ env: .venv/stamp ## Build .venv from constraints.txt; TORCH_INDEX=<address> take
 
 .venv/stamp: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "essim needs Python 3.11 or newer: make env PYTHON=python3.11")'
+	@echo "Making .venv: some 2.5 GB of packages, three to five minutes."
 	$(PYTHON) -m venv .venv
 	$(if $(TORCH_INDEX),$(BIN)/python -m pip install --quiet -c constraints.txt --index-url "$(TORCH_INDEX)" torch)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
@@ -84,7 +87,7 @@ site: .venv/stamp ## Run the walkthrough, and put it and the finished study on a
 test: .venv/triton ## All tests, the smoke study among them
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-bench: .venv/stamp ## Speed and memory of score, network and training, compared with other libraries (results/bench)
+bench: .venv/stamp #: Speed and memory of score, network and training, compared with other libraries (results/bench)
 	@$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[bench]"
 	@$(BIN)/python benchmarks/ssim.py
 	@$(BIN)/python benchmarks/unet.py
@@ -94,42 +97,42 @@ bench: .venv/stamp ## Speed and memory of score, network and training, compared 
 verify: .venv/stamp ## Compare the results with the reference, number by number
 	@$(BIN)/python workflow/verify.py check $(RESULTS) results/reference/$(PROFILE)
 
-tolerances: .venv/stamp ## Train with two more seeds and write the tolerances that follow from the three
+tolerances: .venv/stamp #: Train with two more seeds and write the tolerances that follow from the three
 	@$(SNAKEMAKE) --config profile=$(PROFILE) seeds="[0,1,2]"
 	@$(BIN)/python workflow/verify.py fit results/reference/$(PROFILE) $(RESULTS) $(RESULTS)-seed1 $(RESULTS)-seed2
 
-reference: .venv/stamp ## Make the present results the reference
+reference: .venv/stamp #: Make the present results the reference
 	@$(BIN)/python workflow/verify.py keep $(RESULTS) results/reference/$(PROFILE)
 
-numbers: .venv/stamp ## Update the numbers in README, docs and the notebooks' text, each from its table
+numbers: .venv/stamp #: Update the numbers in README, docs and the notebooks' text, each from its table
 	@$(BIN)/python workflow/numbers_in_prose.py
 
 # Heads grown from real ones have data, results and networks of their own.
 KIND := $(if $(ANATOMIES),anatomies,networks)
 GROWN := $(if $(ANATOMIES),cohort="{anatomies: $(ANATOMIES)}" data=data/anatomies results=results/anatomies)
-networks: .venv/stamp ## Retrain the networks of models/, for PROFILE=pretrained; ANATOMIES=folder: on heads grown from real ones
+networks: .venv/stamp #: Retrain the networks of models/, for PROFILE=pretrained; ANATOMIES=folder: on heads grown from real ones
 	+@$(SNAKEMAKE) --until healthy baselines --config profile=networks $(GROWN)
 	@$(BIN)/python workflow/verify.py release results/$(KIND) models/$(if $(ANATOMIES),anatomies,laptop)
 
-cards: .venv/stamp ## Rewrite the card of each network in models/ from the committed tables
+cards: .venv/stamp #: Rewrite the card of each network in models/ from the committed tables
 	@$(BIN)/python workflow/cards.py
 
-method: .venv/stamp ## Redraw the picture at the top of the README, from a run with a network of models/
+method: .venv/stamp #: Redraw the picture at the top of the README, from a run with a network of models/
 	@$(BIN)/python workflow/method.py results/reference/method
 
 lab: .venv/stamp ## Open JupyterLab on the notebooks
 	@$(BIN)/jupyter lab --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/notebooks \
 		$(if $(filter 0,$(shell id -u)),--allow-root)
 
-lint: .venv/stamp ## Check the code's style and that notebooks are stored without outputs
+lint: .venv/stamp #: Check the code's style and that notebooks are stored without outputs
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/nbstripout --keep-id --verify $(NOTEBOOKS)
 
-strip: .venv/stamp ## Remove the outputs from the stored notebooks
+strip: .venv/stamp #: Remove the outputs from the stored notebooks
 	@$(BIN)/nbstripout --keep-id $(NOTEBOOKS)
 
-lock: ## Update constraints.txt to the newest versions that fit together
+lock: #: Update constraints.txt to the newest versions that fit together
 	rm -rf .lock
 	$(PYTHON) -m venv .lock
 	.lock/bin/python -m pip install --quiet --upgrade pip
