@@ -6,10 +6,15 @@ RAS+, mm; volumes are [H, W, D] with D axial.
 """
 
 from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
+FILE = "datasets/data/mni_icbm152_{}_tal_nlin_sym_09a_converted.nii.gz"  # in nilearn's folder
+BRAIN = 0.2  # of the template's largest value: what is brighter is brain, as in nilearn
 CANVAS_MM = (160, 192, 160)  # the box cut around the brain, ...
 CORNER_MM = (-80.0, -113.0, -75.0)  # ... and its lower corner in MNI space
 TEMPLATE_ORIGIN = np.array([-98, -134, -72])  # world position of voxel (0, 0, 0) of the MNI files
@@ -83,17 +88,24 @@ def _coarse_axes():
 
 def read_files():
     """Brain mask (bool), T1w, grey and white matter at 1 mm [168, 200, 168], zero outside the brain."""
-    from nilearn import datasets as nilearn  # takes a second: only when a subject is grown
 
-    def read(load):
-        volume = np.asarray(load(resolution=1).dataobj, np.float32)
+    def read(kind):
+        volume, _ = read_file(kind)
         cut = MAP_CORNER - TEMPLATE_ORIGIN  # negative at the bottom: padded
         volume = volume[cut[0] : cut[0] + MAP_SHAPE[0], cut[1] : cut[1] + MAP_SHAPE[1]]
         return np.pad(volume, ((0, 0), (0, 0), (-cut[2], 0)))[:, :, : MAP_SHAPE[2]]
 
-    brain = read(nilearn.load_mni152_brain_mask) > 0
-    maps = (nilearn.load_mni152_template, nilearn.load_mni152_gm_template, nilearn.load_mni152_wm_template)
-    return brain, *(read(load) * brain for load in maps)
+    maps = [read(kind) for kind in ("t1", "gm", "wm")]
+    brain = maps[0] > BRAIN
+    return brain, *(volume * brain for volume in maps)
+
+
+def read_file(kind):
+    """One of the files, "t1", "gm" or "wm", float32 at 1 mm from 0 to 1, and its affine: what nilearn's own functions
+    give. They aren't used, since importing nilearn.datasets takes two seconds."""
+    image = nib.load(Path(find_spec("nilearn").origin).parent / FILE.format(kind))
+    volume = np.asarray(image.dataobj).astype(np.float32)
+    return volume / volume.max(), image.affine
 
 
 def _signed_distance(inside):

@@ -76,11 +76,8 @@ def load_template(path=None, voxel_mm=1):
     if not 0.25 <= voxel_mm <= 8:
         raise ValueError(f"voxel_mm is {voxel_mm}: take a size from 0.25 to 8 mm.")
     if path is None:
-        from nilearn import datasets  # takes a second
-
-        maps = [load(resolution=1) for load in (datasets.load_mni152_template, datasets.load_mni152_brain_mask)]
-        data, brain = (np.asarray(volume.dataobj, np.float32) for volume in maps)
-        image = to_sitk(data * (brain > 0), maps[0].affine)
+        data, own_affine = mni.read_file("t1")
+        image = to_sitk(data * (data > mni.BRAIN), own_affine)
         shape, affine = tuple(int(n) for n in mni.shape_of(voxel_mm)), mni.affine_of(voxel_mm)
     else:
         data, own_affine = read_nifti(path)

@@ -16,6 +16,7 @@ The steps are those of the study (paper, section 3), then back. For research, no
 
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -243,14 +244,17 @@ def _tested(plan, placed, study, anomaly, scored, progress):
 
 def write_results(folder, scan, source, volumes, affine, finding):
     """Write FILES; the maps get the geometry of `source`, the scan as nibabel opened it."""
-    for name in ("anomaly", "reconstruction", "segmentation")[: 3 if finding["segmentation_written"] else 2]:
-        save_like(folder / f"{name}.nii.gz", volumes[name], source)
-    if scan.is_dir():
-        save_like(folder / CONVERTED, volumes["image"], source)
-    threshold, warning = finding["threshold"], "Not for diagnosis."
-    title = f"{scan.name}: {describe(finding)} {warning}"
-    beware = [doubt["means"] for doubt in finding["doubts"]]
-    figure = viewer.show_overview(volumes, affine, threshold=threshold, title=title, beware=beware)
-    figure.savefig(folder / "overview.png", dpi=160, metadata={"Software": None})
-    page.write_page(folder / "viewer.html", volumes, affine, finding, scan.name)
+    names = {f"{name}.nii.gz": name for name in ("anomaly", "reconstruction")}
+    names |= {SEGMENTATION: "segmentation"} if finding["segmentation_written"] else {}
+    names |= {CONVERTED: "image"} if scan.is_dir() else {}
+    with ThreadPoolExecutor() as pool:  # zipping leaves a core to the pictures
+        written = [pool.submit(save_like, folder / file, volumes[name], source) for file, name in names.items()]
+        written.append(pool.submit(page.write_page, folder / "viewer.html", volumes, affine, finding, scan.name))
+        threshold, warning = finding["threshold"], "Not for diagnosis."
+        title = f"{scan.name}: {describe(finding)} {warning}"
+        beware = [doubt["means"] for doubt in finding["doubts"]]
+        figure = viewer.show_overview(volumes, affine, threshold=threshold, title=title, beware=beware)
+        figure.savefig(folder / "overview.png", dpi=160, metadata={"Software": None})
+    for task in written:
+        task.result()
     write_json(folder / "finding.json", finding)

@@ -48,3 +48,16 @@ def test_age_widens_ventricles_and_thins_cortex():
     grey = [np.mean([h.fractions[1].sum() / h.mask.sum() for h in group]) for group in heads]
     assert 1.15 < ventricles[1] / ventricles[0] < 4
     assert 0.7 < grey[1] / grey[0] < 0.99
+
+
+def test_the_template_is_what_nilearn_gives():
+    from nilearn import datasets
+
+    loads = {"t1": datasets.load_mni152_template, "gm": datasets.load_mni152_gm_template}
+    loads |= {"wm": datasets.load_mni152_wm_template}
+    for kind, load in loads.items():
+        volume, affine = mni.read_file(kind)
+        theirs = load(resolution=1)
+        assert (volume == np.asarray(theirs.dataobj)).all() and (affine == theirs.affine).all()
+    brain = np.asarray(datasets.load_mni152_brain_mask(resolution=1).dataobj) > 0
+    assert (brain == (mni.read_file("t1")[0] > mni.BRAIN)).all()
