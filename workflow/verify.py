@@ -71,6 +71,8 @@ def check(results, reference):
     path, numbers = Path(reference) / "tolerances.csv", {"is": read_numbers(results), "was": read_numbers(reference)}
     if path.is_file():
         both = pd.concat(numbers | {"may": pd.read_csv(path, index_col=PLACE)["tolerance"]}, axis=1)
+        for alike in (_alike(both), _alike(both)[:2]):  # a number that came later: as its column and set, as its set
+            both["may"] = both["may"].fillna(both["may"].groupby(alike).transform("max"))
     else:
         print(f"{path}: no such file; {FLOOR} is used for every number, until `make tolerances` writes it.")
         both = pd.concat(numbers, axis=1).assign(may=FLOOR)
@@ -91,6 +93,12 @@ def check(results, reference):
     return missing > 0 or wrong > CHANCE * len(both)
 
 
+def _alike(numbers):
+    """What numbers that are judged alike have in common: table, set (a row's first word) and column."""
+    place = numbers.index.to_frame()
+    return [place["table"], place["row"].str.split().str[0], place["column"]]
+
+
 _LACK = {"is": "the results", "was": "the reference", "may": "the tolerances"}
 
 
@@ -100,9 +108,7 @@ def fit(reference, results):
         sys.exit("tolerances need the results of at least three training seeds; `make tolerances` makes them.")
     seeds = pd.concat([read_numbers(folder) for folder in results], axis=1)
     table = pd.DataFrame({"mean": seeds.mean(axis=1), "deviation": seeds.std(axis=1, ddof=1), "seeds": len(results)})
-    place = table.index.to_frame()
-    alike = [place["table"], place["row"].str.split().str[0], place["column"]]  # a row's first word is its set
-    usual = table["deviation"].pow(2).groupby(alike).transform("mean").pow(0.5)
+    usual = table["deviation"].pow(2).groupby(_alike(table)).transform("mean").pow(0.5)
     table["tolerance"] = FLOOR + WIDTH * table["deviation"].clip(lower=usual)
     path = Path(reference) / "tolerances.csv"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -85,6 +85,16 @@ def test_a_number_that_happened_to_stay_may_move_as_its_neighbours_do(tmp_path):
     assert table.tolerance.tolist() == pytest.approx([0.01 + 3 * 2**0.5 * 0.02, 0.01 + 3 * 0.02], abs=1e-5)
 
 
+@pytest.mark.parametrize(("shift", "agrees"), [(0.05, True), (0.2, False)])
+def test_a_number_that_came_after_the_tolerances_may_move_as_its_neighbours_do(tmp_path, shift, agrees):
+    seeds = [write_methods(tmp_path / f"s{i}", [0.5 + step] * 2) for i, step in enumerate((-0.02, 0, 0.02))]
+    assert verify("fit", tmp_path / "reference", *seeds)[0] == 0
+    later = write_methods(tmp_path / "later", [0.5] * 3)
+    assert verify("keep", later, tmp_path / "reference")[0] == 0
+    code, text = verify("check", write_methods(tmp_path / "new", [0.5, 0.5, 0.5 + shift]), tmp_path / "reference")
+    assert (code == 0) == agrees and "missing" not in text
+
+
 @pytest.mark.parametrize(("out", "agrees"), [(2, True), (3, False)])
 def test_one_in_fifty_may_be_out_by_chance(tmp_path, out, agrees):
     """Of 100 methods, and the three numbers of the other tables."""
