@@ -35,7 +35,11 @@ def main(arguments=None):
     given = parser.parse_args(arguments)
     if given.command == "models":
         return list_models(given.rest)
-    return importlib.import_module(f"essim.{given.command}.__main__").main(given.rest)
+    try:
+        return importlib.import_module(f"essim.{given.command}.__main__").main(given.rest)
+    except KeyboardInterrupt:  # of a room that has nothing more to say about it
+        sys.stderr.write(f"{given.command}: stopped; run the same command again.\n")
+        return 130
 
 
 def list_models(arguments=None):

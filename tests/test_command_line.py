@@ -32,6 +32,17 @@ def test_what_is_no_command(words):
     assert end.value.code == 2
 
 
+def test_stopping_a_command_is_one_sentence(monkeypatch, capsys):
+    from essim.train import __main__ as room
+
+    def stopped(arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(room, "main", stopped)
+    assert door.main(["train", "settings.json", "out"]) == 130
+    assert capsys.readouterr().err == "train: stopped; run the same command again.\n"
+
+
 def test_help_comes_at_once():
     """No room of the package is imported for it."""
     code = "import sys, essim.__main__; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
