@@ -150,7 +150,7 @@ def release_methods(results, networks):
     """Copy the networks that `make methods` has trained, those of all methods, ready for `pretrained`."""
     from essim.train.trained import NETWORKS, release_trained
 
-    folders = sorted(Path(results).glob("methods/models/*"))
+    folders = sorted(path.parent for path in Path(results).glob("methods/models/*/weights.safetensors"))
     if not folders:
         sys.exit(f"{results}/methods/models: has no network; run `make methods` first.")
     for folder in folders:

@@ -61,7 +61,8 @@ def measure_promise(scans, folder):
 def find_anomalies(scans, folder, sigmas=()):
     """Yield a `Found` for every scan: reconstructed as scoring.json says, scored by l1, adaptive and calibrated.
 
-    Where there are lesions, also by the control of the latter, `l1 calibrated`, and by single windows, `ssim <sigma>`.
+    Scans with lesions are also scored by `l1 calibrated`, the control of `calibrated`, and by single windows,
+    `ssim <sigma>`.
 
     Args: as in `measure_promise`. sigmas: of the single windows.
 
