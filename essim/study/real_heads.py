@@ -18,8 +18,7 @@ from essim.study.promise import PROMISED, find_anomalies, judge
 
 LEVELS = ("l1", "adaptive", "l1 calibrated", "calibrated")  # methods without a window of their own
 SHOWN = ("l1", "ssim best", "adaptive", "l1 calibrated", "calibrated")
-MAPS = ("l1", "SSIM, best \u03c3", "ensemble", "l1, calibrated", "calibrated")  # of SHOWN, as headings
-COLUMNS = ("input", "reconstruction", *MAPS, "truth")
+COLUMNS = ("input", "reconstruction", "l1", "SSIM, best \u03c3", "ensemble", "l1, calibrated", "calibrated", "truth")
 ABOUT = ["dataset", "subject", "split", "contrast", "age", "sex", "site"]
 
 
@@ -115,8 +114,8 @@ def say_found(rows):
         text = f"{subject}, {contrast.upper()}: {first} is ahead, AUPRC {scores[first]:.2f}; "
         text += ", ".join(f"{method} {scores[method]:.2f}" for method in others)
         text += f"; the best single window, with hindsight (\u03c3 = {scan.sigma.max():g}), {scores['ssim best']:.2f}. "
-        tell = {method: f"{method} marks {marked[method]:.1%}" for method in LEVELS if pd.notna(marked[method])}
-        text += f"Outside the lesions, where {PROMISED:.0%} is promised, {', '.join(tell.values())}."
+        told = ", ".join(f"{method} marks {share:.1%}" for method, share in marked[list(LEVELS)].dropna().items())
+        text += f"Outside the lesions, where {PROMISED:.0%} is promised, {told}."
         sentences.append(text)
     return sentences
 
