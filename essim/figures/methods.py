@@ -54,7 +54,7 @@ def plot_trade(table):
     axes[0, 0].set(
         xscale="log", xlabel="seconds per volume, one core", ylabel="AUPRC, mean over patients", ylim=(0, None)
     )
-    axes[0, 1].set(xlabel="minutes of training (as logged)", xlim=(-0.03 * table.training_minutes.max() - 0.1, None))
+    axes[0, 1].set(xlabel="minutes of training, fastest pace", xlim=(-0.03 * table.training_minutes.max() - 0.1, None))
     handles = []
     for name, (colour, marker) in looks.items():
         other = [method for method in table[table.name == name].method if method not in ("l1", name)]

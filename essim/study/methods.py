@@ -98,11 +98,15 @@ def steps_known(model, steps):
 
 
 def minutes_of(module, model):
-    """The minutes of training of a method's network, from the log in its model folder; 0 where it needs no network."""
+    """The minutes that training a method's network takes, from the log in its model folder; 0 where it needs no network.
+
+    All its steps at the pace of its fastest stretch: the machine was doing other things during the others.
+    """
     if not module.NETWORK:
         return 0.0
-    log = f"{module.NETWORK}.csv" if module.NETWORK in AUTOENCODERS else "log.csv"
-    return float(pd.read_csv(Path(model) / log).seconds.max() / 60)
+    log = pd.read_csv(Path(model) / (f"{module.NETWORK}.csv" if module.NETWORK in AUTOENCODERS else "log.csv"))
+    seconds_per_step = np.diff(log.seconds, prepend=0) / np.diff(log.step, prepend=0)
+    return float(seconds_per_step.min() * log.step.max() / 60)
 
 
 def scorer_of(folder, scores, context):
