@@ -31,6 +31,8 @@ def chosen_methods(values):
         for name in values[kind]:
             if name not in known:
                 raise ValueError(f"methods: {kind}: unknown {name!r}: known are {', '.join(known)}.")
+    if left_out := sorted({*values["repeated"]} - {*values["reconstructors"]}):
+        raise ValueError(f"methods: repeated: {left_out[0]!r} is not among the reconstructors; add it there.")
     if "l1" not in values["scores"]:
         raise ValueError("methods: scores: l1 is missing, with which the others are compared; add it.")
     return [*values["reconstructors"], *values["scores"]]
@@ -63,16 +65,19 @@ def own_network(method, networks):
     return taken if again or taken not in OF_THE_STUDY else None
 
 
-def folder_of(method, contrast, results, networks):
+def folder_of(method, contrast, results, networks, first=True):
     """The model folder of the network that a method takes, in a contrast: the study's, a pretrained one, or its own.
 
     Args: results: the study's folder. networks: as in `own_network`; the methods' networks lie in a folder beside them.
+        first: whether this is the study of the first seed, from which these were trained.
     """
     own = own_network(method, networks)
-    trained = Path(networks).parent / f"methods/{own}_{contrast}"
     if not own:
         return f"{results}/models/{contrast}"
-    return str(trained) if networks and (ROOT / trained).is_dir() else f"{results}/methods/models/{own}_{contrast}"
+    released = Path(networks).parent / f"methods/{own}_{contrast}"
+    if networks and first and (ROOT / released).is_dir():
+        return str(released)
+    return f"{results}/methods/models/{own}_{contrast}"
 
 
 # The steps

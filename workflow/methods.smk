@@ -2,8 +2,8 @@
 
 What the Snakefile's graph makes -> results/<profile>/methods/<reconstructor>, then the tables and figures of all. A
 network is trained as the study's own is, all for as long, or taken from models/methods/<network>_<contrast>, if it is
-there. A new method is a file of essim/methods and a word in the profile; nothing else runs again. Names are those of
-the Snakefile.
+there. A new method is a file of essim/methods and a word in the profile; nothing else runs again. Of further seeds, only
+the reconstructors that the profile repeats are run. Names are those of the Snakefile.
 """
 
 from methods import OF_THE_STUDY, chosen_methods, folder_of, network_of, own_network, path_of
@@ -16,6 +16,7 @@ try:
 except ValueError as error:
     raise WorkflowError(str(error)) from None
 HEALTHY = [f"healthy_{contrast}" for contrast in PLAN.contrasts]
+FIRST = {part: next(other for other, run in PLAN.parts.items() if run[1] == PLAN.parts[part][1]) for part in PLAN.parts}
 
 
 def harness_of(notebook):
@@ -31,7 +32,8 @@ def module_of(method):
 def model_of(wildcards):
     """The model folder that a folder's reconstructor takes."""
     contrast = PLAN.sets.get(wildcards.folder) or wildcards.folder.removeprefix("healthy_")
-    return folder_of(wildcards.reconstructor, contrast, HOME + wildcards.part, NETWORKS)
+    first = PLAN.parts[wildcards.part][0] == PLAN.first_seed
+    return folder_of(wildcards.reconstructor, contrast, HOME + wildcards.part, NETWORKS, first)
 
 
 def weights_of(wildcards):
@@ -48,6 +50,12 @@ def asked_of(wildcards):
     return json.dumps({"draws": step["draws"], "seed": step["seed"], "counts": counts})
 
 
+def training_of(wildcards):
+    """What the training of a method's network is given, as JSON: what the study's own is, and the part's seed."""
+    asked = STEPS[wildcards.part][f"02_train_{wildcards.contrast}"]
+    return json.dumps(asked | {"training": asked["training"] | {"seed": PLAN.parts[wildcards.part][0]}})
+
+
 rule learn:
     input:
         lambda wildcards: module_of(wildcards.network),
@@ -60,7 +68,7 @@ rule learn:
             allow_missing=True,
         ),
     params:
-        asked=lambda wildcards: json.dumps(STEPS[wildcards.part][f"02_train_{wildcards.contrast}"]),
+        asked=training_of,
     wildcard_constraints:
         network="|".join(LEARNED) or "none",
     threads: max(1, CORES // 2)
@@ -74,7 +82,8 @@ rule rebuild:
         lambda wildcards: module_of(wildcards.reconstructor),
         modules_behind("essim.study.methods"),
         weights_of,
-        folder=f"{RESULTS}/reconstructions/{{folder}}",
+        # of which only scans, masks and lesions are used, the same for all seeds
+        folder=lambda wildcards: f"{HOME}{FIRST[wildcards.part]}/reconstructions/{wildcards.folder}",
     output:
         directory(f"{METHODS}/{{reconstructor}}/{{folder}}"),
     params:
@@ -119,6 +128,19 @@ use rule run_notebook as methods_grid with:
     threads: 1
 
 
+use rule run_notebook as methods_seeds with:
+    input:
+        modules("10_seeds"),
+        expand(rules.one_method.output[0], part=PLAN.parts, reconstructor=TRIED["repeated"]),
+    output:
+        tables("methods_seeds", folder=STUDY),
+        figure("methods_seeds", folder=STUDY),
+    log: executed("10_seeds", folder=STUDY)
+    params: **step("10_seeds")
+    threads: 1
+
+
 rule methods:
     input:
-        expand(rules.methods_grid.output, part=PLAN.parts),
+        expand(rules.methods_grid.output, part={*FIRST.values()}),
+        rules.methods_seeds.output if len(PLAN.parts) > 1 else [],

@@ -46,7 +46,9 @@ def steps_of(plan):
         steps[None]["01_cohort"] = {"data": plan.data, "results": plan.home} | plan.profile["cohort"]
     if len(plan.parts) > 1:
         runs = [{"seed": seed, "fold": fold, "results": plan.home + part} for part, (seed, fold) in plan.parts.items()]
-        steps[None]["98_spread"] = {"results": plan.study, "runs": runs, "datasets": list(plan.sets)}
+        summary = {"results": plan.study, "runs": runs, "datasets": list(plan.sets)}
+        steps[None]["98_spread"] = summary
+        steps[None]["10_seeds"] = summary | {"reconstructors": plan.profile["methods"]["repeated"]}
     for part, (seed, fold) in plan.parts.items():
         steps[part] = study(plan, plan.home + part, seed, fold) | ablations(plan, plan.home + part, seed, fold)
         if shifted(plan):
@@ -72,10 +74,12 @@ def methods(plan, results, seed):
     """Every step of `make methods` with one seed."""
 
     def folders(method):
-        return {contrast: folder_of(method, contrast, results, plan.networks) for contrast in plan.contrasts}
+        first = seed == plan.first_seed
+        return {contrast: folder_of(method, contrast, results, plan.networks, first) for contrast in plan.contrasts}
 
     tried, given = plan.profile["methods"], {"results": results, "datasets": list(plan.sets)}
-    steps = {"10_methods": given | {key: value for key, value in tried.items() if key != "steps"} | {"seed": seed}}
+    own = {key: value for key, value in tried.items() if key not in ("steps", "repeated")}
+    steps = {"10_methods": given | own | {"seed": seed}}
     for name in tried["reconstructors"]:
         segmenters = folders("segmenter") if name == PLAIN and "segmenter" in tried["scores"] else {}
         own = {"reconstructor": name, "seed": seed, "models": folders(name), "segmenters": segmenters}

@@ -57,6 +57,7 @@ ENSEMBLE = {"sigmas": _list_of(PositiveFloat), "temperature": PositiveFloat}
 SETS = {"results": Path, "datasets": _list_of(Dataset)}
 ACROSS_SETS = ENSEMBLE | SETS
 ONE_SET = {"results": Path, "dataset": Dataset}
+SPREAD = {"results": Path, "runs": _list_of(Run, least=2), "datasets": _list_of(Dataset)}
 SHARES = {"shares": _list_of(Share)}  # of healthy voxels that thresholds may mark
 
 # `network` is a model folder with the pretrained networks, or "" to train them.
@@ -85,6 +86,7 @@ FIELDS = {
     "10_one_method": ACROSS_SETS
     | {"reconstructor": str, "scores": _list_of(str), "steps": _list_of(PositiveInt), "seed": Count}
     | dict.fromkeys(("models", "segmenters"), dict[Contrast, Path]),
+    "10_seeds": SPREAD | {"reconstructors": _list_of(str)},
     "11_real_heads": {"data": Path, "results": Path, "models": str, "sigmas": _list_of(PositiveFloat)},
     "12_half_real": {
         **dict.fromkeys(("data", "results", "masks", "reference", "grown_network", "real_network"), Path),
@@ -96,7 +98,7 @@ FIELDS = {
     | {"voxel_mm": Literal[1, 2, 4], "patients": PositiveInt, "steps": PositiveInt}
     | {"windows": _list_of(PositiveFloat), "factors_at": PositiveFloat},
     "14_confirm": ACROSS_SETS | {"development": Path, "declaration": Path},
-    "98_spread": {"results": Path, "runs": _list_of(Run, least=2), "datasets": _list_of(Dataset)},
+    "98_spread": SPREAD,
     "99_figures": SETS,
     "ablations/a_noising_steps": ACROSS_SETS
     | {"t": Steps, "seed": Count, "steps": _list_of(Steps), "predictions": PositiveInt},

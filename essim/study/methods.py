@@ -98,7 +98,7 @@ def steps_known(model, steps):
 
 
 def minutes_of(module, model):
-    """The minutes that training a method's network takes, from the log in its model folder; 0 where it needs no network.
+    """The minutes that training a method's network takes, by the log in its model folder; 0 where it needs no network.
 
     All its steps at the pace of its fastest stretch: the machine was doing other things during the others.
     """

@@ -32,10 +32,9 @@ def literals(cell):
 
 @pytest.mark.parametrize("path", STEPS, ids=[path.stem for path in STEPS])
 def test_the_defaults_are_a_profile(path):
-    """The laptop's; those of ablations, moved scanners and methods are of the networks that come trained, as `make` has
-    it."""
+    """The laptop's; those of ablations, moved scanners and methods are `pretrained`'s, as `make` has it."""
     step = "10_one_method_ddpm" if path.stem == "10_one_method" else path.stem
-    trained = path.stem in ("10_methods", "10_one_method", "13_when_ssim_overtakes_l1")
+    trained = path.stem in ("10_methods", "10_one_method", "10_seeds", "13_when_ssim_overtakes_l1")
     profile = read_profile("pretrained" if path in ABLATIONS or trained else "laptop")
     known = {"data": profile["data"], "results": profile["results"], "datasets": list(profile["sets"])}
     known |= {name: profile[name] for name in ("preprocessing", "temperature", "windows")}
@@ -51,7 +50,8 @@ def test_the_defaults_are_a_profile(path):
     known |= {"runs": [{"seed": 0, "fold": 0, "results": profile["results"]}]}
     known["runs"] += [{"seed": s, "fold": 0, "results": f"{profile['results']}-seed{s}"} for s in (1, 2)]  # SEEDS=0,1,2
     known |= steps_of(make_plan({"profile": "real"}))[None].get(path.stem, {})
-    known |= steps_of(make_plan({"profile": "pretrained"}))[""].get(step, {}) if trained else {}
+    steps = steps_of(make_plan({"profile": "pretrained", "seeds": [0, 1, 2]})) if trained else {}
+    known |= {name: value for part in (None, "") if trained for name, value in steps[part].get(step, {}).items()}
     known |= steps_of(make_plan({"profile": "confirm"}))[""].get(path.stem, {})
     values = literals(code_cells(nbformat.read(path, 4))[0])
     if path.stem == "03_baselines":

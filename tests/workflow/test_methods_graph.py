@@ -28,6 +28,7 @@ def test_what_the_graph_reads_is_what_the_modules_say():
     [
         ({"reconstructors": ["blurr"]}, "methods: reconstructors: unknown 'blurr': known are "),
         ({"scores": ["l1", "l3"]}, "methods: scores: unknown 'l3': known are adaptive, "),
+        ({"repeated": ["dae"]}, "methods: repeated: 'dae' is not among the reconstructors; add it there."),
         ({"scores": ["l2"]}, "methods: scores: l1 is missing, with which the others are compared; add it."),
     ],
 )
@@ -51,6 +52,7 @@ def test_where_a_network_lies(tmp_path, monkeypatch):
     assert methods.folder_of("dae", "t1", "results/a", "models/laptop") == "results/a/methods/models/dae_t1"
     (tmp_path / "models/methods/dae_t1").mkdir(parents=True)
     assert methods.folder_of("dae", "t1", "results/a", "models/laptop") == "models/methods/dae_t1"
+    assert methods.folder_of("dae", "t1", "results/a", "models/laptop", False) == "results/a/methods/models/dae_t1"
     assert methods.folder_of("dae", "t1", "results/a", "") == "results/a/methods/models/dae_t1"
 
 

@@ -70,12 +70,14 @@ def test_the_fields_methods_are_judged_on_what_is_there(study):
     done = study.run("methods")
     assert done.returncode == 0, done.stdout[-5000:]
     assert study.plan("methods") == {} and study.plan() == {}
+    again = {"learn": 2, "rebuild": 4, "one_method": 1, "methods_seeds": 1, "methods": 1}
+    assert study.plan("methods", config=["seeds=[0,1]"]) == again, "of another seed, only what is repeated"
     grid = pd.read_csv(study.folder / "results/smoke/tables/methods_grid.csv")
     assert set(grid.reconstructor) == set(names) and set(grid.method) == {*tried["scores"], "l1 smoothed"}
     alone = grid[grid.method == "andi"]
     assert set(alone.reconstructor) == {"ddpm"} and alone.auprc.notna().all()
 
-    study.change_profile({"methods": {"reconstructors": names[:1]}})
+    study.change_profile({"methods": {"reconstructors": names[:1], "repeated": names[:1]}})
     assert study.plan("methods") == {"methods_grid": 1, "methods": 1}, "one less: only the grid"
     study.change_profile({"methods": {"scores": tried["scores"][:-1]}})
     assert set(study.plan("methods")) == {"one_method", "methods_grid", "methods"}, "nothing is rebuilt for a score"
