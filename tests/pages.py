@@ -11,7 +11,11 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from helpers import write_cases
 from nbformat import v4
+
+from essim.calibration import Calibration
 
 NAMES = ("chromium", "chromium-browser", "chromium-headless-shell", "google-chrome", "google-chrome-stable", "chrome")
 PIXEL = (
@@ -102,7 +106,7 @@ METHODS = ("l1", "ssim 0.3", "ssim 1.7", "adaptive")
 
 
 def write_scores(folder, dataset="ms"):
-    """What a finished study knows of single patients: every score's AUPRC, and slices of the test patient `<set>2`."""
+    """What a finished study knows of single patients: every score's AUPRC, and the reconstruction of some of them."""
     rows = [
         {"dataset": dataset, "subject": f"{dataset}{i}", "split": "val" if i == 0 else "test", "method": method}
         | {"protocol": 0.1 * i + 0.01 * k, "at_best": 0.1 * i + 0.02 * k}
@@ -113,9 +117,16 @@ def write_scores(folder, dataset="ms"):
     pd.DataFrame({"method": METHODS, "post": "gauss 1"}).to_csv(folder / "tables/at_best.csv", index=False)
     text = "dataset,method,dice,dice_low,dice_high\nms,l1,0.25,0.2,0.3\n"
     (folder / "tables/main.csv").write_text(text)
-    (folder / "examples").mkdir()
-    slices = dict.fromkeys(("input", "reconstruction", "l1", "ensemble"), np.eye(12, 14, dtype=np.float32))
-    np.savez(folder / f"examples/{dataset}.npz", subject=f"{dataset}2", **slices, truth=np.eye(12, 14) > 0)
+    rng, shape, cases = np.random.default_rng(0), (12, 14, 10), {}
+    for i in range(3):
+        image, seg = rng.random(shape, np.float32), np.zeros(shape, bool)
+        seg[4:8, 5:9, 3:5] = True
+        cases[f"{dataset}{i}"] = ("val" if i == 0 else "test", image, image * ~seg, np.ones(shape, bool), seg)
+    table = write_cases(folder / f"reconstructions/{dataset}", cases) / "scans.csv"
+    pd.read_csv(table).assign(contrast="t2", age=41.5, sex="f").to_csv(table, index=False)
+    (folder / "models/t2").mkdir(parents=True)
+    ones = torch.ones(2, 6, 7, 5)
+    Calibration((0.7,), shape, ones, ones, level=0.1, scans=4).save(folder / "models/t2/calibration.safetensors")
 
 
 def browse(page, folder):

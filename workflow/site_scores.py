@@ -1,19 +1,18 @@
-"""The site's pages of the scores: one for each method, one for each patient set with a patient in pictures.
+"""The site's pages of the scores: one for each method, one for each patient set, one for each patient.
 
-In: tables/{at_best_scores,at_best,main}.csv and examples/*.npz of a study, as notebooks 05_at_its_best, 06_evaluate and
-99_figures write them. Out: a `Page` of each. Test patients only.
+In: tables/{at_best_scores,at_best,main}.csv of a study, as notebooks 05_at_its_best and 99_figures write them, and its
+reconstructions. Out: a `Page` of each. Test patients only.
 """
 
 import re
 from html import escape
 
-import numpy as np
 import pandas as pd
 from site_pages import Page, html_table
+from site_patients import patient_name, patient_pages
 
 from essim.evaluation.at_best import COLUMNS
 from essim.evaluation.stats import mean_with_interval
-from essim.figures.pictures import Panel, slice_grid
 from essim.figures.style import SET_NAMES
 
 # Titles of the methods' pages, and what they are. A single window is called `ssim <sigma>`.
@@ -26,27 +25,17 @@ METHODS = {
     "ssim best": ("SSIM, best window", "1 − SSIM with the window that scores highest on each set's validation part."),
     "mean": ("Mean of SSIM", "1 − the plain mean of the SSIM maps over all windows of the ensemble."),
     "min": ("Minimum of SSIM", "1 − the smallest SSIM over all windows: each voxel at its least similar scale."),
-    "adaptive": (
-        "Adaptive ensemble",
-        "The paper's score: SSIM maps weighted voxel by voxel, the less similar more.",
-    ),
+    "adaptive": ("The paper's ensemble", "SSIM maps weighted voxel by voxel, the less similar more."),
     "calibrated": (
         "Calibrated ensemble",
         "Ours, not the paper's: l1 and SSIM maps measured against healthy scans.",
     ),
 }
 OTHERS = {"dice": ("Dice, protocol", 3), "false_positives": ("false positives per scan", 1)}  # main table; decimals
-GREY = ("input", "reconstruction", "truth")  # pictures of a patient; all others are maps
-CAPTIONS = {
-    "input": "scan",
-    "truth": "ground truth",
-    "ensemble": "adaptive ensemble",
-    "calibrated (ours)": "calibrated ensemble",
-}
 
 
 def score_pages(results, site, grown):
-    """A page for each method and each set; none without tables/at_best_scores.csv.
+    """A page for each method, each set and each patient; none without tables/at_best_scores.csv.
 
     `grown` says whether patients may be shown: those of the grown cohort, which are no real people.
     """
@@ -59,9 +48,10 @@ def score_pages(results, site, grown):
     post = pd.read_csv(results / "tables/at_best.csv", index_col="method").post.to_dict()
     main = pd.read_csv(results / "tables/main.csv")
     pages = [_method_page(method, means, post.get(method), main) for method in means.method.unique()]
-    for name, part in scores.groupby("dataset", sort=False):
-        pages.append(_set_page(name, part, _pictures(name, part, results, site) if grown else ""))
-    return pages
+    patients = patient_pages(results, scores, site) if grown else []
+    linked = {page.name for page in patients}
+    pages += [_set_page(name, part, site, grown, linked) for name, part in scores.groupby("dataset", sort=False)]
+    return pages + patients
 
 
 def _method_page(method, means, post, main):
@@ -109,54 +99,25 @@ def _among_others(method, means):
     return pd.DataFrame(rows)
 
 
-def _set_page(dataset, scores, pictures):
-    """A set's test patients: some in pictures, all under every score."""
-    title, count = SET_NAMES[dataset], scores.subject.nunique()
-    html = f"{pictures}<h2>Every patient under every score</h2>\n"
+def _set_page(dataset, scores, site, grown, linked):
+    """A set's test patients under every score, and three of them in pictures; `linked` are the pages that there are."""
+    title, count, html = SET_NAMES[dataset], scores.subject.nunique(), ""
+    gallery = f"figures/gallery_{dataset}.png"
+    if grown and (site / gallery).is_file():
+        html += "<h2>Best, middle and worst</h2>\n<p>By the paper's ensemble's AUPRC; right, what it marks.</p>\n"
+        html += f'<img src="{gallery}" alt="Three test patients: scans, maps, marks">\n'
+    html += "<h2>Every patient under every score</h2>\n"
     for column, words in COLUMNS.items():
-        wide = scores.pivot(index="method", columns="subject", values=column).reindex(scores.method.unique())
-        wide = wide.reset_index().assign(method=[_method_link(method) for method in wide.index])
-        html += f"<details><summary>AUPRC, {words}</summary>\n{_table(wide)}</details>\n"
+        wide = scores.pivot(index="subject", columns="method", values=column)[scores.method.unique()]
+        wide = wide.rename(columns=_method_link, index=lambda subject: _patient_link(dataset, subject, linked))
+        html += f"<details><summary>AUPRC, {words}</summary>\n{_table(wide.reset_index())}</details>\n"
     home = f'<a href="06_evaluate_{escape(dataset)}.html">how the scores were compared</a>'
     main = (
         f'<main><p class="ran">Patient sets</p>\n<h1>{escape(title)}</h1>\n'
         f"<p>{count} test patients; {home} on them.</p>\n{html}</main>"
     )
-    claim = f"{count} test patients under every score{', some of them in pictures' if pictures else ''}."
+    claim = f"{count} test patients under every score."
     return Page(f"set-{dataset}", title, main, claim, "sets", f"set-{dataset}")
-
-
-def _pictures(dataset, scores, results, site):
-    """The test patients of a set that the study shows, as far as it has drawn them."""
-    example, gallery, html = results / f"examples/{dataset}.npz", f"figures/gallery_{dataset}.png", ""
-    if example.is_file():
-        with np.load(example) as slices:
-            html = _patient(dataset, scores, {**slices}, site)
-    if (site / gallery).is_file():
-        html += "<h2>Best, middle and worst</h2>\n<p>By the adaptive ensemble's AUPRC; right, what it marks.</p>\n"
-        html += f'<img src="{gallery}" alt="Three test patients: scans, maps, marks">\n'
-    return html
-
-
-def _patient(dataset, scores, slices, site):
-    """One test patient in pictures and under every score; nothing if the slices aren't one's."""
-    subject = str(slices.pop("subject"))
-    own = scores[scores.subject == subject]
-    if own.empty:
-        return ""
-    (site / "images").mkdir(exist_ok=True)
-    shown, lesion = "", slices["truth"] > 0
-    for title, image in slices.items():
-        caption, path = CAPTIONS.get(title, title), f"images/set-{dataset}-{_slug(title)}.png"
-        panel = Panel(image, limits=(0, 1)) if title in GREY else Panel(image, lesion, "map")
-        slice_grid([[panel]], [""], [""], 2.2)[0].savefig(site / path, dpi=150, bbox_inches="tight", pad_inches=0)
-        shown += f'<figure><img src="{path}" alt="{caption}"><figcaption>{caption}</figcaption></figure>\n'
-    rows = own[["method", *COLUMNS]].assign(method=own.method.map(_method_link)).rename(columns=COLUMNS)
-    return (
-        f"<h2>One patient: {escape(subject)}</h2>\n<p>The median patient by the adaptive ensemble's AUPRC, where the "
-        "lesion is widest. Maps go from 0 to their own 99.5th percentile, with the lesion outlined.</p>\n"
-        f'<div class="panels">{shown}</div>\n<p>This patient\'s AUPRC:</p>\n{_table(rows)}\n'
-    )
 
 
 def _slug(words):
@@ -169,6 +130,11 @@ def _name(method):
 
 def _method_link(method):
     return f'<a href="{_name(method)}.html">{escape(method)}</a>'
+
+
+def _patient_link(dataset, subject, linked):
+    name = patient_name(dataset, subject)
+    return f'<a href="{name}.html">{escape(subject)}</a>' if name in linked else escape(subject)
 
 
 def _set_link(dataset):

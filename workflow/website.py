@@ -36,6 +36,7 @@ PARTS = {
     "results": "Results",
     "methods": "Methods",
     "sets": "Patient sets",
+    "patients": "Patients",
     "documentation": "Documentation",
 }
 CLAIM = re.compile(r"\*\*What you will see[.:]\*\*\s+(.+?[.?!])(?=\s+[A-Z*]|\s*$)", re.DOTALL)  # its first sentence

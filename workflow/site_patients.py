@@ -1,0 +1,102 @@
+"""The site's pages of patients: every test patient of the grown cohort in pictures and under every score.
+
+In: a study's reconstructions/<set>, models/<contrast>/calibration.safetensors and the AUPRC of every patient
+(tables/at_best_scores.csv). Out: a `Page` of each patient, with its picture. A real person is never shown.
+"""
+
+from html import escape
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy import ndimage
+from site_pages import Page, html_table
+
+from essim import calibrated_map, ensemble_map, l1_map, load_calibration
+from essim.evaluation.at_best import COLUMNS
+from essim.evaluation.cases import for_each, widest_slice
+from essim.evaluation.scoring import clean_maps
+from essim.figures.pictures import Panel, slice_grid
+from essim.figures.style import SET_NAMES
+
+SHOWN = ("scan", "reconstruction", "l1", "the paper's ensemble", "calibrated ensemble", "ground truth")
+FACTS = {"age": "{} years", "sex": "sex {}", "site": "scanner {}"}  # columns of scans.csv
+
+
+def patient_pages(results, scores, site):
+    """A page for each test patient whose reconstruction is still in `results`; its picture goes to `site`/images.
+
+    Args: scores: the table of `at_best_scores.csv`, test patients only.
+    """
+    pages = []
+    for dataset, own in scores.groupby("dataset", sort=False):
+        folder = results / f"reconstructions/{dataset}"
+        if not (folder / "scans.csv").is_file():
+            continue
+        rows = pd.read_csv(folder / "scans.csv", dtype={"subject": str}).set_index("subject")
+        calibration = load_calibration(results / f"models/{rows.contrast.iloc[0]}")
+        drawn = for_each(folder, "test", lambda case, given=calibration: _slices(case, given), f"pages of {dataset}")
+        for subject, facts, slices in drawn:
+            known = rows.loc[subject].dropna()
+            person = [words.format(known[column]) for column, words in FACTS.items() if column in known]
+            picture = _draw(slices, patient_name(dataset, subject), site)
+            pages.append(_page(dataset, subject, [known["contrast"].upper(), *person, *facts], own, picture))
+    return pages
+
+
+def patient_name(dataset, subject):
+    """The name of a patient's page."""
+    return f"patient-{dataset}-{subject}"
+
+
+def _slices(case, calibration):
+    """(subject, facts about the lesions, slices to show) of a case, at the height where the lesion is widest."""
+
+    def scorer(case):
+        x, y, _ = case.tensors()
+        with torch.inference_mode():
+            return {"l1": l1_map(x, y), "ensemble": ensemble_map(x, y), "calibrated": calibrated_map(x, y, calibration)}
+
+    z, volume_ml = widest_slice(case.seg), case.seg.sum() * np.prod(case.spacing_mm) / 1000
+    count = ndimage.label(case.seg, np.ones((3, 3, 3)))[1]
+    facts = [f"{count} lesion{'s' if count > 1 else ''} of {volume_ml:.1f} ml in all"]
+    volumes = [case.image, case.reconstruction, *clean_maps(case, scorer).values(), case.seg]
+    return case.subject, facts, [volume[:, :, z] for volume in volumes]
+
+
+def _draw(slices, name, site):
+    """The picture of a patient, as a file of the site; returns its address."""
+    lesion = slices[-1] > 0
+    kinds = ("scan", "scan", "map", "map", "map", "truth")
+    panels = [
+        Panel(image, lesion if kind == "map" else None, kind, None if kind == "map" else (0, 1))
+        for image, kind in zip(slices, kinds, strict=True)
+    ]
+    figure, _ = slice_grid([panels], SHOWN, [""], 1.7)
+    (site / "images").mkdir(exist_ok=True)
+    figure.savefig(site / f"images/{name}.png", dpi=130)
+    return f"images/{name}.png"
+
+
+def _page(dataset, subject, facts, scores, picture):
+    """A patient's picture, and its AUPRC under every score with the place among the set's test patients."""
+    rows = {"method": scores.method.unique()}
+    for column, words in COLUMNS.items():
+        wide = scores.pivot(index="method", columns="subject", values=column).loc[rows["method"]]
+        places = wide.rank(axis=1, ascending=False, method="min")[subject]
+        rows[f"AUPRC, {words}"] = wide[subject].to_numpy()
+        rows[f"place, {words}"] = [f"{place:.0f} of {wide.shape[1]}" for place in places]
+    title, words = f"{SET_NAMES[dataset]}, patient by patient", escape(", ".join(facts))
+    page = Page(patient_name(dataset, subject), title, "", "Every test patient in pictures.", "patients")
+    page.source, page.of = f"patients-{dataset}", subject
+    table = html_table(pd.DataFrame(rows), float_format="{:.3f}".format)
+    page.main = f"""<main><p class="ran">Patients</p>
+<h1>{escape(SET_NAMES[dataset])}: {escape(subject)}</h1>
+<p>{words}. Grown, not a real person; one of <a href="set-{escape(dataset)}.html">the set's test patients</a>.</p>
+<h2>Where the lesion is widest</h2>
+<p>Maps after the published post-processing, from 0 to their own 99.5th percentile, with the lesion outlined.</p>
+<img src="{picture}" alt="{escape("; ".join(SHOWN))}">
+<h2>Under every score</h2>
+<p>The place is the one among the set's test patients: 1 is the patient in whom this score does best.</p>
+{table}</main>"""
+    return page
