@@ -14,7 +14,8 @@ at sigma_i, at a voxel v
 
 r is the scan's own level divided by that of healthy scans, a level being the 75th percentile of f_0 in the brain: some
 scans are reconstructed worse than others throughout (another scanner, an older brain), which is not a finding. A lesion
-raises this percentile too, if less than it would a mean: less than promised is marked far from it.
+raises this percentile too, though less than it would raise a mean; away from the lesion, less is then marked than
+promised.
 
 07_calibrated_ensemble shows what else was tried, and how this was chosen.
 """
@@ -35,7 +36,7 @@ from essim.kernels.dispatch import pick_kernel
 from essim.ssim import as_float, as_mask, as_tensor, check_pair, in_range, structure_difference
 
 FILE = "calibration.safetensors"  # in a model folder
-PRIOR = 2  # so many scans with the whole brain's distribution are added at every place
+PRIOR = 2  # pseudo-scans with the whole brain's distribution, added at every place
 SMOOTHING = 0.5  # voxels of the half grid: neighbours make up for having few scans
 
 

@@ -72,7 +72,7 @@ def postprocess(anomaly, mask, *, post=PROTOCOL["post"], order=PROTOCOL["order"]
     Args:
         anomaly: float [..., H, W, D], one map or several of one brain. mask: bool [H, W, D]. post: one of POST.
         order: ERODE_FIRST, the paper's: the eroded rim has no part in the smoothing (a median sees 0 there).
-            ERODE_LAST: it has. NO_EROSION: nothing is eroded.
+            ERODE_LAST: the rim takes part in the smoothing, then it is cut off. NO_EROSION: nothing is eroded.
     Returns: float32 of the map's shape, 0 outside the (eroded) mask.
 
     Raises ValueError for an unknown `post` or `order`.

@@ -25,7 +25,7 @@ METHODS = ["calibrated", "adaptive", "l1"]
 PROMISED, FACTOR = 0.01, 1.5  # the share of healthy tissue above a threshold; the factor off it that is a failure
 PLACES = {"marked": "whole brain", "cerebrum": "cerebrum", "cerebellum": "cerebellum", "stem": "brain stem"}
 SOURCES = {
-    "healthy8": "healthy people who lent no tissue to any network",
+    "healthy8": "healthy people who whose anatomies no network was trained on",
     "healthy16": "healthy people, whose anatomies the training heads of `anatomies` come from",
     "ms": "patient with MS, outside the lesions",
 }
@@ -158,7 +158,7 @@ def _judged_on_real(contrast):
     found = [
         {"set": SET_NAMES[row.dataset], "patients": row.subjects, "score": row.method, "AUPRC": _interval(row, "auprc")}
         for row in half_real.itertuples()
-        if contrast == "t1"  # half-real patients are grown in T1 only
+        if contrast == "t1"  # half-real patients exist in T1 only
     ]
     said = f"Share marked in real healthy people, medians with ranges, where {_percent(PROMISED)} is promised"
     return {

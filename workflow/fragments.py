@@ -26,7 +26,7 @@ HIGHLIGHTING = HtmlFormatter().get_style_defs(".highlight")
 KINDS = ["text/html", "text/markdown", "image/png", "text/plain"]  # of an output, the first available
 LIVE = re.compile(r"<(script|iframe|object|embed)\b", re.IGNORECASE)
 FRAME = re.compile(r'<iframe srcdoc="([^"]*)"[^>]*></iframe>')
-LEFT_OUT = '<p class="left-out">What moves needs a running Jupyter: <code>make lab</code> opens the notebook.</p>'
+LEFT_OUT = '<p class="left-out">Interactive parts need a running Jupyter: <code>make lab</code> opens the notebook.</p>'
 SUMMARIES = {"parameters": "Parameters, as the notebook has them", "injected-parameters": "Parameters of this run"}
 
 # LaTeX that latex2mathml doesn't know, in words that it does. The rest stands there as text (see `mathml`).

@@ -55,8 +55,9 @@ def network_of(method):
 
 
 def own_network(method, networks):
-    """The same, or None where it is one of the study's. All methods have one budget: with pretrained networks, which
-    had a larger one, the DDPM is trained again.
+    """The name of the network that `make methods` has to train for a method; None if it takes none, or the study's.
+
+    All methods have one training budget: with pretrained networks, which had a larger one, the DDPM is trained again.
 
     Args: networks: the prefix of the pretrained networks' folders; "": none.
     """

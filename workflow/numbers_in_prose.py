@@ -2,13 +2,13 @@
 
     numbers_in_prose.py [--check]
 
-A number in README.md, docs/, the rooms' READMEs or a notebook's text is a link to its table, whose title says which
-cell it is: `[0.106](results/reference/laptop/tables/main.csv "method=l1; dataset=ms; auprc")`. Rows are chosen by
+A number in README.md, docs/, models/ or a notebook's text is a link to its table; the link's title says which cell it
+is: `[0.106](results/reference/laptop/tables/main.csv "method=l1; dataset=ms; auprc")`. Rows are chosen by
 column=value, and exactly one must remain; the last part names its column. The number keeps its decimals, and stays a
 percentage if it is one. Clicking it leads to the table.
 
-In: the files that git knows. Out: the same files with today's numbers; with --check nothing is written, and each number
-that differs is reported.
+In: the Markdown files and notebooks of PROSE. Out: the same with today's numbers; with --check nothing is written, and
+each number that differs is reported.
 """
 
 import argparse

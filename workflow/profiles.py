@@ -15,7 +15,7 @@ WIDTH = 116  # of a line of text
 
 
 class Values(dict):
-    """A profile or a mapping in one; a key that is missing is one sentence."""
+    """A profile, or a mapping within one; a missing key raises a ValueError of one sentence."""
 
     def __missing__(self, key):
         raise ValueError(f"{_place(ROOT)}: the key `{key}` is missing")

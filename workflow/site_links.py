@@ -64,7 +64,7 @@ class Links:
         return self.parts.get(path) or self._own(path) or self._elsewhere(path)
 
     def _own(self, path):
-        """Of a path in the reference of the site's profile: where the site has its own."""
+        """The site's own copy of a path in the reference of its profile; "" where it has none."""
         if not self.own or not f"{path}/".startswith(f"{self.own}/"):
             return ""
         inside = path.removeprefix(self.own).strip("/")
@@ -75,7 +75,7 @@ class Links:
         return f"figures.html#table-{Path(inside).stem}" if inside.endswith(".csv") else inside
 
     def _elsewhere(self, path):
-        """Of any other path in the repository: its place on the page of cited tables, or a copy of the file."""
+        """Where any other path leads: its place on the page of cited tables, or a copy of the file; "" for nowhere."""
         source = ROOT / path
         if path.startswith(PRIVATE) and not f"{path}/".startswith("results/reference/"):
             return ""

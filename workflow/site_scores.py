@@ -19,16 +19,21 @@ from essim.figures.style import SET_NAMES
 METHODS = {
     "intensity": ("Intensity", "How bright the scan itself is (how dark in T1): no network, and the line to beat."),
     "blur": ("Blur", "|x − blur(x)|, the scan against a blurred copy of itself: no network either."),
-    "l1": ("l1", "|x − y|, the absolute difference between scan and reconstruction, the score that most work uses."),
+    "l1": ("l1", "|x − y|, the absolute difference between scan and reconstruction, the most widely used score."),
     "l1 smoothed": ("l1, smoothed", "|x − y| under a Gaussian of one voxel, and no other post-processing: a control."),
     "ssim default": ("SSIM, usual window", "1 − SSIM with the usual window, the one nearest to σ = 1.5 voxels."),
     "ssim best": ("SSIM, best window", "1 − SSIM with the window that scores highest on each set's validation part."),
     "mean": ("Mean of SSIM", "1 − the plain mean of the SSIM maps over all windows of the ensemble."),
     "min": ("Minimum of SSIM", "1 − the smallest SSIM over all windows: each voxel at its least similar scale."),
     "adaptive": ("The paper's ensemble", "SSIM maps weighted voxel by voxel, the less similar more."),
+    "l1 calibrated": (
+        "Calibrated l1",
+        "|x − y| in standard deviations of what healthy scans show at that place: the calibrated ensemble's control.",
+    ),
     "calibrated": (
         "Calibrated ensemble",
-        "Ours, not the paper's: l1 and SSIM maps measured against healthy scans.",
+        "Ours, not the paper's: l1 and the windows' differences in standard deviations of what healthy scans show at "
+        "that place.",
     ),
 }
 OTHERS = {"dice": ("Dice, protocol", 3), "false_positives": ("false positives per scan", 1)}  # main table; decimals
@@ -37,7 +42,7 @@ OTHERS = {"dice": ("Dice, protocol", 3), "false_positives": ("false positives pe
 def score_pages(results, site, grown):
     """A page for each method, each set and each patient; none without tables/at_best_scores.csv.
 
-    `grown` says whether patients may be shown: those of the grown cohort, which are no real people.
+    `grown` says whether patients may be shown: only those of the grown cohort may, since they aren't real people.
     """
     path = results / "tables/at_best_scores.csv"
     if not path.is_file():

@@ -15,7 +15,7 @@ CHOICES = {
     "e_post_processing": (),
     "f_resolution": ("factors",),
 }
-# The sets whose scanners `make shifts` moves, where the study has them, and where the places of real scans stand.
+# The sets whose scanners `make shifts` moves, if the study has them, and the tables that say where real scans lie.
 SHIFTED = ("stroke", "ms")
 PLACES = {"reference": "results/reference/real/tables"}
 # The reconstructor with which `make methods` lists the scores that use no reconstruction.

@@ -19,7 +19,7 @@ import math
 
 import numpy as np
 
-LEVEL = 0.9  # of new scans keep the share, if there are enough scans to promise it
+LEVEL = 0.9  # the share of new scans that the promise is to hold for, if there are enough scans
 
 
 def own_threshold(anomaly, mask, share):
@@ -51,5 +51,5 @@ def promise_of(scans, nearly=False):
     """What the thresholds of so many scans promise, a sentence; `nearly`, if they made or chose the calibration."""
     text = f"From {scans} healthy scans: a new healthy one like them has at most the promised share of its brain above"
     text += f" the threshold with a probability of {bound_of(scans):.0%} or more ({rank_of(scans)} of {scans + 1})"
-    text += ", nearly: the same scans made or chose the calibration" if nearly else ""
+    text += "; this holds only approximately, since the same scans made or chose the calibration" if nearly else ""
     return f"{text}; for a scan unlike them, no share is promised."

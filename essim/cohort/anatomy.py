@@ -45,11 +45,12 @@ def jacobian(displacement, voxel_mm):
 
 
 def draw_displacement(rng, voxel_mm, age, push=None, maps=None):
-    """Displacement u [3, H, W, D] in mm: what registration leaves of size and place, random shape, age; scaled down
-    until its Jacobian is positive. Age and shape act in the head, `maps` are those of `load_maps` or of a real head.
+    """Displacement u [3, H, W, D] in mm: residual misregistration (place, size), random shape, age; the last two are
+    scaled down until the Jacobian is positive. `maps` are those of `load_maps` or of a real head.
 
-    `push`, a mass effect, maps points [3, n] of the subject's space to pull-back displacements [3, n] in mm: it acts
-    first, and the rest gives the head without it. Raises ValueError where no factor makes the Jacobian positive.
+    `push`, a mass effect, maps points [3, n] of the subject's space to pull-back displacements [3, n] in mm. It is
+    applied first; the rest alone gives the same head without it. Raises ValueError where no factor makes the Jacobian
+    positive.
     """
     extents = zip(CORNER_MM, CANVAS_MM, strict=True)
     axes = [corner + LATTICE_MM * np.arange(-1.0, side // LATTICE_MM + 2) for corner, side in extents]

@@ -32,7 +32,7 @@ class CohortConfig:
     """What is generated. `voxel_mm` is 1, 2 or 4 (4 for smoke tests only); the counts are subjects, those of
     patients for each of the four sets; `domain_shift=False` gives everybody a training site; `contrasts` are those of
     `scanner.acquire`; `anatomies` is a prepared folder of real heads to grow from (`tissues`), "" for the template:
-    every third of its people lends a brain to subjects that are not trained on, the others to those that are."""
+    training subjects grow from two thirds of its people, all other subjects from the remaining third."""
 
     seed: int = 0
     voxel_mm: int = 2
@@ -222,7 +222,7 @@ def _write_subjects(config, out, todo, workers, total):
 
 
 def _split_files(config, people):
-    """{name: subjects} of the split files. Each fold validates on others, from the last of those not tested on."""
+    """{name: subjects} of the split files. Each fold validates on other people, from the end of those not tested on."""
     folds = range(max(1, min(prepared.FOLDS, (config.train + config.val) // max(1, config.val))))
     names = [prepared.split_name("healthy", split, fold) for fold in folds for split in ("train", "val")]
     names += [prepared.split_name(dataset, split) for dataset in SETS[1:] for split in ("val", "test")]

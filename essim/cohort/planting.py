@@ -109,7 +109,7 @@ def plant(image, brain, lesion, kind, contrast, rng):
     cover = ndimage.gaussian_filter(share, EDGE_MM / voxel_mm) * (1 - water) * brain
     shares = {name: part * cover for name, part in _tissues(kind, mask, voxel_mm, rng).items()}
     shown = scanner.signals(rng, rng.choice(list(scanner.SITES.values())), contrast)
-    # CSF is the other end of the scale; in FLAIR, which more or less suppresses it, zero signal is
+    # The other end of the scale is CSF; in FLAIR, which largely suppresses CSF, it is zero signal
     far, far_shown = (0, 0) if contrast == "flair" else (csf, shown["csf"])
     gain = (far - white) / (far_shown - shown["white"])
     looks = {name: white + gain * (shown[name] - shown["white"]) for name in shares}

@@ -17,7 +17,7 @@ BRIGHTEST = 1000  # grey value of the brightest tissue at gain 1
 # Flowing blood is void in a spin echo and may be bright in a gradient echo, where fresh blood flows in: the share of
 # its signal at rest for T2w and FLAIR, of white matter's for T1w; drawn anew for every scan.
 FLOW = {"t1": (0.5, 1.25), "t2": (0.0, 0.4), "flair": (0.0, 0.4)}
-# Imperfect refocusing and inversion pulses add to the bias field: by this factor it varies more.
+# Imperfect refocusing and inversion pulses add to the bias field: the factor on its standard deviation.
 SHADING = {"t1": 1.0, "t2": 1.5, "flair": 2.0}
 # The template's texture (T1w less what the tissues explain) in each contrast: what myelin or iron makes bright in T1w
 # is dark in T2w.

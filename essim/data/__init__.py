@@ -1,7 +1,7 @@
 """Any source of scans -> one scan table -> arrays.
 
 In: a folder or table of scans. Out: a checked pandas.DataFrame, one row per scan; float32 arrays [H, W, D] in [0, 1].
-Imports: runs, settings.
+Imports: runs.
 
     prepared    the prepared folder: its paths, its split files
     layouts     data sets as their authors publish them

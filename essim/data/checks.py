@@ -21,8 +21,8 @@ def find_problems(scans, labels, *, each, other_grids=False):
 
     Args:
         labels: {set: the labels that its lesion masks may have, or None for any}.
-        each: masks must fit each image of their subject, as in prepared data; otherwise one of them (masks that fit
-            none are on a grid of their own, which only some data sets have: leave these sets out of `labels`).
+        each: whether masks must fit every image of their subject, as in prepared data, or only one of them. Sets whose
+            masks may lie on a grid of their own, fitting none, are left out of `labels`.
         other_grids: masks may lie on a grid of their own in their scan's space, since they will be resampled.
     """
     rows_of = {}  # by file

@@ -85,7 +85,7 @@ def check_head(grid):
     sides = grid.sides_mm()
     size = f"{' x '.join(f'{side:.3g}' for side in sides)} mm"
     if not HEAD_MM[0] <= max(sides) <= HEAD_MM[1]:
-        raise ValueError(f"{grid.path}: is {size}, which no head is; correct its affine, or the unit in xyzt_units.")
+        raise ValueError(f"{grid.path}: is {size}, impossible for a head; correct affine or xyzt_units.")
     if min(sides) < SHOWN_MM or min(grid.shape) < SLICES:
         shape = " x ".join(map(str, grid.shape))
         raise ValueError(
@@ -97,5 +97,5 @@ def check_brain(path, ml):
     """Raise ValueError, in a sentence that names the mask, for a brain of an impossible size."""
     if not BRAIN_ML[0] <= ml <= BRAIN_ML[1]:
         usual = f"{BRAIN_ML[0]} to {BRAIN_ML[1]} ml"
-        text = f"{path}: the brain mask holds {ml:.3g} ml, which no brain does ({usual})"
+        text = f"{path}: the brain mask holds {ml:.3g} ml, impossible for a brain ({usual})"
         raise ValueError(f"{text}; correct the mask or its affine.")

@@ -188,5 +188,5 @@ def _unit_mm(path, image, sides):
             return factor
     if label in UNITS or not ANYTHING_MM[0] <= longest <= ANYTHING_MM[1]:
         unit = f"{label}s" if label in UNITS else "mm"
-        raise ValueError(f"{path}: is {longest:.3g} {unit} long, which no head is; correct xyzt_units or the affine.")
+        raise ValueError(f"{path}: is {longest:.3g} {unit} long, impossible for a head; correct affine or xyzt_units.")
     return 1

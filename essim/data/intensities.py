@@ -10,7 +10,7 @@ from scipy import ndimage
 TINY = 0.01  # of the 99th percentile: what interpolation leaves around a stripped brain
 RIM = 0.02  # a brain has fewer such voxels than this share along its own rim
 ENDS = (0.1, 99.9)  # percentiles: the brain's darkest and brightest, without specks
-FLOOR = 0.25  # of their distance: how far above 0 the darkest is put, as in most scans, where the true zero is lost
+FLOOR = 0.25  # of their distance: if the true zero is lost, the darkest is put this far above 0, as in most scans
 BRIGHTEST = 4  # times the brightest: anything above is not tissue
 
 

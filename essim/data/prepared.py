@@ -1,4 +1,4 @@
-"""The prepared folder: where its scans lie, and the split files that say who is trained, validated and tested on.
+"""The prepared folder: where its scans lie, and the split files of the training, validation and test parts.
 
 In: a set, a subject, a kind of file. Out: the path below the folder; split files, written and read. The layout is that
 of the paper's preprocessed data (section 3); the built-in cohort and `essim.prepare` write it.

@@ -1,4 +1,4 @@
-"""Who is trained on, validated on and tested on: reproducible by seed, written as files that can be cited.
+"""The training, validation and test parts: reproducible by seed, written as files that can be cited.
 
 In: a scan table. Out: the same with `split` and `fold`, or its split files. A person's scans stay together.
 Paper: section 3 (data).

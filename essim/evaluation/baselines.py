@@ -1,4 +1,4 @@
-"""What the diffusion model is compared with: scores that need no training.
+"""Baselines for the diffusion model: scores that need no training.
 
 In: a scan in [0, 1] and its brain mask. Out: an anomaly map of the same shape, or a blurred scan, from which the scan
 differs where it is locally unusual. Trained baselines are in essim.train.autoencoder.

@@ -1,4 +1,4 @@
-"""Healthy-looking reconstructions, written and read back: what every score starts from, and the loop over them.
+"""Healthy-looking reconstructions, written and read back: the input of every score, and the loop over the cases.
 
 In: the scan table and a trained network. Out: a folder of reconstructions, the `Case`s read from one, or a table of
 what a function returns for each of them.

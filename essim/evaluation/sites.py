@@ -1,4 +1,4 @@
-"""The scanner's part in it: patients against healthy controls of their own site, and results site by site.
+"""The influence of the scanner: patients against healthy controls of their own site, and results site by site.
 
 In: tables of `essim.evaluation.evaluate`, and the site of every subject. Out: how well the level of a whole scan tells
 patients from healthy controls, and means by site. Not in the paper, which judges voxels only.

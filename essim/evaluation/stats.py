@@ -1,7 +1,7 @@
 """How certain a mean over subjects is: bootstrap intervals, and paired tests corrected for their number.
 
-In: scores, one per subject. Out: intervals, or a table of comparisons; and groups by age. They don't cover what another
-training would change: `essim.evaluation.summaries.spread` does. Not in the paper.
+In: scores, one per subject. Out: intervals, or a table of comparisons; and groups by age. The intervals don't
+cover what another training run would change: `essim.evaluation.summaries.spread` does. Not in the paper.
 """
 
 import numpy as np

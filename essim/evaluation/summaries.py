@@ -83,10 +83,10 @@ def regret(scores, singles, score="auprc", split="test", resamples=2000, seed=0)
 
 
 def spread(table, by, scores):
-    """How far apart several runs of the study are, with the patients' share of it separate from the training's.
+    """How much several runs of the study differ, with the patients' share of the spread separate from the training's.
 
-    Args: table: the tables of the runs, concatenated: `seed` and `fold` of the run, the columns `by` which a row
-        is named, `scores`, and `<score>_low` and `_high`, the interval over subjects, where the runs have it.
+    Args: table: the tables of the runs, concatenated: `seed` and `fold` of the run, the columns `by`, which name a row,
+        the scores, and `<score>_low` and `_high`, the interval over subjects, where the runs have it.
 
     Returns: one row per score and name, with the columns by, score,
         mean              over the runs

@@ -2,7 +2,7 @@
 
 In: tables of essim.evaluation and essim.study, slices of volumes. Out: matplotlib Figures; `plot_...` draws curves,
 bars and tables, `show_...` slices. `essim.runs.provenance.save_figure` writes them.
-Imports: evaluation. prepare uses pictures and style, score uses the whole room.
+Imports: evaluation. From this room prepare and score use pictures and style.
 
     style        colours, names of sets, one style per method, shared helpers
     pictures     slices in a grid: scans, reconstructions, maps, what a threshold marks

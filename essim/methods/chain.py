@@ -20,7 +20,7 @@ from essim.methods.draws import by_draws
 from essim.reconstruct import tone_for
 from essim.ssim import ssim_map
 
-LAST = 0.1  # of T: where a chain jumps to the slice; so little noise hides nothing, and no network need learn it
+LAST = 0.1  # of T: from here a chain predicts the slice at once; less noise hides nothing and needn't be learned
 SIGMA = 1.0  # pixels: SSIM's window in `unlike`
 
 

@@ -27,12 +27,13 @@ def networks():
 
 
 def train_method(name, config, scans, contrast, preprocessing, out, cache=None):
-    """Train the network that a method takes, or resume a training that was stopped.
+    """Train the network that a method takes, or resume a stopped training run.
 
     Args: name: the method's. config: a `TrainConfig`; for "ae" and "vae", an `AutoencoderConfig`. The other arguments,
         the result and the errors are those of `essim.train.loop.train`.
 
-    Raises ValueError if there is no such method, it takes no network, or `objective` isn't pred_x0, which all predict.
+    Raises ValueError if there is no such method, it takes no network, or a method that has `build` is given another
+        `objective` than pred_x0.
     """
     module = _trainer(name)
     if module is None:

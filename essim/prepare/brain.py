@@ -70,7 +70,7 @@ def lifted(image, brain=None):
 
 
 def home_of(grid, grids, otherwise):
-    """The contrast on whose grid a label map lies: `otherwise` if it lies on none but in the same space.
+    """The contrast on whose grid a label map lies; `otherwise` if it lies on none of them, but in the same space.
 
     Raises ValueError if its place can't be right (see `essim.data.grids`).
     """

@@ -34,7 +34,7 @@ from essim.runs.files import remove, write_json, writing
 from essim.runs.provenance import provenance
 from essim.runs.workers import work_off
 
-LESION_OFF = 0.1  # more change in the volume of a lesion of 2 ml or more, relative to its head's, is doubtful
+LESION_OFF = 0.1  # a lesion of 2 ml or more that changes more in volume, relative to the head, is doubtful
 TRUSTED = 0.9  # a note with less trust is a doubt
 DECISIVE = [f"data/{module}" for module in ("dicom", "grids", "headers", "intensities", "volumes")]
 DECISIVE += [f"prepare/{module}" for module in ("align", "brain", "registration")]

@@ -1,4 +1,4 @@
-"""What made this number: the record beside every table and figure.
+"""Provenance: a record beside every table and figure of what produced it.
 
 In: the parameters of a run and the files it read. Out: a dict of parameters, revision, versions, device, hashes and
 time, written as JSON next to each result (`main.csv` -> `main.csv.json`; `grid.pdf`, `grid.png` -> `grid.json`).

@@ -100,7 +100,7 @@ def measure_finding(volumes, affine, to_study):
 
 
 def save_like(path, array, source):
-    """Write an RAS+ array as NIfTI in the orientation, with the geometry, and nothing else, of the scan `source`."""
+    """Write an RAS+ array as NIfTI with the orientation and geometry of the scan `source`, but nothing else of it."""
     stored = nib.io_orientation(source.affine)
     array = array.astype(np.uint8) if array.dtype == bool else array
     array = nib.apply_orientation(array, nib.orientations.ornt_transform(nib.orientations.axcodes2ornt("RAS"), stored))
@@ -124,6 +124,6 @@ def describe(finding):
         return f"nothing {threshold}."
     places = "one place" if count == 1 else f"{count} places"
     largest = "" if count == 1 else f", the largest {finding['largest_ml']:.1f} ml"
-    usual = f", in healthy ones about {finding['share']:.0%}" if finding.get("share") else ""
-    part = f"{finding['volume_ml'] / finding['scored_ml']:.1%} of what was scored of this brain{usual}"
+    usual = f", against about {finding['share']:.0%} in healthy brains" if finding.get("share") else ""
+    part = f"{finding['volume_ml'] / finding['scored_ml']:.1%} of the scored part of this brain{usual}"
     return f"{places} {threshold}, {finding['volume_ml']:.1f} ml in all{largest}: {part}."

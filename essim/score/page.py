@@ -32,7 +32,7 @@ ABOUT = {
     "brain_mask": "brain mask: {}".format,
 }
 PLANTED = ("planted", "volume", "found", "of its volume")
-FOUND = ("#", "place", "volume", "peak")  # sorted by what both add up to: the summed score
+FOUND = ("#", "place", "volume", "peak")  # sorted by the summed score, which grows with both volume and peak
 
 
 def write_page(path, volumes, affine, finding, title):

@@ -111,7 +111,7 @@ def meaning_of(rows):
         own = [row for row in rows if row["look"] == look]  # from small to large
         seen = list(takewhile(lambda row: row["found"] >= SEEN * row["planted"], reversed(own)))
         shown += [f"{name} of {seen[-1]['volume_ml']:g} ml or more"] if seen else []
-    would = f"{' and '.join(shown)} would probably be; smaller or fainter ones may be there"
+    would = f"{' and '.join(shown)} would probably have been found; smaller or fainter ones may be there"
     return f"Where nothing is marked, {would if shown else 'lesions of all these sizes may still be there'}."
 
 

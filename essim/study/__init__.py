@@ -1,4 +1,4 @@
-"""What one notebook needs and no other.
+"""The study's own analyses: each module serves one notebook, or a few.
 
 In: folders of reconstructions and their score tables, scans. Out: tables with one row per candidate, lesion, choice or
 head, and sentences about them.
@@ -13,7 +13,7 @@ Imports: the core, data, cohort, evaluation, methods, train.trained, runs.
     conclusions  whether conclusions from grown patients hold on half-real and real ones (12)
     burden       how many lesions grown and real patients have, and how large (01)
     methods      every reconstructor under every score, and what each costs (10)
-    shifts       scanners moved away from the training scanners, and every score against how far (13)
+    shifts       scanners moved step by step away from the training scanners, and every score at each step (13)
     shift_law    when SSIM overtakes l1, and where real scans lie (13)
     ablations    one choice of the study changed, everything else unchanged (ablations/)
     selection    which value the validation parts choose, and what that changes (ablations/)

@@ -59,7 +59,7 @@ def real_lesions(voxel_mm):
 
 
 def compare_lesions(patients, voxel_mm):
-    """The `quantiles` of grown patients (on the study grid of `voxel_mm`) below those of real ones.
+    """The `quantiles` of real and of grown patients (on the study grid of `voxel_mm`) in one table.
 
     Returns: one row per set, statistic and kind of patient (`real`, `grown`), for the sets that both have; the columns
     of `quantiles`, with `kind` after `statistic`.

@@ -118,7 +118,9 @@ def best_of(table):
 
 
 def scores(folder, healthy, sigmas, candidates, split="val"):
-    """AUPRC of candidates (pairs of CHANNELS and RULES): one row per patient, dataset, subject, channels, rule, auprc.
+    """AUPRC of candidates (pairs of CHANNELS and RULES), one row per patient and candidate.
+
+    Returns: a DataFrame dataset, subject, channels, rule, auprc.
 
     On the validation part, only the first FEW are used.
     """

@@ -1,11 +1,11 @@
-"""Conclusions: which of those drawn from grown patients hold on half-real and on real ones.
+"""Which of the conclusions drawn from grown patients also hold on half-real and on real patients.
 
 In: summary tables of the study on grown patients, scores of half-real and real ones. Out: a table, one row per claim,
 kind of patients and set, and sentences that follow from it. Not in the paper.
 
 Each claim is a number that has to be above 0. Differences in AUPRC are paired, patient by patient, after the protocol's
 own post-processing. For grown patients they come from the study's claims.csv (99_figures), in which the best window of
-a set is chosen on validation patients; elsewhere it is known only with hindsight.
+a set is chosen on validation patients; elsewhere it is chosen with hindsight.
 """
 
 from pathlib import Path

@@ -152,7 +152,7 @@ def _maps(scan, y, scoring, calibration, sigmas):
     maps = {"l1": (x - y).abs() * mask}
     how = {"sigmas": scoring["sigmas"], "temperature": scoring["temperature"], "mask": mask}
     maps |= {"adaptive": ensemble_map(x, y, **how), "calibrated": calibrated_map(x, y, calibration, mask=mask)}
-    if scan.seg.any():  # without thresholds: nothing to see where nobody is ill
+    if scan.seg.any():  # these have no thresholds, and AUPRC and Dice need lesions
         maps["l1 calibrated"] = calibrated_l1(x, y, calibration) * mask
         maps |= {f"ssim {sigma:g}": ensemble_map(x, y, sigmas=[sigma], mask=mask) for sigma in sigmas}
     return {method: postprocess(anomaly[0, 0].numpy(), scan.mask) for method, anomaly in maps.items()}

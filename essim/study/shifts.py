@@ -1,4 +1,4 @@
-"""Scanners moved away from those that a network knows, step by step, and every score against how far.
+"""Scanners moved step by step away from those that a network was trained on, and every score at each step.
 
 In: sets of grown patients, each imaged by scanners that differ in one property (AXES), and a trained network. Out: a
 table, one row per patient, scanner, network and score. What follows from it: shift_law. The paper (section 4) finds
@@ -6,17 +6,18 @@ SSIM ahead of l1 on real scans; here the question is when that is so.
 
 An amount of 0 is the training scanner itself, 1 the far end of an axis:
 
-    contrast     protocols, from the site's to that of FAR: T2w with much proton density, T1w with little contrast
+    contrast     protocols, from the site's to that of FAR: T2w with more proton-density weighting, T1w with little
+                 contrast
     brighter     gamma, from 1 to 1/2: dark tissue rises
     darker       gamma, from 1 to 2
     bias field   8 times the standard deviation
-    blur         a point spread of 3 mm more
+    blur         another point spread on top, with a standard deviation of 3 mm
     noise        6 times as much
     slices       8 mm thick
 
-The network is queried in three ways (NETWORKS): told the scan's tone; told the tone of the training scans, so that it
-repaints the scan in that contrast, as a network trained on no other would; and the latter with the tone of its
-reconstruction matched to the scan's.
+The network is queried in three ways (NETWORKS): given the scan's tone; given the tone of the training scans, so that it
+reconstructs the scan in their contrast, like a network trained on that contrast alone; and the same again, with the
+tone of the reconstruction then matched to the scan's.
 """
 
 import json
@@ -84,7 +85,7 @@ def _between(near, far, amount):
 class Patient:
     """One person of a set, whom any scanner can image.
 
-    `config`: a `CohortConfig`; its seed gives patients who are not in its cohort, of the same kinds and ages.
+    `config`: a `CohortConfig`. Its seed gives patients of the same kinds and ages as its cohort's, but different ones.
     """
 
     def __init__(self, config, dataset, index):

@@ -103,7 +103,7 @@ def validation_losses(model, slices):
 
 
 def train_autoencoder(config, variational, scans, contrast, preprocessing, out, cache=None):
-    """Train on the healthy scans of one contrast; it takes minutes, so that a stopped training just starts over.
+    """Train on the healthy scans of one contrast; it takes minutes, so a stopped training run just starts over.
 
     Args:
         config: an `AutoencoderConfig`. variational: a VAE instead of an autoencoder. scans: the scan table.

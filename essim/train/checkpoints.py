@@ -1,7 +1,7 @@
-"""What a training leaves on disk: while it runs, its state, of which the last two are kept; at its end, a model folder.
+"""What a training run leaves on disk: the last two of its states while it runs, a model folder at its end.
 
-In: a model folder and what identifies a training. Out: the newest readable state of that very training. Files
-are written whole or not at all, and nothing that is loaded can run code.
+In: a model folder and what identifies a training run. Out: the newest readable state of that run. Files are
+written whole or not at all, and nothing that is loaded can run code.
 """
 
 import math

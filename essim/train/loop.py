@@ -4,8 +4,8 @@ In: the scan table (healthy train and val rows of one contrast) and a `TrainConf
 whose weights are moving averages.
 Paper: section 3 (training): axial slices, l1 loss.
 
-Everything random is a function of (seed, epoch) or (seed, step), never of what ran before: a training that was killed
-resumes from its checkpoint and ends with the weights that it would have had.
+Everything random is a function of the seed and an epoch, a step or a slice's place, never of what ran before: a killed
+training run resumes from its checkpoint and ends with the weights that it would have had.
 """
 
 import json

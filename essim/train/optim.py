@@ -8,7 +8,7 @@ Take the momentum of a convolution's weights as a matrix M [out, in * height * w
 
     M = U S V^T        Adam's step follows M; Muon's follows U V^T,
 
-so that what the gradients rarely ask for is learned as fast as what they often ask for. No decomposition is needed: the
+so that directions which gradients seldom take are learned as fast as frequent ones. No decomposition is needed: the
 polynomial X <- (a + b X X^T + c (X X^T)^2) X brings all singular values close to 1 within five rounds.
 """
 

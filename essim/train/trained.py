@@ -1,4 +1,4 @@
-"""Trained networks on their way between a study and models/: taken instead of trained again, or released.
+"""Pretrained networks: taken from models/ instead of being trained again, or released to it from a study.
 
 In: a model folder. Out: another one, with the files of one network as they are (`take_trained`), or with all that
 others need, in half precision (`release_trained`).
@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from essim.runs.files import writing
 
 AUTOENCODERS = ("ae", "vae")
-# How a network was trained: its description says so, and a study doesn't compare it with its own settings.
+# How a network was trained: recorded in its description, but not compared with the study's own settings.
 ITS_OWN = ("init", "epochs", "batch", "optimizer", "lr", "lr_schedule", "ema_decay", "bfloat16", "compile")
 # The networks of a model folder: weights, description and log of each
 NETWORKS = {"diffusion": ("weights.safetensors", "config.json", "log.csv")}

@@ -31,4 +31,4 @@ def test_a_scans_own_threshold_leaves_the_share():
 
 def test_it_is_said_in_words():
     assert "a probability of 67% or more (2 of 3)" in conformal.promise_of(2)
-    assert "92% or more (12 of 13), nearly: the same" in conformal.promise_of(12, nearly=True)
+    assert "92% or more (12 of 13); this holds only approximately" in conformal.promise_of(12, nearly=True)

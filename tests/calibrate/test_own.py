@@ -37,7 +37,7 @@ def test_a_few_scans_give_thresholds(tmp_path, model, in_study_space, capsys):
     for _ in range(2):  # the second replaces the first
         assert call(healthy, "--model", model, "--out", out) == 0
     said = capsys.readouterr().out
-    assert "75% or more (3 of 4)" in said and "of the model: one from the scans needs 8 of them" in said
+    assert "75% or more (3 of 4)" in said and "taken from the model: one made from the scans needs 8" in said
     for name in ("weights.safetensors", "config.json", FILE):
         assert (out / name).read_bytes() == (model / name).read_bytes()
     scoring = json.loads((out / "scoring.json").read_text("utf-8"))
@@ -64,7 +64,7 @@ def test_enough_scans_give_a_calibration(tmp_path, model, in_study_space, monkey
     np.testing.assert_allclose(kept.mean, whole.mean, atol=1e-3)
     threshold = result["thresholds"]["calibrated"][0.01]
     assert threshold == pytest.approx(max(calibrated(tmp_path / "mine_scans/reconstructions", without)))
-    assert "nearly" in read_recipe(out).promise
+    assert "approximately" in read_recipe(out).promise
 
 
 def test_a_calibration_by_which_scans_differ_more_is_not_taken(tmp_path, model, in_study_space, monkeypatch, capsys):
@@ -73,7 +73,7 @@ def test_a_calibration_by_which_scans_differ_more_is_not_taken(tmp_path, model, 
     monkeypatch.setattr(own, "price_of", lambda levels: next(prices))
     assert call(healthy, "--model", model, "--out", out) == 0
     assert (out / FILE).read_bytes() == (model / FILE).read_bytes()
-    assert "by one of their own, the scans differ more from each other" in capsys.readouterr().out
+    assert "with one made from the scans, they differ more from each other" in capsys.readouterr().out
 
 
 def test_the_price_of_a_promise():

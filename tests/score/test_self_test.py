@@ -146,8 +146,9 @@ def test_the_rows_in_words():
     sizes = ((0.2, 0), (1.0, 6), (5.0, 8))
     rows = [{"look": "ms", "volume_ml": ml, "planted": 8, "found": found, "recovered": 0.5} for ml, found in sizes]
     assert describe_test(rows) == (
-        "Self-test, planted and found: MS-like lesions, 0 of 8 (0.2 ml), 6 of 8 (1 ml), 8 of 8 (5 ml). Where "
-        "nothing is marked, MS-like lesions of 1 ml or more would probably be; smaller or fainter ones may be there."
+        "Self-test, planted and found: MS-like lesions, 0 of 8 (0.2 ml), 6 of 8 (1 ml), 8 of 8 (5 ml). Where nothing "
+        "is marked, MS-like lesions of 1 ml or more would probably have been found; smaller or fainter ones may be "
+        "there."
     )
     none = [row | {"found": 0} for row in rows]
     assert describe_test(none).endswith("Where nothing is marked, lesions of all these sizes may still be there.")

@@ -1,12 +1,12 @@
-"""An upper bound for comparison: the others' U-Net, trained to mark lesions that are drawn into healthy slices.
+"""A segmenter for comparison: the other methods' U-Net, trained to mark lesions that are drawn into healthy slices.
 
     A = sigmoid(f(x)),        trained by cross entropy and 1 - Dice against where something was drawn
 
-It isn't unsupervised: it is told that lesions are blobs, brighter or darker than their surroundings. But nobody
-outlined one for it. There are up to LESIONS in a slice, ragged ovoids from 1.5 to 16 pixels in radius, each on a random
-brain voxel, with a level of its own, more or less transparent, its edge sharp or soft. DISYRE and others also learn
-from synthetic anomalies, but to remove them; this network only says where they are. There is no reconstruction: ys is
-not used. It has no time: t is always 1.
+It isn't unsupervised, since it learns that lesions are blobs, brighter or darker than their surroundings; but it needs
+no outlined lesion. There are up to LESIONS in a slice, ragged ovoids from 1.5 to 16 pixels in radius, each on a
+random brain voxel, with a level of its own, more or less transparent, its edge sharp or soft. DISYRE and others also
+learn from synthetic anomalies, but to remove them; this network only says where they are. There is no reconstruction:
+ys is not used. It has no time: t is always 1.
 """
 
 import numpy as np
