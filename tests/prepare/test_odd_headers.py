@@ -26,8 +26,8 @@ def test_what_is_no_head_is_told_at_once(tmp_path):
         "one slice": (image[:, :, 20:21], OBLIQUE, "has one slice only"),
         "six slices": (image[:, :, 17:23], OBLIQUE, "shows only a part of a head"),
         "two dimensions": (image[:, :, 20], OBLIQUE, "has 2 dimensions"),
-        "a mouse's": (image, np.diag([0.1, 0.1, 0.1, 1]) @ OBLIQUE, "no head is"),
-        "an elephant's": (image, np.diag([4, 4, 4, 1]) @ OBLIQUE, "no head is"),
+        "a mouse's": (image, np.diag([0.1, 0.1, 0.1, 1]) @ OBLIQUE, "impossible for a head"),
+        "an elephant's": (image, np.diag([4, 4, 4, 1]) @ OBLIQUE, "impossible for a head"),
     }
     for name, (volume, affine, text) in cases.items():
         path = save(tmp_path / f"{name}.nii.gz", volume, affine)
