@@ -81,7 +81,8 @@ def methods(plan, results, seed):
     own = {key: value for key, value in tried.items() if key not in ("steps", "repeated")}
     steps = {"10_methods": given | own | {"seed": seed}}
     for name in tried["reconstructors"]:
-        segmenters = folders("segmenter") if name == PLAIN and "segmenter" in tried["scores"] else {}
+        alone = name == PLAIN and "segmenter" in tried["scores"] and seed == plan.profile["seeds"][0]
+        segmenters = folders("segmenter") if alone else {}
         own = {"reconstructor": name, "seed": seed, "models": folders(name), "segmenters": segmenters}
         scored = {key: tried[key] for key in ("scores", "steps")}
         steps[f"10_one_method_{name}"] = given | own | _ensemble(plan.profile) | scored

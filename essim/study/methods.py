@@ -25,6 +25,7 @@ from essim.evaluation import at_best
 from essim.evaluation.cases import case_rows, read_case
 from essim.evaluation.stats import mean_with_interval, paired_tests
 from essim.methods.context import anomaly_map, is_alone
+from essim.methods.registry import reconstructors
 from essim.reconstruct import noise_seed
 from essim.runs.files import writing
 from essim.train.trained import AUTOENCODERS
@@ -98,7 +99,7 @@ def steps_known(model, steps):
 
 
 def minutes_of(module, model):
-    """The minutes that training a method's network takes, by the log in its model folder; 0 where it needs no network.
+    """The minutes that training a method's network took, by the log in its model folder; 0 where it needs no network.
 
     All its steps at the pace of its fastest stretch: the machine was doing other things during the others.
     """
@@ -107,6 +108,27 @@ def minutes_of(module, model):
     log = pd.read_csv(Path(model) / (f"{module.NETWORK}.csv" if module.NETWORK in AUTOENCODERS else "log.csv"))
     seconds_per_step = np.diff(log.seconds, prepend=0) / np.diff(log.step, prepend=0)
     return float(seconds_per_step.min() * log.step.max() / 60)
+
+
+def slices_seen(costs):
+    """The slices that a reconstructor's network, and the segmenter beside it, were trained on, repetitions included.
+
+    Args: costs: the path of costs.csv; the record beside it says where the networks are.
+
+    Returns: {method: slices}, without those that take no network.
+    """
+    asked = json.loads(Path(f"{costs}.json").read_text(encoding="utf-8"))["parameters"]
+    module = reconstructors()[asked["reconstructor"]]
+    folders = {asked["reconstructor"]: asked["models"]} if module.NETWORK else {}
+    folders |= {"segmenter": asked["segmenters"]} if asked["segmenters"] else {}
+    seen = {}
+    for name, by_contrast in folders.items():
+        own = name == asked["reconstructor"] and module.NETWORK in AUTOENCODERS
+        path = Path(next(iter(by_contrast.values()))) / (f"{module.NETWORK}.json" if own else "config.json")
+        about = json.loads(path.read_text(encoding="utf-8"))
+        training = about["autoencoder" if own else "training"]
+        seen[name] = training.get("steps", about.get("steps")) * training["batch"]
+    return seen
 
 
 def scorer_of(folder, scores, context):
@@ -184,25 +206,31 @@ def chosen(scores, column="at_best"):
     return {name: part.idxmax()[1] for name, part in means.groupby("reconstructor", sort=False)}
 
 
-def trade(scores, costs, methods, column="at_best"):
+def trade(scores, costs, methods, slices, column="at_best"):
     """Detection and cost of some pairs of the grid: one row per pair.
 
-    Args: costs: as from `costs`, with the column reconstructor. methods: {reconstructor: scores}.
+    Args: costs: as from `costs`, with the column reconstructor. methods: {reconstructor: scores}. slices: {name of a
+        method that takes a network: the slices that it was trained on}.
 
     Returns: a DataFrame name (of the reconstructor, or of a score that needs no reconstruction), method, auprc with its
-        interval (over the test patients of all sets), seconds (on one core, per volume, score included),
-        training_minutes (of one network); the last two are means over the sets.
+        interval (over the test patients of all sets), gain with its interval (over the first reconstructor of the
+        table's plain l1, or that of PLAIN where it is there, patient by patient), seconds (on one core, per volume,
+        score included; the mean over the sets), training_slices.
     """
     test = scores[scores.split == "test"].rename(columns={column: "auprc"})
-    table = mean_with_interval(test, ["reconstructor", "method"], ["auprc"])
+    names = test.reconstructor.unique()
+    first = test[(test.reconstructor == (PLAIN if PLAIN in names else names[0])) & (test.method == "l1")]
+    compared = test.merge(first[["dataset", "subject", "auprc"]], on=["dataset", "subject"], suffixes=("", "_first"))
+    compared["gain"] = compared.auprc - compared.auprc_first
+    table = mean_with_interval(compared, ["reconstructor", "method"], ["auprc", "gain"])
     table = table.set_index(["reconstructor", "method"])
-    means = costs.groupby(["reconstructor", "score"], sort=False)[["alone", "seconds", "training_minutes"]].mean()
+    means = costs.groupby(["reconstructor", "score"], sort=False)[["alone", "seconds"]].mean()
     rows = []
     for name, method in ((name, method) for name, names in methods.items() for method in names):
         cost = means.loc[name, at_best.FIXED.get(method, (method,))[0]]
-        whole = cost if cost.alone else cost + means.loc[name, ""]
         about = {"name": method if cost.alone else name, "method": method} | table.loc[name, method].to_dict()
-        rows.append(about | whole[["seconds", "training_minutes"]].to_dict())
+        about["seconds"] = cost.seconds if cost.alone else cost.seconds + means.loc[name, ""].seconds
+        rows.append(about | {"training_slices": slices.get(about["name"], slices.get(name, 0))})
     return pd.DataFrame(rows)
 
 

@@ -5,6 +5,7 @@ import pandas as pd
 from figures import drawn
 
 from essim.figures.methods import plot_grid, plot_trade
+from essim.figures.style import GREY, RED
 
 
 def test_one_panel_per_set_and_nothing_where_nothing_was_tried():
@@ -19,14 +20,16 @@ def test_one_panel_per_set_and_nothing_where_nothing_was_tried():
     assert frame.get_xy() == (-0.5, 0.5), "around l1 of the second row, the best"
 
 
-def test_detection_over_cost():
-    rows = [("blur", "l1", 0.1, 0.01, 0.0), ("ddpm", "l1", 0.3, 1.2, 5.0), ("ddpm", "adaptive", 0.4, 1.3, 5.0)]
-    rows.append(("andi", "andi", 0.2, 2.0, 5.0))
-    table = pd.DataFrame(rows, columns=["name", "method", "auprc", "seconds", "training_minutes"])
-    table = table.assign(auprc_low=table.auprc - 0.05, auprc_high=np.nan)
+def test_detection_beside_cost():
+    rows = [("blur", "l1", 0.1, 0.01, 0), ("ddpm", "l1", 0.3, 1.2, 5000), ("ddpm", "adaptive", 0.4, 1.3, 5000)]
+    rows.append(("andi", "andi", 0.39, 2.0, 5000))
+    table = pd.DataFrame(rows, columns=["name", "method", "auprc", "seconds", "training_slices"])
+    table = table.assign(gain=table.auprc - 0.3, gain_low=table.auprc - 0.35, gain_high=np.nan)
     figure = drawn(plot_trade(table))
-    assert [len(axis.containers) for axis in figure.axes] == [4, 4]
-    labels = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert labels == ["blur", "ddpm: adaptive", "andi", "with l1"]
-    faces = [bar.lines[0].get_markerfacecolor() for bar in figure.axes[0].containers]
-    assert [face == "white" for face in faces] == [True, True, False, False], "l1 is hollow"
+    costs, gains = figure.axes
+    labels = [text.get_text() for text in costs.get_yticklabels()]
+    assert labels == ["blur, l1", "ddpm, adaptive (5,000 slices)", "andi (5,000 slices)"], "the cheapest first"
+    assert [line.get_xdata()[0] for line in costs.lines] == [0.01, 1.3, 2.0]
+    assert [line.get_color() for line in costs.lines] == [RED, RED, GREY], "andi is dearer than the better ddpm"
+    faces = [bar.lines[0].get_markerfacecolor() for bar in gains.containers if len(bar.lines[0].get_xdata())]
+    assert faces == [RED, RED, "white", GREY], "l1 is hollow beside a better score"

@@ -84,18 +84,19 @@ def test_costs_and_what_they_buy(judged):
     table, _, costs = judged
     assert list(costs.score) == ["", "l1", "l2", "mahalanobis"]
     assert list(costs.training_minutes) == [5, 0, 0, 0], "only a score with its own network needs training"
-    trade = methods.trade(table, costs, {"ddpm": ["l1", "mahalanobis"]})
+    trade = methods.trade(table, costs, {"ddpm": ["l1", "mahalanobis"]}, {"ddpm": 24000})
     seconds = costs.set_index("score").seconds
     np.testing.assert_allclose(trade.seconds, [seconds[""] + seconds[name] for name in ("l1", "mahalanobis")])
     test = table[(table.split == "test") & (table.method == "mahalanobis")]
-    assert trade.auprc[1] == pytest.approx(test.at_best.mean()) and list(trade.training_minutes) == [5, 5]
+    assert trade.auprc[1] == pytest.approx(test.at_best.mean()) and list(trade.training_slices) == [24000, 24000]
+    assert trade.gain[0] == 0 and trade.gain[1] == pytest.approx(trade.auprc[1] - trade.auprc[0])
 
 
 def test_a_score_that_needs_no_reconstruction_stands_alone(judged):
     table, _, costs = judged
     costs = costs.assign(alone=costs.score == "l2")
-    trade = methods.trade(table, costs, {"ddpm": ["l1", "l2"]})
-    assert list(trade.name) == ["ddpm", "l2"]
+    trade = methods.trade(table, costs, {"ddpm": ["l1", "l2"]}, {"ddpm": 24000})
+    assert list(trade.name) == ["ddpm", "l2"] and list(trade.training_slices) == [24000, 24000], "it uses its network"
     assert trade.seconds[1] == costs.set_index("score").seconds["l2"], "without the reconstruction's"
 
 
@@ -138,6 +139,25 @@ def test_steps_that_a_network_knows(tmp_path):
         training = {"t_range": t_range, "timesteps": 1000}
         (tmp_path / "config.json").write_text(json.dumps({"training": training}))
         assert methods.steps_known(tmp_path, [160, 300, 390]) == known
+
+
+def test_what_a_network_has_seen_is_told_by_its_folder(tmp_path):
+    ae, ddpm, segmenter = ({c: str(tmp_path / f"{name}_{c}") for c in ("t1", "t2")} for name in ("ae", "ddpm", "s"))
+    for name, about in {
+        "ae_t1/ae": {"autoencoder": {"steps": 10, "batch": 8}},
+        "ddpm_t1/config": {"steps": 30, "training": {"batch": 4}},
+        "s_t1/config": {"steps": 50, "training": {"batch": 2}},
+    }.items():
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / f"{name}.json").write_text(json.dumps(about))
+    for name, models, segmenters, seen in (
+        ("ae", ae, {}, {"ae": 80}),
+        ("thor", ddpm, segmenter, {"thor": 120, "segmenter": 100}),
+        ("blur", ddpm, {}, {}),
+    ):
+        asked = {"reconstructor": name, "models": models, "segmenters": segmenters}
+        (tmp_path / "costs.csv.json").write_text(json.dumps({"parameters": asked}))
+        assert methods.slices_seen(tmp_path / "costs.csv") == seen
 
 
 def test_the_minutes_of_a_training_are_those_at_its_fastest_pace(tmp_path):
