@@ -66,7 +66,7 @@ def test_every_seed_and_fold_is_a_part(settings, parts, study):
 def test_every_step_of_every_profile_is_accepted_by_its_notebook(name):
     steps = steps_of(make_plan({"profile": name, "seeds": [0, 1], "folds": [0]}))
     check(steps)
-    assert {"01_cohort", "98_spread"} == set(steps[None])
+    assert {"01_cohort", "10_seeds", "98_spread"} == set(steps[None])
     assert "06_evaluate_stroke" in steps[""] and "ablations/z_choices" in steps["-seed1"]
 
 
