@@ -32,13 +32,21 @@ from essim.train.trained import AUTOENCODERS
 
 LEVELS = 2**15 - 1  # of a draw's difference from the mean, on disk: little space, and none where all draws agree
 PLAIN = "ddpm"  # the reconstructor that ANDi is listed with: it uses the network's steps, not a reconstruction
-# Published comparisons of two scores under one reconstructor: (the better score, the other, where)
-PUBLISHED = (
+# Published comparisons, (the better one, the other, where): of two scores, and of two reconstructors
+PUBLISHED_SCORES = (
     ("mahalanobis", "l1", "arXiv 2407.12474"),
     ("ssim_l1", "l1", "arXiv 2408.08228"),
     ("contrast", "ssim", "arXiv 2412.17586"),
     ("adaptive", "l1", "arXiv 2403.14262"),
     ("andi", "l1", "arXiv 2312.01904"),
+)
+PUBLISHED_RECONSTRUCTORS = (
+    ("dae", "vae", "arXiv 2301.08330"),
+    ("pddpm", "ddpm", "arXiv 2303.03758"),
+    ("cddpm", "ddpm", "arXiv 2312.04215"),
+    ("mddpm", "ddpm", "arXiv 2305.19867"),
+    ("autoddpm", "anoddpm", "arXiv 2305.19643"),
+    ("thor", "autoddpm", "arXiv 2403.08464"),
 )
 
 
@@ -234,17 +242,22 @@ def trade(scores, costs, methods, slices, column="at_best"):
     return pd.DataFrame(rows)
 
 
-def say_published(scores, reconstructor, column="at_best"):
-    """Whether published orderings of scores hold on this reconstructor's test patients: one sentence each."""
-    own = scores[scores.reconstructor == reconstructor]
-    for name, other, where in PUBLISHED:
-        published = f"Published: {name} ahead of {other} ({where})"
-        if not {name, other} <= set(own.method):
-            yield f"{published}; not tried with {reconstructor}."
-            continue
-        rows = paired_tests(own, name, [other], column)
-        told = [
-            f"{row.dataset} {row.verdict} ({row.gain:+.3f} [{row.gain_low:+.3f}, {row.gain_high:+.3f}])"
-            for row in rows.itertuples()
-        ]
-        yield f"{published}. Here: {'; '.join(told)}."
+def say_published(scores, column="at_best"):
+    """Whether published orderings hold on the test patients, one sentence each: of scores, on PLAIN's reconstructions;
+    of reconstructors, with l1."""
+    plain, l1 = scores[scores.reconstructor == PLAIN], scores[scores.method == "l1"]
+    for own, published in (
+        (plain, PUBLISHED_SCORES),
+        (l1.assign(method=l1.reconstructor), PUBLISHED_RECONSTRUCTORS),
+    ):
+        for name, other, where in published:
+            said = f"Published: {name} ahead of {other} ({where})"
+            if not {name, other} <= set(own.method):
+                yield f"{said}; not tried."
+                continue
+            rows = paired_tests(own, name, [other], column)
+            told = [
+                f"{row.dataset} {row.verdict} ({row.gain:+.3f} [{row.gain_low:+.3f}, {row.gain_high:+.3f}])"
+                for row in rows.itertuples()
+            ]
+            yield f"{said}. Here: {'; '.join(told)}."

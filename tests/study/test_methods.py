@@ -127,11 +127,14 @@ def test_published_orderings_are_said_with_their_interval():
     rng = np.random.default_rng(0)
     l1 = rng.uniform(0.1, 0.2, 12)
     table = scores_of({("ddpm", "l1", "test"): l1, ("ddpm", "ssim_l1", "test"): l1 + 0.3 + 0.01 * rng.random(12)})
-    said = list(methods.say_published(table, "ddpm"))
-    assert len(said) == len(methods.PUBLISHED)
+    table = pd.concat([table, scores_of({("mddpm", "l1", "test"): l1 - 0.05})])
+    said = list(methods.say_published(table))
+    assert len(said) == len(methods.PUBLISHED_SCORES) + len(methods.PUBLISHED_RECONSTRUCTORS)
     (fusion,) = [sentence for sentence in said if "2408.08228" in sentence]
     assert "ms better (+0.30" in fusion and "stroke better" in fusion
-    assert "Published: mahalanobis ahead of l1 (arXiv 2407.12474); not tried with ddpm." in said
+    assert "Published: mahalanobis ahead of l1 (arXiv 2407.12474); not tried." in said
+    (masked,) = [sentence for sentence in said if "mddpm ahead of ddpm" in sentence]
+    assert "ms worse (-0.050 [-0.050, -0.050])" in masked
 
 
 def test_steps_that_a_network_knows(tmp_path):
