@@ -22,7 +22,7 @@ KEYS = ["dataset", "network", "post", "axis", "amount"]
 MEASURES = ("residual", "divergence", "drift", "level")
 BEST, AGAINST = "ssim best", "l1"
 GAINERS = (BEST, "adaptive", "calibrated")
-NAMES = {BEST: "the best window", "adaptive": "the adaptive ensemble", "calibrated": "the calibrated ensemble"}
+NAMES = {BEST: "the best window", "adaptive": "the paper's ensemble", "calibrated": "the calibrated ensemble"}
 RESAMPLES = 1000
 LEAST = 3  # patients for an interval
 
