@@ -109,7 +109,7 @@ def _set_page(dataset, scores, site, grown, linked):
     title, count, html = SET_NAMES[dataset], scores.subject.nunique(), ""
     gallery = f"figures/gallery_{dataset}.png"
     if grown and (site / gallery).is_file():
-        html += "<h2>Best, middle and worst</h2>\n<p>By the paper's ensemble's AUPRC; right, what it marks.</p>\n"
+        html += "<h2>Best, middle and worst</h2>\n<p>By AUPRC under the paper's ensemble; right, what it marks.</p>\n"
         html += f'<img src="{gallery}" alt="Three test patients: scans, maps, marks">\n'
     html += "<h2>Every patient under every score</h2>\n"
     for column, words in COLUMNS.items():
