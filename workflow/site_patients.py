@@ -11,10 +11,11 @@ import pandas as pd
 import torch
 from scipy import ndimage
 from site_pages import Page, html_table
+from tqdm import tqdm
 
 from essim import calibrated_map, ensemble_map, l1_map, load_calibration
 from essim.evaluation.at_best import COLUMNS
-from essim.evaluation.cases import for_each, widest_slice
+from essim.evaluation.cases import case_rows, read_case, widest_slice
 from essim.evaluation.scoring import clean_maps
 from essim.figures.pictures import Panel, slice_grid
 from essim.figures.style import SET_NAMES
@@ -24,7 +25,7 @@ FACTS = {"age": "{} years", "sex": "sex {}", "site": "scanner {}"}  # columns of
 
 
 def patient_pages(results, scores, site):
-    """A page for each test patient whose reconstruction is still in `results`; its picture goes to `site`/images.
+    """A page for each scored patient whose reconstruction is still in `results`; its picture goes to `site`/images.
 
     Args: scores: the table of `at_best_scores.csv`, test patients only.
     """
@@ -35,9 +36,10 @@ def patient_pages(results, scores, site):
             continue
         rows = pd.read_csv(folder / "scans.csv", dtype={"subject": str}).set_index("subject")
         calibration = load_calibration(results / f"models/{rows.contrast.iloc[0]}")
-        drawn = for_each(folder, "test", lambda case, given=calibration: _slices(case, given), f"pages of {dataset}")
-        for subject, facts, slices in drawn:
-            known = rows.loc[subject].dropna()
+        scored = [row for row in case_rows(folder, "test") if row["subject"] in set(own.subject)]
+        for row in tqdm(scored, desc=f"pages of {dataset}", unit="patient"):
+            subject, known = row["subject"], rows.loc[row["subject"]].dropna()
+            facts, slices = _slices(read_case(folder, row), calibration)
             person = [words.format(known[column]) for column, words in FACTS.items() if column in known]
             picture = _draw(slices, patient_name(dataset, subject), site)
             pages.append(_page(dataset, subject, [known["contrast"].upper(), *person, *facts], own, picture))
@@ -50,7 +52,7 @@ def patient_name(dataset, subject):
 
 
 def _slices(case, calibration):
-    """(subject, facts about the lesions, slices to show) of a case, at the height where the lesion is widest."""
+    """(facts about the lesions, slices to show) of a case, at the height where the lesion is widest."""
 
     def scorer(case):
         x, y, _ = case.tensors()
@@ -61,7 +63,7 @@ def _slices(case, calibration):
     count = ndimage.label(case.seg, np.ones((3, 3, 3)))[1]
     facts = [f"{count} lesion{'s' if count > 1 else ''} of {volume_ml:.1f} ml in all"]
     volumes = [case.image, case.reconstruction, *clean_maps(case, scorer).values(), case.seg]
-    return case.subject, facts, [volume[:, :, z] for volume in volumes]
+    return facts, [volume[:, :, z] for volume in volumes]
 
 
 def _draw(slices, name, site):
