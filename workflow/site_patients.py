@@ -24,10 +24,10 @@ SHOWN = ("scan", "reconstruction", "l1", "the paper's ensemble", "calibrated ens
 FACTS = {"age": "{} years", "sex": "sex {}", "site": "scanner {}"}  # columns of scans.csv
 
 
-def patient_pages(results, scores, site):
+def patient_pages(results, scores, site, method_link):
     """A page for each scored patient whose reconstruction is still in `results`; its picture goes to `site`/images.
 
-    Args: scores: the table of `at_best_scores.csv`, test patients only.
+    Args: scores: the table of `at_best_scores.csv`, test patients only. method_link: the link to a method's page.
     """
     pages = []
     for dataset, own in scores.groupby("dataset", sort=False):
@@ -42,7 +42,8 @@ def patient_pages(results, scores, site):
             facts, slices = _slices(read_case(folder, row), calibration)
             person = [words.format(known[column]) for column, words in FACTS.items() if column in known]
             picture = _draw(slices, patient_name(dataset, subject), site)
-            pages.append(_page(dataset, subject, [known["contrast"].upper(), *person, *facts], own, picture))
+            facts = [known["contrast"].upper(), *person, *facts]
+            pages.append(_page(dataset, subject, facts, own, picture, method_link))
     return pages
 
 
@@ -76,11 +77,11 @@ def _draw(slices, name, site):
     ]
     figure, _ = slice_grid([panels], SHOWN, [""], 1.7)
     (site / "images").mkdir(exist_ok=True)
-    figure.savefig(site / f"images/{name}.png", dpi=130)
+    figure.savefig(site / f"images/{name}.png", dpi=130, bbox_inches="tight", pad_inches=0.03)
     return f"images/{name}.png"
 
 
-def _page(dataset, subject, facts, scores, picture):
+def _page(dataset, subject, facts, scores, picture, method_link):
     """A patient's picture, and its AUPRC under every score with the place among the set's test patients."""
     rows = {"method": scores.method.unique()}
     for column, words in COLUMNS.items():
@@ -91,7 +92,8 @@ def _page(dataset, subject, facts, scores, picture):
     title, words = f"{SET_NAMES[dataset]}, patient by patient", escape(", ".join(facts))
     page = Page(patient_name(dataset, subject), title, "", "Every test patient in pictures.", "patients")
     page.source, page.of = f"patients-{dataset}", subject
-    table = html_table(pd.DataFrame(rows), float_format="{:.3f}".format)
+    rows["method"] = [method_link(method) for method in rows["method"]]
+    table = html_table(pd.DataFrame(rows), escape=False, float_format="{:.3f}".format)
     page.main = f"""<main><p class="ran">Patients</p>
 <h1>{escape(SET_NAMES[dataset])}: {escape(subject)}</h1>
 <p>{words}. Grown, not a real person; one of <a href="set-{escape(dataset)}.html">the set's test patients</a>.</p>

@@ -53,7 +53,7 @@ def score_pages(results, site, grown):
     post = pd.read_csv(results / "tables/at_best.csv", index_col="method").post.to_dict()
     main = pd.read_csv(results / "tables/main.csv")
     pages = [_method_page(method, means, post.get(method), main) for method in means.method.unique()]
-    patients = patient_pages(results, scores, site) if grown else []
+    patients = patient_pages(results, scores, site, _method_link) if grown else []
     linked = {page.name for page in patients}
     pages += [_set_page(name, part, site, grown, linked) for name, part in scores.groupby("dataset", sort=False)]
     return pages + patients
@@ -112,6 +112,8 @@ def _set_page(dataset, scores, site, grown, linked):
         html += "<h2>Best, middle and worst</h2>\n<p>By AUPRC under the paper's ensemble; right, what it marks.</p>\n"
         html += f'<img src="{gallery}" alt="Three test patients: scans, maps, marks">\n'
     html += "<h2>Every patient under every score</h2>\n"
+    links = (_patient_link(dataset, subject, linked) for subject in scores.subject.unique())
+    html += f"<p>{' · '.join(links)}</p>\n"
     for column, words in COLUMNS.items():
         wide = scores.pivot(index="subject", columns="method", values=column)[scores.method.unique()]
         wide = wide.rename(columns=_method_link, index=lambda subject: _patient_link(dataset, subject, linked))

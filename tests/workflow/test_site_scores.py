@@ -35,7 +35,7 @@ def test_a_method_has_its_numbers_and_its_place(results, tmp_path):
 def test_a_set_leads_to_its_test_patients(results, tmp_path):
     page = made(results, tmp_path)["set-ms"].main
     assert "3 test patients" in page and "ms0" not in page, "no patient of the validation part"
-    assert [link for link in Page(page).links if link.startswith("patient")] == 2 * [
+    assert [link for link in Page(page).links if link.startswith("patient")] == 3 * [
         "patient-ms-ms1.html",
         "patient-ms-ms2.html",
     ]
@@ -49,7 +49,7 @@ def test_a_patient_is_shown_with_every_score_and_its_place(results, tmp_path):
         assert image.width > 4 * image.height, "six slices side by side"
     assert "T2, 41.5 years, sex f, 1 lesion of 0.3 ml in all." in page
     cells = re.findall("<td>(.*?)</td>", page)
-    assert cells[:5] == ["l1", "0.200", "2 of 3", "0.200", "2 of 3"]
+    assert cells[:5] == ['<a href="method-l1.html">l1</a>', "0.200", "2 of 3", "0.200", "2 of 3"]
 
 
 def test_no_page_of_a_real_person_or_without_reconstructions(results, tmp_path):
