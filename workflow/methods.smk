@@ -1,12 +1,12 @@
 """The field's methods (`make methods`): every reconstructor of the profile under every score, on the study's patients.
 
 What the Snakefile's graph makes -> results/<profile>/methods/<reconstructor>, then the tables and figures of all. A
-network is trained as the study's own is, all for as long, or taken from models/methods/<network>_<contrast>, if it is
+network is trained as the study's own is or taken from models/methods/<network>_<contrast>, if it is
 there. A new method is a file of essim/methods and a word in the profile; nothing else runs again. Of further seeds, only
 the reconstructors that the profile repeats are run. Names are those of the Snakefile.
 """
 
-from methods import OF_THE_STUDY, chosen_methods, folder_of, network_of, own_network, path_of
+from methods import KINDS, OF_THE_STUDY, chosen_methods, folder_of, network_of, own_network, path_of
 
 METHODS = f"{RESULTS}/methods"
 TRIED = PLAN.profile["methods"]
@@ -19,9 +19,9 @@ HEALTHY = [f"healthy_{contrast}" for contrast in PLAN.contrasts]
 FIRST = {part: next(other for other, run in PLAN.parts.items() if run[1] == PLAN.parts[part][1]) for part in PLAN.parts}
 
 
-def harness_of(notebook):
-    """The modules behind a notebook, except the methods themselves, of which it uses only a few."""
-    return lambda wildcards: [path for path in modules_of(notebook) if path.count("/") < 3]
+def without_methods(paths):
+    """Paths of modules without the methods themselves: each step names those that it uses."""
+    return [path for path in paths if not path.startswith(tuple(f"essim/methods/{kind}/" for kind in KINDS))]
 
 
 def module_of(method):
@@ -80,7 +80,7 @@ rule learn:
 rule rebuild:
     input:
         lambda wildcards: module_of(wildcards.reconstructor),
-        modules_behind("essim.study.methods"),
+        without_methods(modules_behind("essim.study.methods")),
         weights_of,
         # of which only scans, masks and lesions are used, the same for all seeds
         folder=lambda wildcards: f"{HOME}{FIRST[wildcards.part]}/reconstructions/{wildcards.folder}",
@@ -100,7 +100,7 @@ rule rebuild:
 
 use rule run_notebook as one_method with:
     input:
-        harness_of("10_one_method"),
+        lambda wildcards: without_methods(modules_of("10_one_method")),
         lambda wildcards: sum(map(module_of, [wildcards.reconstructor, *TRIED["scores"]]), []),
         expand(f"{METHODS}/{{reconstructor}}/{{folder}}", folder=[*PLAN.sets, *HEALTHY], allow_missing=True),
         lambda wildcards: [

@@ -62,7 +62,7 @@ def _slices(case, calibration):
 
     z, volume_ml = widest_slice(case.seg), case.seg.sum() * np.prod(case.spacing_mm) / 1000
     count = ndimage.label(case.seg, np.ones((3, 3, 3)))[1]
-    facts = [f"{count} lesion{'s' if count > 1 else ''} of {volume_ml:.1f} ml in all"]
+    facts = [f"{count} lesion{'s' if count != 1 else ''} of {volume_ml:.1f} ml in all"]
     volumes = [case.image, case.reconstruction, *clean_maps(case, scorer).values(), case.seg]
     return facts, [volume[:, :, z] for volume in volumes]
 

@@ -33,7 +33,7 @@ def plot_trade(table):
     """Detection beside cost, the cheapest first: seconds per volume, and the gain over the DDPM's l1.
 
     `table`: from `methods.trade`. Hollow: with l1; filled: with the score that is named, in colour where no cheaper
-    method does better. After the name, the slices that its network was trained on.
+    method has a higher mean. After the name, the slices that its network was trained on.
     """
     hollow = (table.method == "l1") & table.name.duplicated(keep=False)
     best = table[~hollow].sort_values("seconds", ignore_index=True)
@@ -44,15 +44,22 @@ def plot_trade(table):
     for place, (row, front) in enumerate(zip(best.itertuples(), ahead, strict=True)):
         colour = RED if front else GREY
         costs.plot(row.seconds, place, "o", color=colour, markersize=5)
-        for part, face, height in ((best, colour, place - 0.1), (table[hollow], "white", place + 0.22)):
+        for part, line, face, height in (
+            (best, colour, colour, place - 0.1),
+            (table[hollow], GREY, "white", place + 0.22),
+        ):
             one = part[part.name == row.name]
-            look = {"fmt": "o", "color": colour, "markerfacecolor": face, "markersize": 5, "linewidth": 1}
+            look = {"fmt": "o", "color": line, "markerfacecolor": face, "markersize": 5, "linewidth": 1}
             gains.errorbar(one.gain, [height] * len(one), xerr=error_bars(one, "gain"), **look)
     costs.set(xscale="log", xlabel="seconds per volume,\none core", yticks=range(len(best)))
     set_ticks(costs.xaxis, [0.1, 1, 10])
     costs.set(yticklabels=[_label(row) for row in best.itertuples()], ylim=(len(best) - 0.5, -0.5))
     gains.set_xlabel("gain in AUPRC over the DDPM's l1,\nmean over patients of all sets")
-    looks = [("with l1", GREY, "white"), ("with the score named", GREY, GREY), ("no cheaper one does better", RED, RED)]
+    looks = [
+        ("with l1", GREY, "white"),
+        ("with the score named", GREY, GREY),
+        ("no cheaper one has a higher mean", RED, RED),
+    ]
     dots = {"marker": "o", "linestyle": "", "markersize": 5}
     handles = [Line2D([], [], label=label, color=line, markerfacecolor=face, **dots) for label, line, face in looks]
     figure.legend(handles=handles, loc="outside lower center", ncols=3)

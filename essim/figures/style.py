@@ -124,7 +124,13 @@ def sigma_axis(axis):
 def draw_table(axis, colours, numbers, framed):
     """A table of `numbers` as coloured cells: `colours` is a table in [0, 1], `framed` has (row, column) of cells."""
     cells = axis.imshow(colours, cmap="cividis", vmin=0, vmax=1, aspect="auto")
-    axis.set_xticks(range(numbers.shape[1]), [SET_NAMES[name] for name in numbers.columns], rotation=35, ha="right")
+    axis.set_xticks(
+        range(numbers.shape[1]),
+        [SET_NAMES[name] for name in numbers.columns],
+        rotation=35,
+        ha="right",
+        rotation_mode="anchor",
+    )
     axis.set_yticks(range(numbers.shape[0]), [SET_NAMES[name] for name in numbers.index])
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
