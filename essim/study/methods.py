@@ -227,8 +227,8 @@ def trade(scores, costs, methods, slices, column="at_best"):
         method that takes a network: the slices that it was trained on}.
 
     Returns: a DataFrame name (of the reconstructor, or of a score that needs no reconstruction), method, auprc with its
-        interval (over the test patients of all sets), gain with its interval (patient by patient, over l1 with PLAIN or,
-        where that isn't there, with the table's first reconstructor), seconds (on one core, per volume, score
+        interval (over the test patients of all sets), gain with its interval (patient by patient, over l1 with PLAIN
+        or, where that isn't there, with the table's first reconstructor), seconds (on one core, per volume, score
         included; the set in which it is fastest), training_slices.
     """
     test = scores[scores.split == "test"].rename(columns={column: "auprc"})

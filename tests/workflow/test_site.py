@@ -180,7 +180,7 @@ def test_a_card_says_what_one_will_see(site, pages):
 
 def test_what_cannot_move_is_said_and_what_can_stays(site):
     html = (site / f"walkthrough-{LESSONS[0].stem}.html").read_text(encoding="utf-8")
-    assert "needs a running Jupyter" in html and "interactive(slider)" not in html
+    assert "need a running Jupyter" in html and "interactive(slider)" not in html
     assert len(re.findall(r"<iframe [^>]*srcdoc=", html)) == 1
     solution = re.findall(r'<details class="solution">.*?</details>', html, re.DOTALL)[-1]
     assert "42" in solution and "the answer" in solution
@@ -208,7 +208,7 @@ def test_documentation_leads_within_the_site(site, pages):
 def test_a_frame_that_loads_something_is_left_out(inside):
     cell = ran("1", shown(html=f'<iframe srcdoc="{escape(inside)}" width="9"></iframe>'))
     html, _ = fragment(executed(cell), "x")
-    assert "<iframe" not in html and "example.org" not in html and "needs a running Jupyter" in html
+    assert "<iframe" not in html and "example.org" not in html and "need a running Jupyter" in html
 
 
 def test_the_same_bytes_again(results, site, monkeypatch):
