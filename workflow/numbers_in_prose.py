@@ -60,8 +60,9 @@ def written(value, like):
         raise ValueError(f"`{like}` is not a number; a traced link shows one, and nothing else.")
     value = value * 100 if form["percent"] else value
     decimals, sign = len(form["decimals"] or ""), "+" if form["sign"] else ""
-    value = round(value, decimals) + 0.0  # no minus before a zero
-    return f"{value:{sign},.{decimals}f}{form['percent'] or ''}".replace("-", "\N{MINUS SIGN}")
+    if not sign:  # no minus before a zero; where signs are shown, an interval's end just below 0 keeps its own
+        value = round(value, decimals)
+    return f"{value + 0.0:{sign},.{decimals}f}{form['percent'] or ''}".replace("-", "\N{MINUS SIGN}")
 
 
 def renew(text, folder):

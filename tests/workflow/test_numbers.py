@@ -58,3 +58,16 @@ def test_only_prose_of_a_notebook_is_renewed(folder):
 def test_a_wrong_trace_is_one_sentence(folder, link, sentence):
     with pytest.raises(ValueError, match=re.escape(sentence)):
         numbers.renew(link, folder)
+
+
+@pytest.mark.parametrize(
+    ("value", "like", "shown"),
+    [
+        (-0.004, "+0.00", "\N{MINUS SIGN}0.00"),
+        (0.004, "+0.01", "+0.00"),
+        (-0.0, "+0.00", "+0.00"),
+        (-0.004, "0.10", "0.00"),
+    ],
+)
+def test_an_interval_that_ends_just_below_0_says_so(value, like, shown):
+    assert numbers.written(value, like) == shown
