@@ -9,7 +9,6 @@ from html import escape
 import numpy as np
 import pandas as pd
 import torch
-from scipy import ndimage
 from site_pages import Page, html_table
 from tqdm import tqdm
 
@@ -19,8 +18,12 @@ from essim.evaluation.cases import case_rows, read_case, widest_slice
 from essim.evaluation.scoring import clean_maps
 from essim.figures.pictures import Panel, slice_grid
 from essim.figures.style import SET_NAMES
+from essim.postprocess import connected_components
 
-SHOWN = ("scan", "reconstruction", "l1", "the paper's ensemble", "calibrated ensemble", "ground truth")
+SHOWN = {  # the pictures of a patient, and their kind as a `Panel`
+    **{"scan": "scan", "reconstruction": "scan", "l1": "map", "the paper's ensemble": "map"},
+    **{"calibrated ensemble": "map", "ground truth": "truth"},
+}
 FACTS = {"age": "{} years", "sex": "sex {}", "site": "scanner {}"}  # columns of scans.csv
 
 
@@ -34,16 +37,15 @@ def patient_pages(results, scores, site, method_link):
         folder = results / f"reconstructions/{dataset}"
         if not (folder / "scans.csv").is_file():
             continue
-        rows = pd.read_csv(folder / "scans.csv", dtype={"subject": str}).set_index("subject")
-        calibration = load_calibration(results / f"models/{rows.contrast.iloc[0]}")
-        scored = [row for row in case_rows(folder, "test") if row["subject"] in set(own.subject)]
-        for row in tqdm(scored, desc=f"pages of {dataset}", unit="patient"):
-            subject, known = row["subject"], rows.loc[row["subject"]].dropna()
-            facts, slices = _slices(read_case(folder, row), calibration)
-            person = [words.format(known[column]) for column, words in FACTS.items() if column in known]
-            picture = _draw(slices, patient_name(dataset, subject), site)
-            facts = [known["contrast"].upper(), *person, *facts]
-            pages.append(_page(dataset, subject, facts, own, picture, method_link))
+        subjects = {*own.subject}
+        rows = [row for row in case_rows(folder, "test") if row["subject"] in subjects]
+        for row in tqdm(rows, desc=f"pages of {dataset}", unit="patient"):
+            calibration = load_calibration(results / f"models/{row['contrast']}")
+            lesions, slices = _slices(read_case(folder, row), calibration)
+            person = [words.format(row[column]) for column, words in FACTS.items() if row.get(column, "") != ""]
+            picture = _draw(slices, patient_name(dataset, row["subject"]), site)
+            facts = [row["contrast"].upper(), *person, lesions]
+            pages.append(_page(dataset, row["subject"], facts, own, picture, method_link))
     return pages
 
 
@@ -53,27 +55,27 @@ def patient_name(dataset, subject):
 
 
 def _slices(case, calibration):
-    """(facts about the lesions, slices to show) of a case, at the height where the lesion is widest."""
+    """(how many lesions of which volume, in words; slices for SHOWN) of a case, where the lesion is widest."""
 
     def scorer(case):
         x, y, _ = case.tensors()
         with torch.inference_mode():
-            return {"l1": l1_map(x, y), "ensemble": ensemble_map(x, y), "calibrated": calibrated_map(x, y, calibration)}
+            paper = ensemble_map(x, y, sigmas=calibration.sigmas)
+            return {"l1": l1_map(x, y), "adaptive": paper, "calibrated": calibrated_map(x, y, calibration)}
 
     z, volume_ml = widest_slice(case.seg), case.seg.sum() * np.prod(case.spacing_mm) / 1000
-    count = ndimage.label(case.seg, np.ones((3, 3, 3)))[1]
-    facts = [f"{count} lesion{'s' if count != 1 else ''} of {volume_ml:.1f} ml in all"]
+    count = connected_components(case.seg)[1]
+    lesions = f"{count} lesion{'s' if count != 1 else ''} of {volume_ml:.1f} ml in all"
     volumes = [case.image, case.reconstruction, *clean_maps(case, scorer).values(), case.seg]
-    return facts, [volume[:, :, z] for volume in volumes]
+    return lesions, [volume[:, :, z] for volume in volumes]
 
 
 def _draw(slices, name, site):
     """The picture of a patient, as a file of the site; returns its address."""
     lesion = slices[-1] > 0
-    kinds = ("scan", "scan", "map", "map", "map", "truth")
     panels = [
         Panel(image, lesion if kind == "map" else None, kind, None if kind == "map" else (0, 1))
-        for image, kind in zip(slices, kinds, strict=True)
+        for image, kind in zip(slices, SHOWN.values(), strict=True)
     ]
     figure, _ = slice_grid([panels], SHOWN, [""], 1.7)
     (site / "images").mkdir(exist_ok=True)

@@ -136,7 +136,7 @@ def slices_seen(costs):
         path = Path(next(iter(by_contrast.values()))) / (f"{module.NETWORK}.json" if own else "config.json")
         about = json.loads(path.read_text(encoding="utf-8"))
         training = about["autoencoder" if own else "training"]
-        seen[name] = training.get("steps", about.get("steps")) * training["batch"]
+        seen[name] = (training if own else about)["steps"] * training["batch"]
     return seen
 
 
