@@ -16,6 +16,8 @@ DRY := $(if $(findstring n,$(firstword -$(MAKEFLAGS))),--dry-run)
 WHERE = $(if $(CLUSTER),workflow/clusters/$(CLUSTER),workflow/clusters/local --cores $(JOBS))
 SNAKEMAKE = $(BIN)/snakemake --profile $(WHERE) $(DRY)
 SETTINGS = profile=$(PROFILE) $(if $(SEEDS),seeds="[$(SEEDS)]") $(if $(DATA),source="@$(DATA)")
+FETCH = $(BIN)/python workflow/real.py data/real $(if $(REAL),--real "$(REAL)")
+PATIENTS := data/real/patients
 NOTEBOOKS = $(wildcard notebooks/*.ipynb notebooks/*/*.ipynb)
 
 .PHONY: help env reproduce smoke figures ablations shifts methods real confirm report site test bench verify tolerances reference numbers networks \
@@ -59,12 +61,17 @@ shifts: .venv/stamp ## When SSIM overtakes l1: scanners moved away from the trai
 	+@$(SNAKEMAKE) shifts --config $(SETTINGS)
 
 methods: PROFILE := $(if $(filter file,$(origin PROFILE)),pretrained,$(PROFILE))
-methods: .venv/stamp ## The field's methods: every reconstructor under every score, and what each costs (PROFILE=pretrained)
+methods: .venv/stamp $(filter $(PATIENTS),$(DATA)) ## The field's methods: every reconstructor under every score, and what each costs (PROFILE=pretrained)
 	+@$(SNAKEMAKE) methods --config $(SETTINGS)
+
+# The heads and patients of `make real` as a source of scans, from the first time that DATA names it.
+$(PATIENTS): | .venv/stamp
+	@$(FETCH)
+	+@$(SNAKEMAKE) $@ --config profile=real
 
 # Every time, a script first fetches what is missing; if nothing is, nothing runs again.
 real: .venv/stamp ## Public scans scored by networks from grown and real heads: 119 MB, or REAL=folder of them (results/real)
-	@$(BIN)/python workflow/real.py data/real $(if $(REAL),--real "$(REAL)")
+	@$(FETCH)
 	+@$(SNAKEMAKE) --config profile=real
 
 confirm: .venv/stamp ## The study's claims on 400 fresh patients, with tests declared beforehand (results/confirm)

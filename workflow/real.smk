@@ -1,7 +1,8 @@
 """Real heads (`make real`): public scans -> data/real/prepared -> results/real/{figures,tables,notebooks}.
 
 Make calls workflow/real.py first, which finds what is missing; the first rule is for a plan before that. Of
-the study only `train` and `healthy` run, on the real healthy heads. Names are those of the Snakefile.
+the study only `train` and `healthy` run, on the real healthy heads. The same heads and patients are also a source of
+scans, data/real/patients, which `make methods DATA=data/real/patients` takes. Names are those of the Snakefile.
 """
 
 GROWN = sorted(path.as_posix() for path in Path().glob(f"{REAL['models']}_*/*.safetensors"))
@@ -52,6 +53,20 @@ use rule run_notebook as half_real with:
     log: executed("12_half_real", folder=HOME)
     params: **step("12_half_real")
     threads: CORES
+
+
+rule real_patients:
+    input:
+        modules_behind("essim.study.real_patients"),
+        STAMP,
+    output:
+        directory("data/real/patients"),
+    params:
+        counts="--val {patients_val} --test {patients_test}".format(**PLAN.profile["methods"]),
+        masks=HALF_REAL["masks"],
+    shell:
+        f"{shlex.quote(sys.executable)} workflow/patients.py {shlex.quote(PLAN.data)} {{params.masks}} {{output}} "
+        "{params.counts}"
 
 
 OF_REAL = [rules.real_heads.output, rules.half_real.output]

@@ -28,7 +28,10 @@ class _Names(dict):
 
 
 # Labels of the sets; any other set is labelled with its own name.
-SET_NAMES = _Names({"healthy": "Healthy", "tumour": "Tumour", "stroke": "Stroke", "ms": "MS", "wmh": "WMH"})
+SET_NAMES = _Names(
+    {"healthy": "Healthy", "tumour": "Tumour", "stroke": "Stroke", "ms": "MS", "wmh": "WMH"}
+    | {"half_real_ms": "MS, half-real", "half_real_stroke": "Stroke, half-real", "real_ms": "MS, real"}
+)
 
 
 @dataclass(frozen=True)

@@ -159,12 +159,14 @@ def scorer_of(folder, scores, context):
 def score(folders, scores, contexts):
     """Every score of one reconstructor, with the protocol's post-processing and with the one that suits it.
 
-    Args: folders: {set: folder of `rebuild`}. scores: {name: module}. contexts: {set: `Context`}.
+    Args: folders: {set: folder of `rebuild`}; a set may lack a validation part, not all. scores: {name: module}.
+        contexts: {set: `Context`}.
 
     Returns: (the table of `at_best.score_test` for all sets, validation part first; the choices of `at_best.choose`).
     """
     scorers = {name: scorer_of(folder, scores, contexts[name]) for name, folder in folders.items()}
-    tried = pd.concat([at_best.try_smoothings(folder, scorers[name]) for name, folder in folders.items()])
+    labelled = {name: folder for name, folder in folders.items() if case_rows(folder, "val")} or folders
+    tried = pd.concat([at_best.try_smoothings(folder, scorers[name]) for name, folder in labelled.items()])
     choices = at_best.choose(at_best.means_of(tried))
     test = [at_best.score_test(folder, scorers[name], choices) for name, folder in folders.items()]
     return pd.concat([at_best.validation_scores(tried, choices), *test], ignore_index=True), choices

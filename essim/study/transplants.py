@@ -56,11 +56,19 @@ def transplant(image, brain, lesion, kind, contrast, rng):
 # A test set
 
 
+def find_masks(folder):
+    """The lesion masks (NIfTI) in a folder, a sorted list of paths; FileNotFoundError where there are none."""
+    files = sorted(Path(folder).glob("*.nii*"))
+    if not files:
+        raise FileNotFoundError(f"{folder}: has no NIfTI files; give the folder of the masks.")
+    return files
+
+
 def make_transplants(scans, masks, kind, out, patients, seed):
     """Write a test set of `patients` half-real patients into the folder `out`, completely or not at all.
 
-    Args: scans: rows of a scan table, healthy, one contrast, in study space. masks: a folder of lesion masks in MNI
-        space (NIfTI), one a patient. kind: as in `transplant`, and the name of the set.
+    Args: scans: rows of a scan table, healthy, one contrast, in study space. masks: paths of lesion masks in MNI space,
+        each another patient's. kind: as in `transplant`, and the name of the set.
 
     Heads and masks are dealt out like cards, each pack reshuffled when it is used up: patient i is a function of
     (seed, i), however many there are.
@@ -70,23 +78,21 @@ def make_transplants(scans, masks, kind, out, patients, seed):
 
     Raises FileNotFoundError where files are missing; ValueError as `transplant`, naming the files.
     """
-    out, files = Path(out), sorted(Path(masks).glob("*.nii*"))
-    if not files:
-        raise FileNotFoundError(f"{masks}: has no NIfTI files; give the folder of the masks.")
+    out = Path(out)
     if not len(scans) or scans.subject.duplicated().any():
         raise ValueError("scans: each healthy subject must occur once; keep one contrast of the table.")
     heads, numbers = scans.to_dict("records"), tqdm(range(patients), desc=f"transplants, {kind}", unit="patient")
     with writing(out) as folder:
         folder.mkdir()
-        rows = [_write(folder, heads, files, kind, seed, number) for number in numbers]
+        rows = [_write(folder, heads, masks, kind, seed, number) for number in numbers]
         pd.DataFrame(rows).to_csv(folder / "scans.csv", index=False)
     table = pd.read_csv(out / "scans.csv", keep_default_na=False, dtype={"subject": str, "person": str})
     return table.assign(**{role: [str(out / path) for path in table[role]] for role in ("image", "mask", "seg")})
 
 
-def _write(folder, heads, files, kind, seed, number):
+def _write(folder, heads, masks, kind, seed, number):
     """Make one patient; returns its row, with paths relative to `folder`."""
-    head, file = (pack[_dealt(seed, i, number, len(pack))] for i, pack in enumerate((heads, files)))
+    head, file = (pack[_dealt(seed, i, number, len(pack))] for i, pack in enumerate((heads, masks)))
     image, brain, _, affine = read_scan(head)
     voxel_mm = round(affine[0, 0])
     if voxel_mm not in (1, 2, 4) or not np.allclose(affine, mni.affine_of(voxel_mm), atol=1e-3):

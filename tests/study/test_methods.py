@@ -80,6 +80,16 @@ def test_every_score_is_judged_twice_and_what_it_lacks_leaves_it_out(judged):
     assert (chosen.at_best >= chosen.protocol - 1e-12).all()
 
 
+def test_a_set_without_a_validation_part_is_only_tested(rebuilt, tmp_path):
+    rows = pd.DataFrame(case_rows(rebuilt))
+    methods.rebuild(rebuilt, tmp_path / "real", noisy, **ASKED | {"counts": {"test": 1}})
+    scores, folders = {"l1": registry.scores()["l1"]}, {"ms": rebuilt, "real": tmp_path / "real"}
+    table, _ = methods.score(folders, scores, dict.fromkeys(folders, Context()))
+    assert len(rows) == 2 and list(table.split).count("val") == 2 and list(table.split).count("test") == 4
+    with pytest.raises(ValueError, match="real: has no validation cases; post-processing is chosen on"):
+        methods.score({"real": tmp_path / "real"}, scores, {"real": Context()})
+
+
 def test_costs_and_what_they_buy(judged):
     table, _, costs = judged
     assert list(costs.score) == ["", "l1", "l2", "mahalanobis"]

@@ -20,7 +20,7 @@ from essim.settings import TrainConfig
 from essim.ssim import SIGMAS
 from essim.study import transplants
 from essim.study.half_real import measure_transplants, summarise_transplants
-from essim.study.transplants import make_transplants, transplant
+from essim.study.transplants import find_masks, make_transplants, transplant
 
 LAS = np.array([[-1.0, 0, 0, 90], [0, 1, 0, -126], [0, 0, 1, -72], [0, 0, 0, 1]])  # as in many MNI masks
 SPOT = np.array([-26, -20, 28])  # mm, white matter on the left
@@ -54,7 +54,7 @@ def write_mask(path, centre, radius):
     """A ball, mm in MNI space, on the grid that masks come in."""
     axes = np.ogrid[:182, :218, :182]
     away = sum((LAS[i, i] * axis + LAS[i, 3] - centre[i]) ** 2 for i, axis in enumerate(axes))
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     save_nifti(path, away < radius**2, LAS)
 
 
@@ -173,14 +173,14 @@ def test_what_cannot_be_done_is_one_sentence(head):
 
 def test_a_test_set_is_a_table_of_ones_own(folders, tmp_path):
     folder, scans = folders
-    table = make_transplants(scans, folder / "masks", "ms", tmp_path / "ms", 4, seed=1)
+    table = make_transplants(scans, find_masks(folder / "masks"), "ms", tmp_path / "ms", 4, seed=1)
     assert table.subject.tolist() == [f"ms000{i}" for i in range(4)] and set(table.split) == {"test"}
     assert set(table.person[:2]) == set(table.person[2:]) == {"anna", "ben"}  # dealt out: each once before any twice
     assert set(table.lesion[:2]) == set(table.lesion[2:]) == {"one.nii.gz", "two.nii.gz"}
     read = essim.load_scans(tmp_path / "ms/scans.csv")
     assert read[["subject", "image", "seg"]].equals(table[["subject", "image", "seg"]]) and set(read.age) == {40}
     # a patient is a function of the seed and the number, however many there are
-    fewer = make_transplants(scans, folder / "masks", "ms", tmp_path / "fewer", 2, seed=1)
+    fewer = make_transplants(scans, find_masks(folder / "masks"), "ms", tmp_path / "fewer", 2, seed=1)
     assert fewer[["person", "lesion"]].equals(table[["person", "lesion"]][:2])
     for role in ("image", "mask", "seg"):
         np.testing.assert_array_equal(read_volume(fewer[role][1])[0], read_volume(table[role][1])[0])
@@ -193,16 +193,16 @@ def test_a_test_set_that_cannot_be_made_leaves_nothing(head, folders, tmp_path):
     folder, scans = folders
     write_mask(tmp_path / "masks/nowhere.nii.gz", np.array([75, 70, 75]), 5)
     with pytest.raises(ValueError, match=r"nowhere.nii.gz in .*image.nii.gz: lesion: none of it lies"):
-        make_transplants(scans, tmp_path / "masks", "ms", tmp_path / "out", 1, seed=0)
+        make_transplants(scans, find_masks(tmp_path / "masks"), "ms", tmp_path / "out", 1, seed=0)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["masks"]
     with pytest.raises(FileNotFoundError, match="has no NIfTI files; give the folder of the masks"):
-        make_transplants(scans, tmp_path, "ms", tmp_path / "out", 1, seed=0)
+        find_masks(tmp_path)
     with pytest.raises(ValueError, match="each healthy subject must occur once; keep one contrast"):
-        make_transplants(pd.concat([scans, scans]), folder / "masks", "ms", tmp_path / "out", 1, seed=0)
+        make_transplants(pd.concat([scans, scans]), find_masks(folder / "masks"), "ms", tmp_path / "out", 1, seed=0)
     away = {"image": str(tmp_path / "image.nii"), "mask": "nonzero"}
     save_nifti(away["image"], head["t1"], np.diag([4.0, 4, 4, 1]))
     with pytest.raises(ValueError, match=r"image.nii: isn't on the study grid; bring it there"):
-        make_transplants(scans[:1].assign(**away), folder / "masks", "ms", tmp_path / "out", 1, seed=0)
+        make_transplants(scans[:1].assign(**away), find_masks(folder / "masks"), "ms", tmp_path / "out", 1, seed=0)
 
 
 def test_one_row_per_patient_and_method(folders, tmp_path):
@@ -218,7 +218,7 @@ def test_one_row_per_patient_and_method(folders, tmp_path):
     save_file(build_model(training.model_dump()).model.state_dict(), tmp_path / "weights.safetensors")
     ones = torch.ones(1 + len(SIGMAS), *(side // 2 for side in SHAPE))
     Calibration(SIGMAS, SHAPE, ones, ones, level=0.1, scans=2).save(tmp_path / FILE)
-    table = make_transplants(scans, folder / "masks", "stroke", tmp_path / "stroke", 2, seed=0)
+    table = make_transplants(scans, find_masks(folder / "masks"), "stroke", tmp_path / "stroke", 2, seed=0)
     scores = measure_transplants(table, tmp_path, [0.5, 1.5])
     methods = ["l1", "adaptive", "calibrated", "l1 calibrated", "ssim 0.5", "ssim 1.5"]
     assert scores.method.tolist() == methods * 2
