@@ -3,7 +3,7 @@
 In: the scans of `make real` in study space, and lesion masks in MNI space. Out: a folder in the layout of
 essim.data.prepared, which `make methods DATA=...` takes. Not in the paper.
 
-    healthy            validation: the people of the part `train`, of no use to pretrained networks; test: those of `test`
+    healthy            validation: the people of the part `train`, not needed by pretrained networks; test: of `test`
     half_real_<kind>   lesions of KINDS in healthy heads: validation in those of the part `val`, test in those of `test`
     real_<set>         the public patients, all for testing
 
