@@ -1,6 +1,6 @@
 """The patients of `make real` as a source of scans for other methods: data/real/patients, for `make methods DATA=...`.
 
-    patients.py PREPARED MASKS OUT --val 6 --test 12      counts of half-real patients of each kind; all real ones are in it
+    patients.py PREPARED MASKS OUT --val 6 --test 12      half-real patients of each kind; all real ones are added
 
 In: the public scans in study space, lesion masks in MNI space. Out: a folder, as in essim.study.real_patients.
 """

@@ -20,7 +20,7 @@ METHODS = {
     "intensity": ("Intensity", "How bright the scan itself is (how dark in T1): no network, and the line to beat."),
     "blur": ("Blur", "|x − blur(x)|, the scan against a blurred copy of itself: no network either."),
     "l1": ("l1", "|x − y|, the absolute difference between scan and reconstruction, the most widely used score."),
-    "l1 smoothed": ("l1, smoothed", "|x − y| under a Gaussian of one voxel, and no other post-processing: a control."),
+    "l1 smoothed": ("smoothed l1", "|x − y| under a Gaussian of one voxel, and no other post-processing: a control."),
     "ssim default": ("SSIM, usual window", "1 − SSIM with the usual window, the one nearest to σ = 1.5 voxels."),
     "ssim best": ("SSIM, best window", "1 − SSIM with the window that scores highest on each set's validation part."),
     "mean": ("Mean of SSIM", "1 − the plain mean of the SSIM maps over all windows of the ensemble."),

@@ -23,6 +23,7 @@ import pandas as pd
 TABLES = ("main", "regret", "ablation")
 REAL = ("real_heads", "real_transplants")  # those of `make real`
 CONFIRM = ("confirm_means", "confirm_regret")  # those of `make confirm`
+METHODS = ("methods_grid",)  # that of `make methods` where the study itself did not run, as on real patients
 # kept to be read, but not compared: tests, counts and fits, which change a lot when scores change a little
 READ = ("realism*", "tests", "transfer", "healthy", "best_sigma_fit", "grid_*", "calibrated", "calibrated_*", "*spread")
 READ += ("whole_scans", "by_site", "lesion_sizes", "confirm_scores")
@@ -34,6 +35,7 @@ CARDS = ("site/images/card-walkthrough-*.png",)  # the README's pictures of the 
 # of `make real`; the results of its training differ between CPUs as they do between seeds. No picture of a scan
 REAL_READ = ("placement", "real_conclusions", "real_trained", "real_trained_gains")
 REAL_CURVES = ("score_over_sigma", "marked_in_healthy", "grown_half_real", "real_trained")
+METHODS_CURVES = ("methods", "methods_grid")  # of `make methods` on real patients: none of a scan either
 PLACE = ["table", "row", "column"]
 WIDTH, FLOOR, CHANCE = 3 * 2**0.5, 0.01, 0.02
 
@@ -62,8 +64,8 @@ def read_numbers(folder):
 
 
 def _tables_of(folder):
-    own = [tables for tables in (REAL, CONFIRM) if (Path(folder) / f"tables/{tables[0]}.csv").is_file()]
-    return own[0] if own else TABLES
+    kinds = (TABLES, REAL, CONFIRM, METHODS)
+    return next((kind for kind in kinds if (Path(folder) / f"tables/{kind[0]}.csv").is_file()), TABLES)
 
 
 def check(results, reference):
@@ -124,6 +126,8 @@ def keep(results, reference):
         names, pictures = REAL + REAL_READ, [f"figures/{name}.png" for name in REAL_CURVES]
     if _tables_of(results) is CONFIRM:
         names, pictures = (*CONFIRM, "confirm"), ["figures/confirm.png"]
+    if _tables_of(results) is METHODS:
+        names, pictures = READ, [f"figures/{name}.png" for name in METHODS_CURVES]
     for pattern in [*(f"tables/{name}.*" for name in names), *pictures]:
         for path in sorted(Path(results).glob(pattern)):
             target = Path(reference) / path.relative_to(results)

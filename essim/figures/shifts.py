@@ -20,7 +20,7 @@ from essim.figures.style import (
     series_styles,
 )
 
-SMOOTHED = MethodStyle("l1, smoothed", RED, "-", "D")
+SMOOTHED = MethodStyle("smoothed l1", RED, "-", "D")
 FACTORS = {
     "luminance": MethodStyle("SSIM's luminance", ORANGE, (0, (3, 1, 1, 1)), "^"),
     "structure": MethodStyle("its contrast and structure", PURPLE, ":", "v"),

@@ -59,15 +59,15 @@ METHOD_STYLES = {
     "intensity": MethodStyle("intensity", GREY, (0, (1, 1)), "x"),
     "blur": MethodStyle("|x \N{MINUS SIGN} blur(x)|", BROWN, (0, (5, 1)), "v"),
     "l1": MethodStyle("l1", RED, "--", "s", "//"),
-    "l1 smoothed": MethodStyle("l1, smoothed", RED, (0, (1, 1)), "p", "//"),
-    "l1 calibrated": MethodStyle("l1, calibrated", RED, "-", "*", "//"),
+    "l1 smoothed": MethodStyle("smoothed l1", RED, (0, (1, 1)), "p", "//"),
+    "l1 calibrated": MethodStyle("calibrated l1", RED, "-", "*", "//"),
     "ssim": MethodStyle("SSIM", BLUE, "-", "o"),
     "ssim default": MethodStyle("SSIM, usual \u03c3", ORANGE, (0, (3, 1, 1, 1)), "^"),
     "ssim best": MethodStyle("SSIM, best \u03c3", BLUE, "-", "o"),
     "mean": MethodStyle("mean", PURPLE, ":", "^", ".."),
     "min": MethodStyle("minimum", BROWN, (0, (5, 1)), "v", ".."),
-    "adaptive": MethodStyle("ensemble", GREEN, "-.", "D", ".."),
-    "calibrated": MethodStyle("calibrated (ours)", SKY, (0, (6, 1, 1, 1)), "P", "xx"),
+    "adaptive": MethodStyle("paper's ensemble", GREEN, "-.", "D", ".."),
+    "calibrated": MethodStyle("calibrated ensemble", SKY, (0, (6, 1, 1, 1)), "P", "xx"),
 }
 WINDOWS = ((BLUE, "o"), (ORANGE, "^"), (PURPLE, "v"))  # single windows, in order of appearance
 SERIES = ((ORANGE, "s", "-"), (GREEN, "^", "--"), (RED, "D", "-."), (PURPLE, "v", ":"), (BLUE, "o", (0, (5, 1))))

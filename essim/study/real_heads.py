@@ -18,7 +18,8 @@ from essim.study.promise import PROMISED, find_anomalies, judge
 
 LEVELS = ("l1", "adaptive", "l1 calibrated", "calibrated")  # methods without a window of their own
 SHOWN = ("l1", "ssim best", "adaptive", "l1 calibrated", "calibrated")
-COLUMNS = ("input", "reconstruction", "l1", "SSIM, best \u03c3", "ensemble", "l1, calibrated", "calibrated", "truth")
+COLUMNS = ("input", "reconstruction", "l1", "SSIM, best \u03c3", "paper's ensemble", "calibrated l1")
+COLUMNS += ("calibrated ensemble", "truth")
 ABOUT = ["dataset", "subject", "split", "contrast", "age", "sex", "site"]
 
 

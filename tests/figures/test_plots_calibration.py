@@ -33,7 +33,7 @@ def test_methods_stand_beside_each_other_on_every_set():
     figure = drawn(plot_on_each_set(table))
     assert [axis.get_title() for axis in figure.axes] == ["Tumour", "MS"]
     words = [text.get_text() for text in figure.axes[0].get_xticklabels()]
-    assert words == ["l1", "best single", "calibrated (ours)"]
+    assert words == ["l1", "best single", "calibrated ensemble"]
 
 
 def test_two_columns_stand_side_by_side_the_first_hollow():

@@ -52,6 +52,20 @@ def test_of_the_confirmatory_run_its_own_tables_are_kept_and_compared(tmp_path):
     assert verify("check", tmp_path / "results", tmp_path / "reference")[0] == 1
 
 
+def test_of_the_methods_on_real_patients_no_picture_of_a_scan_is_kept(tmp_path):
+    results = tmp_path / "results"
+    for name in ("tables", "figures"):
+        (results / name).mkdir(parents=True)
+    grid = pd.DataFrame({"reconstructor": ["dae"], "dataset": ["real_ms"], "method": ["l1"], "auprc": [0.1]})
+    grid.to_csv(results / "tables/methods_grid.csv", index=False)
+    for name in ("methods", "methods_grid", "methods_dae", "reconstruction_real_ms"):
+        (results / f"figures/{name}.png").write_bytes(b"picture")
+    assert verify("keep", results, tmp_path / "reference")[0] == 0
+    kept = {path.relative_to(tmp_path / "reference").as_posix() for path in (tmp_path / "reference").rglob("*.*")}
+    assert kept == {"tables/methods_grid.csv", "figures/methods.png", "figures/methods_grid.png"}
+    assert verify("check", results, tmp_path / "reference")[0] == 0
+
+
 @pytest.fixture
 def reference(tmp_path):
     """A reference with tolerances from three seeds; auprc of ms varies by 0.02 (standard deviation)."""
