@@ -4,7 +4,7 @@
     methods.py rebuild RECONSTRUCTOR OUT --folder FOLDER --model MODEL --asked JSON
 
 In: what 02_train is given; a folder of the study's reconstructions, a model folder. Out: a model folder; a folder with
-several draws kept, as in essim.study.methods.
+several draws kept, as in essim.study.rebuilt.
 """
 
 import argparse
@@ -99,14 +99,14 @@ def rebuild(arguments):
     """Reconstruct the scans of a folder that are asked for."""
     from essim.methods.networks import load_method
     from essim.methods.registry import pick, reconstructors
-    from essim.study import methods
+    from essim.study import rebuilt
 
     module, model = pick(reconstructors(), arguments.name), load_method(arguments.name, arguments.model)
 
     def reconstruct(image, mask, **how):
         return module.reconstruct(model, image, mask, **how)
 
-    methods.rebuild(arguments.folder, arguments.out, reconstruct, **arguments.asked)
+    rebuilt.rebuild(arguments.folder, arguments.out, reconstruct, **arguments.asked)
 
 
 def main(words=None):

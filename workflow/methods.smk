@@ -80,7 +80,7 @@ rule learn:
 rule rebuild:
     input:
         lambda wildcards: module_of(wildcards.reconstructor),
-        without_methods(modules_behind("essim.study.methods")),
+        without_methods(modules_behind("essim.study.rebuilt")),
         weights_of,
         # of which only scans, masks and lesions are used, the same for all seeds
         folder=lambda wildcards: f"{HOME}{FIRST[wildcards.part]}/reconstructions/{wildcards.folder}",

@@ -1,16 +1,10 @@
-"""Every reconstructor under every score (10): several draws kept, each score with the post-processing that suits it.
+"""Every reconstructor under every score (10), each score with the post-processing that suits it.
 
-In: folders of reconstructed patients and healthy controls (essim.evaluation.cases), of which scan, mask and lesion are
-used; reconstructors with their networks, and scores (essim.methods). Out: folders of the same layout with a
-reconstructor's results, all draws beside their mean; tables, one row per patient and score, or per cost.
-
-    <reconstructor>/<set>/scans.csv                                          one row per subject, with seconds
-    <reconstructor>/<set>/<subject>/{image,reconstruction,mask,seg}.nii.gz   the reconstruction is the mean of the draws
-    <reconstructor>/<set>/<subject>/draws.npz                                each minus the mean, in brain, in 32,767ths
+In: folders of patients and healthy controls, rebuilt by a reconstructor (essim.study.rebuilt); scores (essim.methods).
+Out: tables, one row per patient and score, or per cost; sentences about published orderings.
 """
 
 import json
-import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -18,19 +12,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from tqdm import tqdm
 
-from essim.data.volumes import read_nifti, save_nifti
 from essim.evaluation import at_best
 from essim.evaluation.cases import case_rows, read_case
 from essim.evaluation.stats import mean_with_interval, paired_tests
 from essim.methods.context import anomaly_map, is_alone
-from essim.methods.registry import reconstructors
 from essim.reconstruct import noise_seed
-from essim.runs.files import writing
-from essim.train.trained import AUTOENCODERS
+from essim.study.rebuilt import read_draws
+from essim.train.trained import AUTOENCODERS, NETWORKS
 
-LEVELS = 2**15 - 1  # of a draw's difference from the mean, on disk: little space, and none where all draws agree
+TRAINED = ("training_minutes", "training_slices")
 PLAIN = "ddpm"  # the reconstructor that ANDi is listed with: it uses the network's steps, not a reconstruction
 # Published comparisons, (the better one, the other, where): of two scores, and of two reconstructors
 PUBLISHED_SCORES = (
@@ -50,52 +41,6 @@ PUBLISHED_RECONSTRUCTORS = (
 )
 
 
-# Reconstructions
-
-
-def rebuild(folder, out, reconstruct, *, draws, seed, counts):
-    """Reconstruct the scans of a folder with a reconstructor into the folder `out` (written completely or not at all).
-
-    Args: folder: of reconstructions, of a set or of healthy controls. reconstruct: a function (image, mask, draws,
-        seed) -> [draws, H, W, D]. seed: of the noise, from which every scan derives its own. counts: {split: how many
-        of its first scans}, the splits as in `case_rows`.
-
-    Returns: the table of `out`: that of `folder` with the columns seconds, per scan with all its draws, and threads.
-
-    Raises ValueError where none of the splits has a scan.
-    """
-    rows = [row for split, count in counts.items() for row in case_rows(folder, split)[:count]]
-    if not rows:
-        raise ValueError(
-            f"{folder}: has no scans of {' or '.join(counts)}; reconstruct the set again (03_reconstruct)."
-        )
-    with writing(out) as target:
-        target.mkdir()
-        for row in tqdm(rows, desc=f"{Path(out).parent.name}, {Path(out).name}", unit="volume"):
-            case, place = read_case(folder, row), target / row["subject"]
-            began = time.perf_counter()
-            ys = reconstruct(case.image, case.mask, draws=draws, seed=noise_seed(seed, case.subject))
-            row |= {"seconds": time.perf_counter() - began, "threads": torch.get_num_threads()}
-            place.mkdir()
-            for part in ("image", "mask", "seg"):
-                shutil.copyfile(Path(folder) / row["subject"] / f"{part}.nii.gz", place / f"{part}.nii.gz")
-            affine = read_nifti(place / "image.nii.gz")[1]
-            mean = ys.mean(0, dtype=np.float32)
-            save_nifti(place / "reconstruction.nii.gz", mean, affine)
-            np.savez_compressed(place / "draws.npz", np.rint(LEVELS * (ys - mean)[:, case.mask]).astype(np.int16))
-        pd.DataFrame(rows).to_csv(target / "scans.csv", index=False)
-    return pd.DataFrame(rows)
-
-
-def read_draws(folder, case):
-    """The draws of a case in a folder of `rebuild`: float32 [draws, H, W, D], 0 outside the mask."""
-    with np.load(Path(folder) / case.subject / "draws.npz") as file:
-        added = file["arr_0"].astype(np.float32) / LEVELS
-    ys = np.zeros((len(added), *case.mask.shape), np.float32)
-    ys[:, case.mask] = (case.reconstruction[case.mask] + added).clip(0, 1)
-    return ys
-
-
 # Scores
 
 
@@ -106,38 +51,21 @@ def steps_known(model, steps):
     return tuple(step for step in steps if first <= step <= last)
 
 
-def minutes_of(module, model):
-    """The minutes that training a method's network took, by the log in its model folder; 0 where it needs no network.
+def training_of(module, model):
+    """(minutes, slices) of the training behind a method's network, by its model folder; (0, 0) where it needs none.
 
-    All its steps at the pace of its fastest stretch: the machine was doing other things during the others.
+    Minutes: all its steps at the pace of its fastest stretch: the machine was doing other things during the others.
+    Slices: repetitions included.
     """
     if not module.NETWORK:
-        return 0.0
-    log = pd.read_csv(Path(model) / (f"{module.NETWORK}.csv" if module.NETWORK in AUTOENCODERS else "log.csv"))
+        return 0.0, 0
+    own = module.NETWORK in AUTOENCODERS
+    _, description, log = (Path(model) / name for name in NETWORKS[module.NETWORK if own else "diffusion"])
+    about, log = json.loads(description.read_text(encoding="utf-8")), pd.read_csv(log)
+    training = about["autoencoder" if own else "training"]
     seconds_per_step = np.diff(log.seconds, prepend=0) / np.diff(log.step, prepend=0)
-    return float(seconds_per_step.min() * log.step.max() / 60)
-
-
-def slices_seen(costs):
-    """The slices that a reconstructor's network, and the segmenter beside it, were trained on, repetitions included, in
-    the first contrast.
-
-    Args: costs: the path of costs.csv; the record beside it says where the networks are.
-
-    Returns: {method: slices}, without those that take no network.
-    """
-    asked = json.loads(Path(f"{costs}.json").read_text(encoding="utf-8"))["parameters"]
-    module = reconstructors()[asked["reconstructor"]]
-    folders = {asked["reconstructor"]: asked["models"]} if module.NETWORK else {}
-    folders |= {"segmenter": asked["segmenters"]} if asked["segmenters"] else {}
-    seen = {}
-    for name, by_contrast in folders.items():
-        own = name == asked["reconstructor"] and module.NETWORK in AUTOENCODERS
-        path = Path(next(iter(by_contrast.values()))) / (f"{module.NETWORK}.json" if own else "config.json")
-        about = json.loads(path.read_text(encoding="utf-8"))
-        training = about["autoencoder" if own else "training"]
-        seen[name] = (training if own else about)["steps"] * training["batch"]
-    return seen
+    steps = training["steps"] if own else about["steps"]
+    return float(seconds_per_step.min() * log.step.max() / 60), steps * training["batch"]
 
 
 def scorer_of(folder, scores, context):
@@ -172,23 +100,25 @@ def score(folders, scores, contexts):
     return pd.concat([at_best.validation_scores(tried, choices), *test], ignore_index=True), choices
 
 
-def costs(folders, scores, contexts, minutes):
+def costs(folders, scores, contexts, training):
     """The cost of every score, on the first test patient of every set: one row per set, and one per set and score.
 
     The fastest of several times counts, since the machine may be doing other things: of a reconstruction, the fastest
     volume; of a score, the faster of two runs.
 
-    Args: as in `score`. minutes: a function (set, score or "") -> minutes of training needed.
+    Args: as in `score`. training: a function (set, score or "") -> (minutes, slices) of training needed.
 
     Returns: a DataFrame dataset, score ("": the reconstruction), alone (whether the score needs no reconstruction),
-        seconds (per volume), training_minutes.
+        seconds (per volume), training_minutes, training_slices.
     """
+
+    def trained(name, label):
+        return dict(zip(TRAINED, training(name, label), strict=True))
+
     rows = []
     for name, folder in folders.items():
         made = float(pd.DataFrame(case_rows(folder)).eval("seconds * threads").min())
-        rows.append(
-            {"dataset": name, "score": "", "alone": False, "seconds": made, "training_minutes": minutes(name, "")}
-        )
+        rows.append({"dataset": name, "score": "", "alone": False, "seconds": made} | trained(name, ""))
         case = read_case(folder, case_rows(folder, "test")[0])
         for label, module in scores.items():
             if contexts[name].lacks(module):
@@ -198,8 +128,9 @@ def costs(folders, scores, contexts, minutes):
                 began = time.perf_counter()
                 scorer(case)
                 spent.append((time.perf_counter() - began) * torch.get_num_threads())
-            about = {"dataset": name, "score": label, "alone": is_alone(module), "seconds": min(spent)}
-            rows.append(about | {"training_minutes": minutes(name, label) if is_alone(module) else 0.0})
+            alone = is_alone(module)
+            own = trained(name, label) if alone else dict.fromkeys(TRAINED, 0)
+            rows.append({"dataset": name, "score": label, "alone": alone, "seconds": min(spent)} | own)
     return pd.DataFrame(rows)
 
 
@@ -222,11 +153,10 @@ def chosen(scores, column="at_best"):
     return {name: part.idxmax()[1] for name, part in means.groupby("reconstructor", sort=False)}
 
 
-def trade(scores, costs, methods, slices, column="at_best"):
+def trade(scores, costs, methods, column="at_best"):
     """Detection and cost of some pairs of the grid: one row per pair.
 
-    Args: costs: as from `costs`, with the column reconstructor. methods: {reconstructor: scores}. slices: {name of a
-        method that takes a network: the slices that it was trained on}.
+    Args: costs: as from `costs`, with the column reconstructor. methods: {reconstructor: scores}.
 
     Returns: a DataFrame name (of the reconstructor, or of a score that needs no reconstruction), method, auprc with its
         interval (over the test patients of all sets), gain with its interval (patient by patient, over l1 with PLAIN
@@ -240,13 +170,13 @@ def trade(scores, costs, methods, slices, column="at_best"):
     compared["gain"] = compared.auprc - compared.auprc_first
     table = mean_with_interval(compared, ["reconstructor", "method"], ["auprc", "gain"])
     table = table.set_index(["reconstructor", "method"])
-    means = costs.groupby(["reconstructor", "score"], sort=False)[["alone", "seconds"]].min()
+    means = costs.groupby(["reconstructor", "score"], sort=False)[["alone", "seconds", "training_slices"]].min()
     rows = []
     for name, method in ((name, method) for name, names in methods.items() for method in names):
         cost = means.loc[name, at_best.FIXED.get(method, (method,))[0]]
         about = {"name": method if cost.alone else name, "method": method} | table.loc[name, method].to_dict()
-        about["seconds"] = cost.seconds if cost.alone else cost.seconds + means.loc[name, ""].seconds
-        rows.append(about | {"training_slices": slices.get(about["name"], slices.get(name, 0))})
+        whole = cost if cost.alone else cost + means.loc[name, ""]
+        rows.append(about | {key: whole[key] for key in ("seconds", "training_slices")})
     return pd.DataFrame(rows)
 
 

@@ -10,8 +10,9 @@ from helpers import read_cases
 from essim.evaluation.cases import case_rows, read_case
 from essim.methods import registry
 from essim.methods.context import Context
-from essim.methods.reconstructors import blur, ddpm
-from essim.study import methods
+from essim.methods.reconstructors import ae, blur, ddpm
+from essim.study import methods, rebuilt
+from essim.train.trained import NETWORKS
 
 ASKED = {"draws": 3, "seed": 7, "counts": {"val": 8, "test": 1}}
 
@@ -22,50 +23,50 @@ def noisy(image, mask, *, draws, seed):
 
 
 @pytest.fixture
-def rebuilt(folder, tmp_path):
+def noise_rebuilt(folder, tmp_path):
     out = tmp_path / "methods/noisy/ms"
-    methods.rebuild(folder, out, noisy, **ASKED)
+    rebuilt.rebuild(folder, out, noisy, **ASKED)
     return out
 
 
-def test_a_folder_of_several_draws_is_one_of_reconstructions(folder, rebuilt):
-    rows = pd.DataFrame(case_rows(rebuilt))
+def test_a_folder_of_several_draws_is_one_of_reconstructions(folder, noise_rebuilt):
+    rows = pd.DataFrame(case_rows(noise_rebuilt))
     assert list(rows.subject) == ["007", "b"] and list(rows.split) == ["val", "test"]
     assert (rows.seconds > 0).all() and (rows.threads >= 1).all()
-    for case in read_cases(rebuilt):
+    for case in read_cases(noise_rebuilt):
         before = read_case(folder, {"dataset": "ms", "subject": case.subject, "split": case.split})
         for part in ("image", "mask", "seg"):
             assert np.array_equal(getattr(case, part), getattr(before, part))
-        ys = methods.read_draws(rebuilt, case)
+        ys = rebuilt.read_draws(noise_rebuilt, case)
         expected = noisy(case.image, case.mask, draws=3, seed=[7, *case.subject.encode()])
         np.testing.assert_allclose(ys, expected, atol=1 / 2**15)
         np.testing.assert_allclose(case.reconstruction, expected.mean(0), atol=1e-6)
 
 
-def test_a_reconstruction_does_not_depend_on_the_other_scans(folder, rebuilt, tmp_path):
-    methods.rebuild(folder, tmp_path / "alone", noisy, **ASKED | {"counts": {"test": 2}})
-    (case,) = read_cases(rebuilt, "test")
-    assert np.array_equal(methods.read_draws(rebuilt, case), methods.read_draws(tmp_path / "alone", case))
+def test_a_reconstruction_does_not_depend_on_the_other_scans(folder, noise_rebuilt, tmp_path):
+    rebuilt.rebuild(folder, tmp_path / "alone", noisy, **ASKED | {"counts": {"test": 2}})
+    (case,) = read_cases(noise_rebuilt, "test")
+    assert np.array_equal(rebuilt.read_draws(noise_rebuilt, case), rebuilt.read_draws(tmp_path / "alone", case))
 
 
 def test_no_scans_and_a_failure_leave_no_folder(folder, tmp_path):
     with pytest.raises(ValueError, match="cases: has no scans of train; reconstruct the set again"):
-        methods.rebuild(folder, tmp_path / "new", noisy, **ASKED | {"counts": {"train": 2}})
+        rebuilt.rebuild(folder, tmp_path / "new", noisy, **ASKED | {"counts": {"train": 2}})
 
     def fails(image, mask, **how):
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
-        methods.rebuild(folder, tmp_path / "new", fails, **ASKED)
+        rebuilt.rebuild(folder, tmp_path / "new", fails, **ASKED)
     assert not (tmp_path / "new").exists()
 
 
 @pytest.fixture
-def judged(rebuilt):
+def judged(noise_rebuilt):
     scores = {name: registry.scores()[name] for name in ("l1", "l2", "mahalanobis", "calibrated")}
-    folders, contexts = {"ms": rebuilt}, {"ms": Context()}
+    folders, contexts = {"ms": noise_rebuilt}, {"ms": Context()}
     table, choices = methods.score(folders, scores, contexts)
-    costs = methods.costs(folders, scores, contexts, lambda dataset, score: 5.0)
+    costs = methods.costs(folders, scores, contexts, lambda dataset, score: (5.0, 24000))
     return [frame.assign(reconstructor="ddpm") for frame in (table, choices, costs)]
 
 
@@ -80,12 +81,11 @@ def test_every_score_is_judged_twice_and_what_it_lacks_leaves_it_out(judged):
     assert (chosen.at_best >= chosen.protocol - 1e-12).all()
 
 
-def test_a_set_without_a_validation_part_is_only_tested(rebuilt, tmp_path):
-    rows = pd.DataFrame(case_rows(rebuilt))
-    methods.rebuild(rebuilt, tmp_path / "real", noisy, **ASKED | {"counts": {"test": 1}})
-    scores, folders = {"l1": registry.scores()["l1"]}, {"ms": rebuilt, "real": tmp_path / "real"}
+def test_a_set_without_a_validation_part_is_only_tested(noise_rebuilt, tmp_path):
+    rebuilt.rebuild(noise_rebuilt, tmp_path / "real", noisy, **ASKED | {"counts": {"test": 1}})
+    scores, folders = {"l1": registry.scores()["l1"]}, {"ms": noise_rebuilt, "real": tmp_path / "real"}
     table, _ = methods.score(folders, scores, dict.fromkeys(folders, Context()))
-    assert len(rows) == 2 and list(table.split).count("val") == 2 and list(table.split).count("test") == 4
+    assert list(table.split).count("val") == 2 and list(table.split).count("test") == 4
     with pytest.raises(ValueError, match="real: has no validation cases; post-processing is chosen on"):
         methods.score({"real": tmp_path / "real"}, scores, {"real": Context()})
 
@@ -94,7 +94,7 @@ def test_costs_and_what_they_buy(judged):
     table, _, costs = judged
     assert list(costs.score) == ["", "l1", "l2", "mahalanobis"]
     assert list(costs.training_minutes) == [5, 0, 0, 0], "only a score with its own network needs training"
-    trade = methods.trade(table, costs, {"ddpm": ["l1", "mahalanobis"]}, {"ddpm": 24000})
+    trade = methods.trade(table, costs, {"ddpm": ["l1", "mahalanobis"]})
     seconds = costs.set_index("score").seconds
     np.testing.assert_allclose(trade.seconds, [seconds[""] + seconds[name] for name in ("l1", "mahalanobis")])
     test = table[(table.split == "test") & (table.method == "mahalanobis")]
@@ -104,8 +104,8 @@ def test_costs_and_what_they_buy(judged):
 
 def test_a_score_that_needs_no_reconstruction_stands_alone(judged):
     table, _, costs = judged
-    costs = costs.assign(alone=costs.score == "l2")
-    trade = methods.trade(table, costs, {"ddpm": ["l1", "l2"]}, {"ddpm": 24000})
+    costs.loc[costs.score == "l2", ["alone", "training_slices"]] = True, 24000
+    trade = methods.trade(table, costs, {"ddpm": ["l1", "l2"]})
     assert list(trade.name) == ["ddpm", "l2"] and list(trade.training_slices) == [24000, 24000], "it uses its network"
     assert trade.seconds[1] == costs.set_index("score").seconds["l2"], "without the reconstruction's"
 
@@ -154,25 +154,14 @@ def test_steps_that_a_network_knows(tmp_path):
         assert methods.steps_known(tmp_path, [160, 300, 390]) == known
 
 
-def test_what_a_network_has_seen_is_told_by_its_folder(tmp_path):
-    ae, ddpm, segmenter = ({c: str(tmp_path / f"{name}_{c}") for c in ("t1", "t2")} for name in ("ae", "ddpm", "s"))
-    for name, about in {
-        "ae_t1/ae": {"autoencoder": {"steps": 10, "batch": 8}},
-        "ddpm_t1/config": {"steps": 30, "training": {"batch": 4}},
-        "s_t1/config": {"steps": 50, "training": {"batch": 2}},
-    }.items():
-        (tmp_path / name).parent.mkdir()
-        (tmp_path / f"{name}.json").write_text(json.dumps(about))
-    for name, models, segmenters, seen in (
-        ("ae", ae, {}, {"ae": 80}),
-        ("thor", ddpm, segmenter, {"thor": 120, "segmenter": 100}),
-        ("blur", ddpm, {}, {}),
+def test_what_a_training_was_is_told_by_its_folder(tmp_path):
+    log = pd.DataFrame({"step": [2, 4, 6], "seconds": [60.0, 90.0, 290.0]})
+    for network, about in (
+        ("ae", {"autoencoder": {"steps": 10, "batch": 8}}),
+        ("diffusion", {"steps": 30, "training": {"batch": 4}}),
     ):
-        asked = {"reconstructor": name, "models": models, "segmenters": segmenters}
-        (tmp_path / "costs.csv.json").write_text(json.dumps({"parameters": asked}))
-        assert methods.slices_seen(tmp_path / "costs.csv") == seen
-
-
-def test_the_minutes_of_a_training_are_those_at_its_fastest_pace(tmp_path):
-    pd.DataFrame({"step": [2, 4, 6], "seconds": [60.0, 90.0, 290.0]}).to_csv(tmp_path / "log.csv", index=False)
-    assert methods.minutes_of(ddpm, tmp_path) == 1.5 and methods.minutes_of(blur, tmp_path) == 0
+        _, description, name = NETWORKS[network]
+        (tmp_path / description).write_text(json.dumps(about))
+        log.to_csv(tmp_path / name, index=False)
+    assert methods.training_of(ae, tmp_path) == (1.5, 80), "at its fastest pace"
+    assert methods.training_of(ddpm, tmp_path) == (1.5, 120) and methods.training_of(blur, tmp_path) == (0, 0)
