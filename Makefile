@@ -80,7 +80,7 @@ confirm: .venv/stamp ## The study's claims on 400 fresh patients, with tests dec
 report: .venv/stamp ## Put the finished study on one page to read offline: results/<profile>/report.html
 	@$(BIN)/python workflow/report.py $(PROFILE) --data "$(DATA)"
 
-site: .venv/stamp ## Run the walkthrough, and put it and the finished study on a site: results/<profile>/site/index.html
+site: .venv/stamp ## Run the teaching path, and put it and the finished study on a site: results/<profile>/site/index.html
 	+@$(SNAKEMAKE) walkthrough --config $(SETTINGS)
 	@$(BIN)/python workflow/website.py $(PROFILE) --data "$(DATA)"
 

@@ -2,7 +2,7 @@
 
     python benchmarks/ssim.py [--sizes 96x96x50 ...] [--rounds 5] [--device cpu] [--out results/bench]
 
-Every contender makes the adaptive ensemble of the eight sigmas from the same two volumes (those without an ensemble:
+Every contender makes the paper's ensemble of the eight sigmas from the same two volumes (those without an ensemble:
 eight maps, then the softmax); `calibrated` is the calibrated ensemble. Contenders take turns, round by round,
 on one thread, or one GPU without TF32; the time is the median of the rounds, the ratio is against torchmetrics. The
 error is the largest of the anomaly map against float64, away from the borders, where libraries differ on purpose; a

@@ -22,7 +22,7 @@ from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from pygments.formatters import HtmlFormatter
 from traitlets.config import Config
 
-HIGHLIGHTING = HtmlFormatter().get_style_defs(".highlight")
+HIGHLIGHTING = HtmlFormatter(nobackground=True).get_style_defs(".highlight")
 KINDS = ["text/html", "text/markdown", "image/png", "text/plain"]  # of an output, the first available
 LIVE = re.compile(r"<(script|iframe|object|embed)\b", re.IGNORECASE)
 FRAME = re.compile(r'<iframe srcdoc="([^"]*)"[^>]*></iframe>')

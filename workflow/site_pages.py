@@ -83,7 +83,7 @@ def bar(before, after):
             return "<i></i>"
         return f'<a rel="{relation}" href="{page.name}.html">{word.format(escape(page.full_title))}</a>'
 
-    links = link(before, "← {}", "prev"), '<a href="index.html">Index</a>', link(after, "{} →", "next")
+    links = link(before, "←&nbsp;{}", "prev"), '<a href="index.html">Index</a>', link(after, "{}&nbsp;→", "next")
     return f'<nav class="bar">{"".join(links)}</nav>\n'
 
 

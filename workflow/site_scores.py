@@ -17,7 +17,7 @@ from essim.figures.style import SET_NAMES
 
 # Titles of the methods' pages, and what they are. A single window is called `ssim <sigma>`.
 METHODS = {
-    "intensity": ("Intensity", "How bright the scan itself is (how dark in T1): no network, and the line to beat."),
+    "intensity": ("Intensity", "How bright the scan itself is (how dark in T1): no network, and the baseline to beat."),
     "blur": ("Blur", "|x − blur(x)|, the scan against a blurred copy of itself: no network either."),
     "l1": ("l1", "|x − y|, the absolute difference between scan and reconstruction, the most widely used score."),
     "l1 smoothed": ("smoothed l1", "|x − y| under a Gaussian of one voxel, and no other post-processing: a control."),
@@ -25,7 +25,10 @@ METHODS = {
     "ssim best": ("SSIM, best window", "1 − SSIM with the window that scores highest on each set's validation part."),
     "mean": ("Mean of SSIM", "1 − the plain mean of the SSIM maps over all windows of the ensemble."),
     "min": ("Minimum of SSIM", "1 − the smallest SSIM over all windows: each voxel at its least similar scale."),
-    "adaptive": ("The paper's ensemble", "SSIM maps weighted voxel by voxel, the less similar more."),
+    "adaptive": (
+        "The paper's ensemble",
+        "1 − SSIM over all windows, weighted voxel by voxel: the less similar, the more weight.",
+    ),
     "l1 calibrated": (
         "Calibrated l1",
         "|x − y| in standard deviations of what healthy scans show at that place: the calibrated ensemble's control.",
@@ -36,6 +39,7 @@ METHODS = {
         "that place.",
     ),
 }
+SMOOTHINGS = {"gauss": "a Gaussian of σ = {}", "median": "a median over {} voxels"}  # called `gauss <sigma>` in tables
 OTHERS = {"dice": ("Dice, protocol", 3), "false_positives": ("false positives per scan", 1)}  # main table; decimals
 
 
@@ -52,7 +56,7 @@ def score_pages(results, site, grown):
     means = mean_with_interval(scores, ["dataset", "method"], list(COLUMNS))
     post = pd.read_csv(results / "tables/at_best.csv", index_col="method").post.to_dict()
     main = pd.read_csv(results / "tables/main.csv")
-    pages = [_method_page(method, means, post.get(method), main) for method in means.method.unique()]
+    pages = [_method_page(method, means, post.get(method, ""), main) for method in means.method.unique()]
     patients = patient_pages(results, scores, site, _method_link) if grown else []
     linked = {page.name for page in patients}
     pages += [_set_page(name, part, site, grown, linked) for name, part in scores.groupby("dataset", sort=False)]
@@ -64,12 +68,14 @@ def _method_page(method, means, post, main):
     sigma = method.removeprefix("ssim ") if method not in METHODS and method.startswith("ssim ") else ""
     single = "Single window", "1 − SSIM with one window, whatever the size of a lesion."
     title, said = single if sigma else METHODS.get(method, (method, ""))
+    kind, _, size = post.partition(" ")
+    post = SMOOTHINGS.get(kind, post).format(size)
     source, of = ("single windows", f"σ = {sigma}") if sigma else (method, "")
     page = Page(_name(method), title, "", said, "methods", source, of)
     own = f" Its own post-processing, chosen on the validation parts: <em>{escape(post)}</em>." if post else ""
     page.main = f"""<main><p class="ran">Methods</p>
 <h1>{escape(page.full_title)}</h1>
-<p>{escape(said)}{own}</p>
+<p>{escape(said)}{own} In tables: <code>{escape(method)}</code>.</p>
 <h2>On every set</h2>
 <p>Means over the test patients with 95 % intervals, and the place among all methods by AUPRC.</p>
 {_table(_on_every_set(method, means, main))}
@@ -98,7 +104,7 @@ def _among_others(method, means):
     wide = means.set_index(["method", "dataset"])[list(COLUMNS)]
     rows = []
     for other in means.method.unique():
-        name = f'<b class="here">{escape(other)}</b>' if other == method else _method_link(other)
+        name = f'<b class="here">{escape(_title(other))}</b>' if other == method else _method_link(other)
         both = wide.loc[other].map("{:.3f}".format).agg(" / ".join, axis=1)
         rows.append({"method": name} | both.rename(_set_link).to_dict())
     return pd.DataFrame(rows)
@@ -135,8 +141,12 @@ def _name(method):
     return f"method-{_slug(method)}"
 
 
+def _title(method):
+    return METHODS.get(method, (re.sub("^ssim ", "Single window, σ = ", method),))[0]
+
+
 def _method_link(method):
-    return f'<a href="{_name(method)}.html">{escape(method)}</a>'
+    return f'<a href="{_name(method)}.html">{escape(_title(method))}</a>'
 
 
 def _patient_link(dataset, subject, linked):

@@ -1,4 +1,4 @@
-"""The walkthrough as it runs, for the site (`make site`): each notebook separately, the same whatever the profile.
+"""The teaching path as it runs, for the site (`make site`): each notebook separately, the same whatever the profile.
 
 The pages show the prose too, so here any change to a notebook runs it again, as does one to the package or a network.
 """

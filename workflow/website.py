@@ -1,8 +1,8 @@
-"""One static site: walkthrough, study and ablations as they ran, figures, tables and scores, and the documentation.
+"""One static site: teaching path, study and ablations as they ran, figures, tables and scores, and the documentation.
 
     website.py PROFILE [RESULTS [SITE]] [--data SCANS]      SITE is RESULTS/site if not given
 
-In: RESULTS with executed notebooks, tables and figures, the walkthrough's among them (`make site` runs it). Out: a
+In: RESULTS with executed notebooks, tables and figures, the teaching path's among them (`make site` runs it). Out: a
 folder of HTML pages with one style, their pictures beside them. It opens from disk and loads nothing from elsewhere.
 """
 
@@ -29,7 +29,7 @@ from essim.runs.files import writing
 ROOT = Path(__file__).resolve().parents[1]
 OVERVIEW = "the_method_in_ten_cells"  # the whole method; opens the path
 PARTS = {
-    "walkthrough": "Walkthrough",
+    "walkthrough": "The teaching path",
     "study": "The study",
     "ablations": "Ablations",
     "real": "Real heads",
@@ -90,7 +90,7 @@ def executed(results, study):
 
 
 def notebook_page(part, name, notebook):
-    """The page of a run: its headings, then the notebook; code is shown in the walkthrough, folded away elsewhere."""
+    """The page of a run: its headings, then the notebook; code is shown in the teaching path, folded away elsewhere."""
     html, headings = fragment(notebook, name, folded=part != "walkthrough", below=0)
     of, time = run_of(name.removeprefix(f"{part}-"), notebook)
     claim = CLAIM.search(notebook.cells[0].source)
@@ -141,7 +141,7 @@ def card(runs, site):
     found = [site / name for name in re.findall(r'src="((?:images|figures|files)/[^"]*\.png)"', first.main)]
     if found and first.part != "documentation":
         small = thumbnail(found, site / f"images/card-{first.name}.png")
-        picture = f'<a class="picture" href="{home}"><img src="{small}" alt=""></a>\n'
+        picture = f'<a class="picture" href="{home}" tabindex="-1" aria-hidden="true"><img src="{small}" alt=""></a>\n'
     if len(runs) > 1:
         said = " · ".join(f'<a href="{run.name}.html">{escape(run.of)}</a>' for run in runs)
     else:

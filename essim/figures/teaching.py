@@ -1,4 +1,4 @@
-"""Pictures of the walkthrough: strips of slices that follow a slider, and curves.
+"""Pictures of the teaching path: strips of slices that follow a slider, and curves.
 
 In: panels of slices [H, W] (essim.figures.pictures), drawn in milliseconds; numbers. Out: a PNG, a widget, a matplotlib
 Figure. Not in the paper.

@@ -32,7 +32,7 @@ def main(arguments=None):
     parser.add_argument("--model", help="model folder; default: the one for the contrast that `essim models` lists")
     parser.add_argument("--mask", default="", help='brain mask, or "nonzero" if stripped; default: a skull stripper\'s')
     parser.add_argument("--contrast", choices=CONTRASTS, help="of the scan; default: from its name, else the model's")
-    kinds = "our calibrated ensemble (default) or the paper's adaptive ensemble"
+    kinds = "our calibrated ensemble (default) or the paper's ensemble (adaptive)"
     parser.add_argument("--strategy", choices=MAP_KINDS, default="calibrated", help=kinds)
     parser.add_argument("--share", type=float, default=0.01, help="share of healthy voxels above the threshold (0.01)")
     parser.add_argument("--threshold", type=float, help="a threshold of your own instead")

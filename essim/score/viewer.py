@@ -18,7 +18,7 @@ from essim.postprocess import connected_components
 PANELS = ("scan", "reconstruction", "anomaly map", "finding")
 MARGIN_MM, BAR_MM = 8, 50  # around the brain; the scale bar
 PANEL_INCH = 2.3  # the width of a panel
-LETTERS = 135  # per line in the margin
+TITLE_LETTERS, LETTERS = 110, 135  # per line, above and in the margin
 
 
 def show_overview(volumes, affine, *, threshold, title="", beware=()):
@@ -27,7 +27,7 @@ def show_overview(volumes, affine, *, threshold, title="", beware=()):
     Args:
         volumes: {name: [H, W, D]}: floats `image` and `reconstruction` in the scan's intensities, `anomaly` 0 or more;
             bool `segmentation` and `brain`. affine: RAS+, mm.
-        threshold: of the segmentation, marked on the colour bar. title: one line above it all.
+        threshold: of the segmentation, marked on the colour bar. title: above it all.
         beware: sentences, in the margin below.
 
     Returns: a Figure; all panels share one scale (mm) and are cropped to the brain.
@@ -62,7 +62,7 @@ def show_overview(volumes, affine, *, threshold, title="", beware=()):
     bar.set_label(f"anomaly score (line: threshold {threshold:.3g})")
     for colour, line_width in (("black", 2.4), ("white", 1.2)):
         bar.ax.axvline(threshold, color=colour, linewidth=line_width)
-    figure.suptitle(title, fontsize=9)
+    figure.suptitle(textwrap.fill(title, TITLE_LETTERS), fontsize=9)
     if beware:
         lines = [textwrap.fill(f"Beware: {sentence}", LETTERS) for sentence in beware]
         figure.set_figheight(height_inch + 0.14 * sum(text.count("\n") + 1 for text in lines))

@@ -49,7 +49,7 @@ def documents():
 
 
 def lesson(path, *cells):
-    """A notebook of the walkthrough as if it had run: every code cell has drawn a picture."""
+    """A notebook of the teaching path as if it had run: every code cell has drawn a picture."""
     notebook = nbformat.read(path, 4)
     for cell in notebook.cells:
         if cell.cell_type == "code":
@@ -59,7 +59,7 @@ def lesson(path, *cells):
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    """A finished study with the real walkthrough, a viewer, a slider, a solution, links, an ablation, real heads."""
+    """A finished study with the real teaching path, a viewer, a slider, a solution, links, an ablation, real heads."""
     folder = write_results(tmp_path_factory.mktemp("site") / "results/pretrained")
     write_scores(folder)
     (folder / "tables/calibrated.csv").write_text("dataset,method,auprc\nms,l1,0.1\n")
@@ -132,7 +132,9 @@ def test_every_link_and_picture_is_there(site, pages):
             assert not file or (site / file).is_file(), f"{name}: {address}"
             target = pages[file or name] if anchor else None
             assert not anchor or anchor in target.ids, f"{name}: {address}"
-    assert not re.search(r"url\(|@import", (site / "style.css").read_text())
+    css = (site / "style.css").read_text()
+    assert not re.search(r"url\(|@import", css)
+    assert not re.search(r"\.highlight *\{[^}]*background", css), "dark colours of code need the page's own ground"
     assert not re.search(r"https?:|fetch|import|XMLHttp|Beacon|WebSocket", (site / "site.js").read_text())
 
 
@@ -217,7 +219,7 @@ def test_the_same_bytes_again(results, site, monkeypatch):
     assert {path: path.read_bytes() for path in site.rglob("*") if path.is_file()} == before
 
 
-def test_a_walkthrough_that_has_not_run_is_named(results, tmp_path, monkeypatch):
+def test_a_lesson_that_has_not_run_is_named(results, tmp_path, monkeypatch):
     shutil.copytree(results, tmp_path / "copy")
     (tmp_path / "copy/notebooks/walkthrough" / LESSONS[0].name).unlink()
     shutil.rmtree(tmp_path / "copy/site", ignore_errors=True)

@@ -27,8 +27,8 @@ def test_a_method_has_its_numbers_and_its_place(results, tmp_path):
     cells = re.findall("<td>(.*?)</td>", pages["method-l1"].main)
     assert cells[0] == '<a href="set-ms.html">MS</a>' and cells[1] == "3", "the test patients"
     assert cells[2].startswith("0.200 (") and cells[3] == "4 of 4" and cells[6] == "0.250 (0.200 to 0.300)"
-    assert "gauss 1" in pages["method-l1"].main and '<b class="here">l1</b>' in pages["method-l1"].main
-    assert "0.230 / 0.260" in pages["method-l1"].main, "the adaptive ensemble beside it, in both columns"
+    assert "a Gaussian of σ = 1<" in pages["method-l1"].main and '<b class="here">l1</b>' in pages["method-l1"].main
+    assert "0.230 / 0.260" in pages["method-l1"].main, "the paper's ensemble beside it, in both columns"
     assert pages["method-ssim-0.3"].source == pages["method-ssim-1.7"].source, "single windows share a card"
 
 
