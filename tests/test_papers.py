@@ -68,6 +68,13 @@ def test_the_paper_quotes_the_reference():
     assert [ours, others] == [f"{times[size, 'essim, numba']:.2f}", f"{times[size, 'torchmetrics']:.0f}"]
 
 
+def test_the_results_quote_the_verdicts():
+    rows = re.findall(r"^\| ([^|]* is ahead of [^|]*) \| (.*)", read("docs/results.md"), re.MULTILINE)
+    told = pd.read_csv(REFERENCE / "confirm/tables/confirm.csv").query("column == 'at_best'")
+    verdicts = told.groupby("claim").verdict.agg(list).to_dict()
+    assert {claim: re.findall(r"\*\*(.*?)\*\*", cells) for claim, cells in rows} == verdicts
+
+
 def test_what_a_re_execution_must_give_is_in_the_reference():
     check = yaml.safe_load(read("codecheck.yml"))
     assert read("codecheck.yml").startswith("---\n") and check["version"].endswith("/spec/config/1.0/")

@@ -25,8 +25,8 @@ METHODS = ["calibrated", "adaptive", "l1"]
 PROMISED, FACTOR = 0.01, 1.5  # the share of healthy tissue above a threshold; the factor off it that is a failure
 PLACES = {"marked": "whole brain", "cerebrum": "cerebrum", "cerebellum": "cerebellum", "stem": "brain stem"}
 SOURCES = {
-    "healthy8": "healthy people who whose anatomies no network was trained on",
-    "healthy16": "healthy people, whose anatomies the training heads of `anatomies` come from",
+    "healthy8": "healthy people whose anatomies no network was trained on",
+    "healthy16": "healthy people whose anatomies the training heads of `anatomies` come from",
     "ms": "patient with MS, outside the lesions",
 }
 GROWN, REAL = "results/reference/pretrained", "results/reference/real"  # what `laptop` and `anatomies` were tested on
