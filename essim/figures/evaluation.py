@@ -79,7 +79,7 @@ def plot_patients(volumes):
 def plot_thresholds(decisions, methods=("l1", "adaptive")):
     """Dice by where the threshold comes from, one panel per set; the oracle, not a result, is hollow."""
     names, sources, styles = decisions.dataset.unique(), list(decisions.source.unique()), method_styles(methods)
-    figure, axes = new_figure(1, len(names), 2.2 * len(names) + 0.5, 2.9, sharey=True)
+    figure, axes = new_figure(1, len(names), 2.2 * len(names) + 1.7, 2.9, sharey=True)
     for axis, name in zip(axes[0], names, strict=True):
         means = mean_with_interval(decisions[decisions.dataset == name], ["method", "source"], ["dice"])
         means = means.set_index(["method", "source"])
@@ -92,7 +92,7 @@ def plot_thresholds(decisions, methods=("l1", "adaptive")):
         axis.set_xticks(range(len(sources)), sources, rotation=35, ha="right")
         axis.set(title=SET_NAMES[name], ylim=(0, 1), xlim=(-0.5, len(sources) - 0.5))
     axes[0, 0].set_ylabel("Dice")
-    axes[0, -1].legend()
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right upper")
     return figure
 
 

@@ -39,10 +39,10 @@ def plot_training_length(table):
         errors = part.drop_duplicates("step")
         last.plot(errors.step, errors.error, label=SET_NAMES[name], **series)
     last.set(title="Error in healthy brain", ylabel="mean |x \N{MINUS SIGN} y|")
-    for axis in axes[0]:
+    for axis, part in zip(axes[0], [*(table[table.dataset == name] for name in names), table], strict=True):
         axis.margins(y=0.1)  # no marker is cut at the top
         axis.set(xscale="log", xlabel="training step", ylim=(0, None))
-        set_ticks(axis.xaxis, table.step.unique())
+        set_ticks(axis.xaxis, part.step.unique())
     panels[0].set_ylabel("AUPRC (validation)")
     panels[0].legend()
     last.legend()
