@@ -180,6 +180,12 @@ def trade(scores, costs, methods, column="at_best"):
     return pd.DataFrame(rows)
 
 
+def say(row, name, form=".3f"):
+    """A mean in a table's row with its interval, which too few patients don't have: "0.310 [0.200, 0.400]"."""
+    value, *ends = (f"{row[column]:{form}}" for column in (name, f"{name}_low", f"{name}_high"))
+    return value if pd.isna(row[f"{name}_low"]) else f"{value} [{', '.join(ends)}]"
+
+
 def say_published(scores, column="at_best"):
     """Whether published orderings hold on the test patients, one sentence each: of scores, on PLAIN's reconstructions;
     of reconstructors, with l1."""
@@ -194,8 +200,6 @@ def say_published(scores, column="at_best"):
                 yield f"{said}; not tried."
                 continue
             rows = paired_tests(own, name, [other], column)
-            told = [
-                f"{row.dataset} {row.verdict} ({row.gain:+.3f} [{row.gain_low:+.3f}, {row.gain_high:+.3f}])"
-                for row in rows.itertuples()
-            ]
+            rows = rows.to_dict("records")
+            told = [f"{row['dataset']} {row['verdict']} ({say(row, 'gain', '+.3f')})" for row in rows]
             yield f"{said}. Here: {'; '.join(told)}."

@@ -147,6 +147,12 @@ def test_published_orderings_are_said_with_their_interval():
     assert "ms worse (-0.050 [-0.050, -0.050])" in masked
 
 
+def test_a_mean_of_too_few_patients_has_no_interval():
+    row = {"gain": 0.31, "gain_low": 0.2, "gain_high": 0.4}
+    assert methods.say(row, "gain", "+.2f") == "+0.31 [+0.20, +0.40]"
+    assert methods.say(row | {"gain_low": float("nan"), "gain_high": float("nan")}, "gain") == "0.310"
+
+
 def test_steps_that_a_network_knows(tmp_path):
     for t_range, known in (([100, 300], (160, 300)), (None, (160, 300, 390)), ([400, 600], ())):
         training = {"t_range": t_range, "timesteps": 1000}
