@@ -21,7 +21,7 @@ PATIENTS := data/real/patients
 NOTEBOOKS = $(wildcard notebooks/*.ipynb notebooks/*/*.ipynb)
 
 .PHONY: help env reproduce smoke figures ablations shifts methods real confirm report site test bench verify tolerances reference numbers networks \
-  cards method lab lint strip lock clean
+  cards method lab lint strip lock clean $(PATIENTS)
 
 help: ## List what make can do (this list)
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -61,11 +61,11 @@ shifts: .venv/stamp ## When SSIM overtakes l1: scanners moved away from the trai
 	+@$(SNAKEMAKE) shifts --config $(SETTINGS)
 
 methods: PROFILE := $(if $(filter file,$(origin PROFILE)),pretrained,$(PROFILE))
-methods: .venv/stamp $(filter $(PATIENTS),$(DATA)) ## The field's methods: every reconstructor under every score, and what each costs (PROFILE=pretrained)
+methods: .venv/stamp $(filter $(PATIENTS),$(DATA:%/=%)) ## The field's methods: every reconstructor under every score, and what each costs (PROFILE=pretrained)
 	+@$(SNAKEMAKE) methods --config $(SETTINGS)
 
-# The heads and patients of `make real` as a source of scans, from the first time that DATA names it.
-$(PATIENTS): | .venv/stamp
+# The heads and patients of `make real` as a source of scans, made or brought up to date when DATA names it.
+$(PATIENTS): .venv/stamp
 	@$(FETCH)
 	+@$(SNAKEMAKE) $@ --config profile=real
 

@@ -58,6 +58,19 @@ def test_median_is_scipys_inside_the_mask(implementation, digits, dtype, side):
     assert found.dtype == dtype
 
 
+@pytest.mark.parametrize("shape", [(1, 1, 1), (2, 3, 1), (9, 1, 17)])
+@pytest.mark.parametrize("side", [3, 5])
+def test_median_of_a_volume_smaller_than_the_window(shape, side):
+    volume = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    mask = np.ones(shape, bool)
+    np.testing.assert_array_equal(median(volume, mask, side), median_by_partition(volume, mask, side))
+
+
+def test_median_of_another_side():
+    with pytest.raises(ValueError, match="side must be one of 3, 5, got 7"):
+        median(np.ones((9, 9, 9), np.float32), np.ones((9, 9, 9), bool), 7)
+
+
 def test_median_of_nothing():
     volume = np.ones((6, 6, 6), np.float32)
     for implementation in (median_by_partition, median):

@@ -1,6 +1,6 @@
 """The patients of `make real` as a source of scans for other methods: data/real/patients, for `make methods DATA=...`.
 
-    patients.py PREPARED MASKS OUT --val 6 --test 12      half-real patients of each kind; all real ones are added
+    patients.py PREPARED MASKS OUT --val 6 --test 12 --seed 0    half-real patients of each kind; all real ones are added
 
 In: the public scans in study space, lesion masks in MNI space. Out: a folder, as in essim.study.real_patients.
 """
@@ -15,7 +15,7 @@ def main(words=None):
         parser.add_argument(name)
     for part in ("val", "test"):
         parser.add_argument(f"--{part}", type=int, required=True, help=f"half-real patients of each kind for {part}")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, required=True)
     asked = parser.parse_args(words)
     from essim.study.real_patients import gather_patients  # here: it takes seconds, which a wrong word should not
 

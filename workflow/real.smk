@@ -62,11 +62,12 @@ rule real_patients:
     output:
         directory("data/real/patients"),
     params:
-        counts="--val {patients_val} --test {patients_test}".format(**PLAN.profile["methods"]),
+        asked="--val {patients_val} --test {patients_test} --seed ".format(**PLAN.profile["methods"])
+        + str(PLAN.first_seed),
         masks=HALF_REAL["masks"],
     shell:
         f"{shlex.quote(sys.executable)} workflow/patients.py {shlex.quote(PLAN.data)} {{params.masks}} {{output}} "
-        "{params.counts}"
+        "{params.asked}"
 
 
 OF_REAL = [rules.real_heads.output, rules.half_real.output]

@@ -3,6 +3,7 @@
     verify.py check RESULTS REFERENCE      print each number out of its tolerance; exit 1 if there are too many
     verify.py fit REFERENCE RESULTS...     write REFERENCE/tolerances.csv from results of several training seeds
     verify.py keep RESULTS REFERENCE       copy the tables and pictures that are the reference; of `make real` no scan
+    verify.py patients RESULTS REFERENCE   copy those of `make methods` on real patients; no scan either
     verify.py release RESULTS NETWORKS     copy the trained networks to NETWORKS_<contrast>, in half precision
     verify.py methods RESULTS FOLDER       the same for the networks of `make methods`: FOLDER/<network>_<contrast>
 
@@ -23,7 +24,6 @@ import pandas as pd
 TABLES = ("main", "regret", "ablation")
 REAL = ("real_heads", "real_transplants")  # those of `make real`
 CONFIRM = ("confirm_means", "confirm_regret")  # those of `make confirm`
-METHODS = ("methods_grid",)  # that of `make methods` where the study itself did not run, as on real patients
 # kept to be read, but not compared: tests, counts and fits, which change a lot when scores change a little
 READ = ("realism*", "tests", "transfer", "healthy", "best_sigma_fit", "grid_*", "calibrated", "calibrated_*", "*spread")
 READ += ("whole_scans", "by_site", "lesion_sizes", "confirm_scores")
@@ -35,7 +35,6 @@ CARDS = ("site/images/card-walkthrough-*.png",)  # the README's pictures of the 
 # of `make real`; the results of its training differ between CPUs as they do between seeds. No picture of a scan
 REAL_READ = ("placement", "real_conclusions", "real_trained", "real_trained_gains")
 REAL_CURVES = ("score_over_sigma", "marked_in_healthy", "grown_half_real", "real_trained")
-METHODS_CURVES = ("methods", "methods_grid")  # of `make methods` on real patients: none of a scan either
 PLACE = ["table", "row", "column"]
 WIDTH, FLOOR, CHANCE = 3 * 2**0.5, 0.01, 0.02
 
@@ -64,8 +63,8 @@ def read_numbers(folder):
 
 
 def _tables_of(folder):
-    kinds = (TABLES, REAL, CONFIRM, METHODS)
-    return next((kind for kind in kinds if (Path(folder) / f"tables/{kind[0]}.csv").is_file()), TABLES)
+    own = [tables for tables in (REAL, CONFIRM) if (Path(folder) / f"tables/{tables[0]}.csv").is_file()]
+    return own[0] if own else TABLES
 
 
 def check(results, reference):
@@ -126,9 +125,16 @@ def keep(results, reference):
         names, pictures = REAL + REAL_READ, [f"figures/{name}.png" for name in REAL_CURVES]
     if _tables_of(results) is CONFIRM:
         names, pictures = (*CONFIRM, "confirm"), ["figures/confirm.png"]
-    if _tables_of(results) is METHODS:
-        names, pictures = READ, [f"figures/{name}.png" for name in METHODS_CURVES]
-    for pattern in [*(f"tables/{name}.*" for name in names), *pictures]:
+    _copy(results, reference, names, pictures)
+
+
+def keep_patients(results, reference):
+    """Copy the tables and curves of `make methods` on real patients."""
+    _copy(results, reference, ["methods_*"], ["figures/methods.png", "figures/methods_grid.png"])
+
+
+def _copy(results, reference, tables, pictures):
+    for pattern in [*(f"tables/{name}.*" for name in tables), *pictures]:
         for path in sorted(Path(results).glob(pattern)):
             target = Path(reference) / path.relative_to(results)
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -165,7 +171,7 @@ def release_methods(results, networks):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
-    places_of = {"check": ("results", "reference"), "fit": ("reference",), "keep": ("results", "reference")}
+    places_of = dict.fromkeys(("check", "keep", "patients"), ("results", "reference")) | {"fit": ("reference",)}
     places_of |= dict.fromkeys(("release", "methods"), ("results", "networks"))
     for name, places in places_of.items():
         command = commands.add_parser(name)
@@ -174,7 +180,8 @@ def main():
         if name == "fit":
             command.add_argument("results", nargs="+")
     arguments = vars(parser.parse_args())
-    commands = {"check": check, "fit": fit, "keep": keep, "release": release, "methods": release_methods}
+    commands = {"check": check, "fit": fit, "keep": keep, "patients": keep_patients}
+    commands |= {"release": release, "methods": release_methods}
     return commands[arguments.pop("command")](**arguments)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from essim.kernels.compiling import compiled
 
+SIDES = (3, 5)
 PAD = 16  # values after each row: at a distance of a power of 2, stores hold up loads
 
 # Networks: lists of pairs of rows (i, j), the smaller value goes to row i
@@ -43,11 +44,11 @@ def networks(side):
     other; what else a window has, two faces, if there are any, and one."""
     face, one = side**2, []
     of_one = sort(list(range(face)), one)
-    two, all_others = [], []
+    two, rest = [], []
     of_two = merge(of_one, [face + row for row in of_one], two)
     before = (side - 3) * face
-    of_others = merge(of_two[:before], [before + row for row in of_one], all_others)
-    steps = ((one, of_one), (two, of_two), (all_others, of_others))
+    of_rest = merge(of_two[:before], [before + row for row in of_one], rest)
+    steps = ((one, of_one), (two, of_two), (rest, of_rest))
     return tuple((np.array(pairs, np.int32).reshape(-1, 2), np.array(order, np.int32)) for pairs, order in steps)
 
 
@@ -76,7 +77,7 @@ def copy(these, rows, width):
 @compiled
 def slide(keys, side, wanted, steps, out):
     """out[wanted] = the median around; keys: integers, `side` - 1 longer along each axis."""
-    (one, _), (two, of_two), (others, of_others) = steps
+    (one, _), (two, of_two), (rest, of_rest) = steps
     face, rank = side**2, side**3 // 2 + 1
     length = wanted.shape[2] + PAD  # of a row
     faces = np.empty((side, face, length), keys.dtype)
@@ -108,13 +109,13 @@ def slide(keys, side, wanted, steps, out):
             begin = doubles[(a + 1) % side]
             copy(doubles[(entering - 1) % side][: face * (side - 3)], rows, width)
             copy(new, rows[face * (side - 3) :], width)
-            run(others, rows, width)
+            run(rest, rows, width)
             # the value of this rank in two sorted lists: the least max(x_i, y_j) with i + j = rank, counted from 1
-            beyond = rows[of_others[rank - 1]] if rank <= len(of_others) else begin[of_two[rank - 1]]
+            beyond = rows[of_rest[rank - 1]] if rank <= len(of_rest) else begin[of_two[rank - 1]]
             for c in range(width):
                 best[c] = beyond[c]
-            for i in range(max(1, rank - len(of_others)), min(len(of_two), rank - 1) + 1):
-                x, y = begin[of_two[i - 1]], rows[of_others[rank - i - 1]]
+            for i in range(max(1, rank - len(of_rest)), min(len(of_two), rank - 1) + 1):
+                x, y = begin[of_two[i - 1]], rows[of_rest[rank - i - 1]]
                 for c in range(width):
                     best[c] = min(best[c], max(x[c], y[c]))
             for c in range(width):
@@ -123,8 +124,10 @@ def slide(keys, side, wanted, steps, out):
 
 
 def median(volume, mask, side=5):
-    """Median of the window around each voxel of the mask, 0 outside; [H, W, D], float, borders reflected (edge
-    repeated)."""
+    """Median of the window around each voxel of the mask, 0 outside; [H, W, D], floats without NaN, borders reflected
+    (edge repeated). ValueError for another `side` than 3 or 5."""
+    if side not in SIDES:
+        raise ValueError(f"side must be one of {', '.join(map(str, SIDES))}, got {side}.")
     bits = (volume + volume.dtype.type(0)).view(f"i{volume.itemsize}")  # + 0 turns -0 into 0
     keys = np.where(bits < 0, bits ^ np.iinfo(bits.dtype).max, bits)  # integers that sort as the floats do
     found = np.zeros_like(keys)

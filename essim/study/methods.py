@@ -199,7 +199,6 @@ def say_published(scores, column="at_best"):
             if not {name, other} <= set(own.method):
                 yield f"{said}; not tried."
                 continue
-            rows = paired_tests(own, name, [other], column)
-            rows = rows.to_dict("records")
+            rows = paired_tests(own, name, [other], column).to_dict("records")
             told = [f"{row['dataset']} {row['verdict']} ({say(row, 'gain', '+.3f')})" for row in rows]
             yield f"{said}. Here: {'; '.join(told)}."

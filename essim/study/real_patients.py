@@ -6,6 +6,7 @@ essim.data.prepared, which `make methods DATA=...` takes. Not in the paper.
     healthy            validation: the people of the part `train`, not needed by pretrained networks; test: of `test`
     half_real_<kind>   lesions of KINDS in healthy heads: validation in those of the part `val`, test in those of `test`
     real_<set>         the public patients, all for testing
+    patients.csv       one row per scan; whose head (`person`) and whose lesion it is
 
 Only T1: there are no public healthy controls in another contrast.
 """
@@ -28,7 +29,7 @@ HEADS = {"train": "val", "test": "test"}  # part of the healthy controls: their 
 
 
 def gather_patients(prepared, masks, out, *, patients, seed):
-    """Write the folder `out`, completely or not at all; returns the scan table from which its split files are written.
+    """Write the folder `out`, completely or not at all; returns the table of its patients.csv.
 
     Args: prepared: a folder in study space. masks: a folder with one of lesion masks for each of KINDS. patients:
         {"val": how many half-real patients of each kind, "test": ...}; no lesion is in both parts. seed: of the
@@ -43,7 +44,7 @@ def gather_patients(prepared, masks, out, *, patients, seed):
     tables = [controls.assign(split=controls.split.map(HEADS)), ill.assign(dataset="real_" + ill.dataset, split="test")]
     with writing(out) as folder, tempfile.TemporaryDirectory() as temporary:
         for kind in KINDS:
-            for number, (split, lesions) in enumerate(_dealt(masks, kind, patients, seed).items()):
+            for number, (split, lesions) in enumerate(_parts_of(masks, kind, patients, seed).items()):
                 heads, place = healthy[healthy.split == split], Path(temporary, split, kind)
                 table = make_transplants(heads, lesions, kind, place, patients[split], 2 * seed + number)
                 tables.append(table.assign(dataset=f"half_real_{kind}", split=split, subject=split + table.subject))
@@ -55,11 +56,13 @@ def gather_patients(prepared, masks, out, *, patients, seed):
                     target.parent.mkdir(parents=True, exist_ok=True)
                     shutil.copyfile(row[role], target)
         write_splits(table, folder)
+        table = table[["dataset", "subject", "split", "person", "lesion", "age", "sex", "site"]].fillna("")
+        table.to_csv(folder / "patients.csv", index=False)
         write_json(folder / "source.json", {"source": [str(prepared), str(masks)]})
     return table
 
 
-def _dealt(masks, kind, patients, seed):
+def _parts_of(masks, kind, patients, seed):
     """{"val": paths of masks, "test": all others}, by a shuffle."""
     files = find_masks(Path(masks) / kind)
     if len(files) < sum(patients.values()):

@@ -59,6 +59,7 @@ def test_they_are_a_source_with_parts_that_have_nobody_in_common(prepared, tmp_p
         assert own.lesion.nunique() == 3, "no lesion serves twice"
     assert all(read_volume(path)[0].any() for path in scans.seg if path)
     assert scans[scans.subject == "emil"].age.tolist() == [34]
+    assert pd.read_csv(out / "patients.csv", keep_default_na=False, dtype=str).lesion.equals(made.lesion)
     again = gather_patients(prepared / "prepared", prepared / "masks", out, patients={"val": 1, "test": 2}, seed=0)
     assert again.lesion.equals(made.lesion)
 
