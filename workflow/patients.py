@@ -1,6 +1,6 @@
 """The patients of `make real` as a source of scans for other methods: data/real/patients, for `make methods DATA=...`.
 
-    patients.py PREPARED MASKS OUT --val 6 --test 12 --seed 0    half-real patients of each kind; all real ones are added
+    patients.py PREPARED MASKS OUT --val 6 --test 12 --seed 0    half-real patients of each kind; real ones as well
 
 In: the public scans in study space, lesion masks in MNI space. Out: a folder, as in essim.study.real_patients.
 """
