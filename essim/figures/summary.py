@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from essim.figures.style import COLOURS, GREY, SET_NAMES, error_bars, method_styles, new_figure
 
-ENSEMBLES = ("adaptive", "mean", "min")
+OVER_WINDOWS = ("mean", "min")
 
 
 def plot_regret(table):
@@ -18,7 +18,9 @@ def plot_regret(table):
     figure, axes = new_figure(1, 1, 5.5, 0.24 * len(table) + 0.8)
     axis, table = axes[0, 0], table.sort_values("regret", ascending=False)
     styles = [method_styles([method])[method] for method in table.method]  # one by one: all windows look the same
-    labels = [f"ensemble, {m}" if m in ENSEMBLES else s.label for m, s in zip(table.method, styles, strict=True)]
+    labels = [
+        f"{s.label} of windows" if m in OVER_WINDOWS else s.label for m, s in zip(table.method, styles, strict=True)
+    ]
     look = {"color": [style.colour for style in styles], "hatch": [style.hatch for style in styles]}
     look |= {"edgecolor": "white", "ecolor": "black", "error_kw": {"linewidth": 0.8}}
     bars = axis.barh(labels, table.regret, xerr=error_bars(table, "regret"), **look)

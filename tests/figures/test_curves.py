@@ -90,7 +90,7 @@ def test_regret_bars_have_the_best_on_top():
     table = pd.DataFrame({"method": ["ssim 0.3", "l1", "adaptive"], "regret": [0.2, 0.4, -0.1]})
     table = table.assign(regret_low=table.regret - 0.1, regret_high=table.regret + 0.05)
     axis = drawn(plot_regret(table)).axes[0]
-    assert [label.get_text() for label in axis.get_yticklabels()] == ["l1", "SSIM, σ = 0.3", "ensemble, adaptive"]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["l1", "SSIM, σ = 0.3", "paper's ensemble"]
     assert [bar.get_width() for bar in axis.patches] == [0.4, 0.2, -0.1]  # from the bottom up
 
 
