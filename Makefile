@@ -36,7 +36,7 @@ env: .venv/stamp ## Build .venv from constraints.txt; TORCH_INDEX=<address> take
 
 .venv/stamp: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "essim needs Python 3.11 or newer: make env PYTHON=python3.11")'
-	@echo "Making .venv: some 2.5 GB of packages, three to five minutes."
+	@echo "Making .venv: some 2.5 GB of packages, two to five minutes."
 	$(PYTHON) -m venv .venv
 	$(if $(TORCH_INDEX),$(BIN)/python -m pip install --quiet -c constraints.txt --index-url "$(TORCH_INDEX)" torch)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"

@@ -91,7 +91,8 @@ def load_calibration(path):
     """
     path = Path(path) / FILE if Path(path).is_dir() else Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; notebook 03_healthy writes it.")
+        way_out = "notebook 03_healthy writes it for a network of your own, `essim models` lists essim's"
+        raise FileNotFoundError(f"{path}: no such file; {way_out}.")
     try:
         with safe_open(path, "pt") as file:
             facts = {name: json.loads(value) for name, value in (file.metadata() or {}).items()}

@@ -49,6 +49,12 @@ def test_help_comes_at_once():
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
+def test_a_folder_of_the_same_name_is_not_taken_for_the_package(tmp_path):
+    """As where one works beside the clone."""
+    (tmp_path / "essim").mkdir()
+    subprocess.run([sys.executable, "-c", "import essim; essim.ensemble_map"], check=True, cwd=tmp_path)
+
+
 def test_the_networks_are_listed(capsys):
     assert door.main(["models"]) == 0
     listed = capsys.readouterr().out

@@ -61,6 +61,8 @@ def contrast_in(scan):
 def model_for(contrast, scan):
     """The model folder that comes with essim for a contrast; ValueError or FileNotFoundError where there is none."""
     if contrast is None:
+        if not Path(scan).exists():
+            raise FileNotFoundError(f"{scan}: no such file or folder; correct the path.")
         way_out = "give it as --contrast t1, t2 or flair (in a table: a column), or name a --model"
         raise ValueError(f"{scan}: its name doesn't give its contrast; {way_out}.")
     models = pretrained()  # those whose thresholds hold on real heads (models/README.md)

@@ -152,6 +152,12 @@ def case_neither_model_nor_contrast(words, folder):
     return "scan.nii.gz: its name doesn't give its contrast; give it as --contrast t1, t2 or flair"
 
 
+def case_neither_scan_nor_contrast(words, folder):
+    del words["--model"]
+    words["scan"] = folder / "nothing.nii.gz"
+    return "nothing.nii.gz: no such file or folder; correct the path."
+
+
 def case_unknown_share(words, folder):
     words["--share"] = 0.2
     return "has no threshold for share 0.2, only for 0.01"
