@@ -1,9 +1,9 @@
 """The field's methods (`make methods`): every reconstructor of the profile under every score, on the study's patients.
 
 What the Snakefile's graph makes -> results/<profile>/methods/<reconstructor>, then the tables and figures of all. A
-network is trained as the study's own is or taken from models/methods/<network>_<contrast>, if it is
-there. A new method is a file of essim/methods and a word in the profile; nothing else runs again. Of further seeds, only
-the reconstructors that the profile repeats are run. Names are those of the Snakefile.
+network is trained as the study's own is, or taken from models/methods/<network>_<contrast> if it is there. A new method
+is a file of essim/methods and a word in the profile; nothing else runs again. Of further seeds, only the reconstructors
+that the profile repeats are run. Names are those of the Snakefile.
 """
 
 from methods import KINDS, OF_THE_STUDY, chosen_methods, folder_of, network_of, own_network, path_of
@@ -80,7 +80,7 @@ rule learn:
 rule rebuild:
     input:
         lambda wildcards: module_of(wildcards.reconstructor),
-        without_methods(modules_behind("essim.study.rebuilt")),
+        modules_behind("essim.study.rebuilt"),
         weights_of,
         # of which only scans, masks and lesions are used, the same for all seeds
         folder=lambda wildcards: f"{HOME}{FIRST[wildcards.part]}/reconstructions/{wildcards.folder}",

@@ -17,7 +17,10 @@ GAIN_IN_BRACKETS = "{:+.3f} [{:+.3f}, {:+.3f}]"  # ... and several differences i
 
 
 def with_interval(row, score, form=MEAN):
-    """A mean with its interval as text, from a row's `<score>`, `<score>_low` and `<score>_high`."""
+    """A mean with its interval as text, from a row's `<score>`, `<score>_low` and `<score>_high`; the mean alone where
+    too few subjects give no interval."""
+    if pd.isna(row[f"{score}_low"]):
+        return form[: form.index("}") + 1].format(row[score])
     return form.format(row[score], row[f"{score}_low"], row[f"{score}_high"])
 
 

@@ -134,7 +134,7 @@ def _told(rows):
 
 def _gain(row):
     name = "" if row["dataset"] == "all" else f"{row['dataset']} "
-    return name + (f"{row['gain']:+.2f}" if pd.isna(row["gain_low"]) else with_interval(row, "gain", GAIN_IN_BRACKETS))
+    return name + with_interval(row, "gain", GAIN_IN_BRACKETS)
 
 
 def _overall(rows):

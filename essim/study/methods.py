@@ -16,12 +16,13 @@ import torch
 from essim.evaluation import at_best
 from essim.evaluation.cases import case_rows, read_case
 from essim.evaluation.stats import mean_with_interval, paired_tests
+from essim.evaluation.summaries import GAIN_IN_BRACKETS, with_interval
 from essim.methods.context import anomaly_map, is_alone
 from essim.reconstruct import noise_seed
 from essim.study.rebuilt import read_draws
 from essim.train.trained import AUTOENCODERS, NETWORKS
 
-TRAINED = ("training_minutes", "training_slices")
+UNTRAINED = {"training_minutes": 0.0, "training_slices": 0}
 PLAIN = "ddpm"  # the reconstructor that ANDi is listed with: it uses the network's steps, not a reconstruction
 # Published comparisons, (the better one, the other, where): of two scores, and of two reconstructors
 PUBLISHED_SCORES = (
@@ -52,20 +53,21 @@ def steps_known(model, steps):
 
 
 def training_of(module, model):
-    """(minutes, slices) of the training behind a method's network, by its model folder; (0, 0) where it needs none.
+    """What the training of a method's network took, by its model folder: a dict like UNTRAINED.
 
     Minutes: all its steps at the pace of its fastest stretch: the machine was doing other things during the others.
     Slices: repetitions included.
     """
     if not module.NETWORK:
-        return 0.0, 0
+        return UNTRAINED
     own = module.NETWORK in AUTOENCODERS
     _, description, log = (Path(model) / name for name in NETWORKS[module.NETWORK if own else "diffusion"])
     about, log = json.loads(description.read_text(encoding="utf-8")), pd.read_csv(log)
     training = about["autoencoder" if own else "training"]
     seconds_per_step = np.diff(log.seconds, prepend=0) / np.diff(log.step, prepend=0)
     steps = training["steps"] if own else about["steps"]
-    return float(seconds_per_step.min() * log.step.max() / 60), steps * training["batch"]
+    minutes = float(seconds_per_step.min() * log.step.max() / 60)
+    return {"training_minutes": minutes, "training_slices": steps * training["batch"]}
 
 
 def scorer_of(folder, scores, context):
@@ -106,19 +108,15 @@ def costs(folders, scores, contexts, training):
     The fastest of several times counts, since the machine may be doing other things: of a reconstruction, the fastest
     volume; of a score, the faster of two runs.
 
-    Args: as in `score`. training: a function (set, score or "") -> (minutes, slices) of training needed.
+    Args: as in `score`. training: a function (set, score or "") -> what `training_of` returns.
 
     Returns: a DataFrame dataset, score ("": the reconstruction), alone (whether the score needs no reconstruction),
         seconds (per volume), training_minutes, training_slices.
     """
-
-    def trained(name, label):
-        return dict(zip(TRAINED, training(name, label), strict=True))
-
     rows = []
     for name, folder in folders.items():
         made = float(pd.DataFrame(case_rows(folder)).eval("seconds * threads").min())
-        rows.append({"dataset": name, "score": "", "alone": False, "seconds": made} | trained(name, ""))
+        rows.append({"dataset": name, "score": "", "alone": False, "seconds": made} | training(name, ""))
         case = read_case(folder, case_rows(folder, "test")[0])
         for label, module in scores.items():
             if contexts[name].lacks(module):
@@ -129,7 +127,7 @@ def costs(folders, scores, contexts, training):
                 scorer(case)
                 spent.append((time.perf_counter() - began) * torch.get_num_threads())
             alone = is_alone(module)
-            own = trained(name, label) if alone else dict.fromkeys(TRAINED, 0)
+            own = training(name, label) if alone else UNTRAINED
             rows.append({"dataset": name, "score": label, "alone": alone, "seconds": min(spent)} | own)
     return pd.DataFrame(rows)
 
@@ -180,12 +178,6 @@ def trade(scores, costs, methods, column="at_best"):
     return pd.DataFrame(rows)
 
 
-def say(row, name, form=".3f"):
-    """A mean in a table's row with its interval, which too few patients don't have: "0.310 [0.200, 0.400]"."""
-    value, *ends = (f"{row[column]:{form}}" for column in (name, f"{name}_low", f"{name}_high"))
-    return value if pd.isna(row[f"{name}_low"]) else f"{value} [{', '.join(ends)}]"
-
-
 def say_published(scores, column="at_best"):
     """Whether published orderings hold on the test patients, one sentence each: of scores, on PLAIN's reconstructions;
     of reconstructors, with l1."""
@@ -200,5 +192,7 @@ def say_published(scores, column="at_best"):
                 yield f"{said}; not tried."
                 continue
             rows = paired_tests(own, name, [other], column).to_dict("records")
-            told = [f"{row['dataset']} {row['verdict']} ({say(row, 'gain', '+.3f')})" for row in rows]
+            told = [
+                f"{row['dataset']} {row['verdict']} ({with_interval(row, 'gain', GAIN_IN_BRACKETS)})" for row in rows
+            ]
             yield f"{said}. Here: {'; '.join(told)}."

@@ -119,6 +119,8 @@ def test_a_mean_with_its_interval_is_text():
     row = {"auprc": 0.5, "auprc_low": 0.25, "auprc_high": np.nan, "gain": 0.1, "gain_low": -0.2, "gain_high": 0.3}
     assert with_interval(row, "auprc") == "0.500 (0.250 to nan)"
     assert with_interval(row, "gain", GAIN) == "+0.100, -0.200 to +0.300"
+    none = {f"gain_{end}": float("nan") for end in ("low", "high")}
+    assert with_interval(row | none, "gain", GAIN) == "+0.100", "too few subjects for an interval"
 
 
 def test_the_interval_by_size_is_over_patients():

@@ -81,7 +81,7 @@ def test_sentences_follow_the_table(grown):
     assert others[1].startswith(
         "The calibrated ensemble beats l1: grown: holds (ms +0.300 [+0.200, +0.400]); half-real: holds (ms +0.1"
     )
-    assert others[1].endswith("; real: too few patients (ms +0.19).")
+    assert others[1].endswith("; real: too few patients (ms +0.187).")
 
 
 def test_a_study_that_is_not_there_is_one_sentence(tmp_path):

@@ -9,6 +9,7 @@ import essim
 from essim.cohort import mni
 from essim.cohort.generate import CohortConfig, grow_subject
 from essim.data.datasets import SCAN_COLUMNS
+from essim.data.prepared import path_of
 from essim.data.splits import write_splits
 from essim.data.volumes import read_volume, save_nifti
 from essim.runs.files import write_json
@@ -24,11 +25,11 @@ def prepared(tmp_path_factory):
     rows = []
     for number, (name, split) in enumerate([*WHO.items(), ("emil", "test")]):
         head, ill = grow_subject(CohortConfig(train=5, voxel_mm=4), "healthy", number), name == "emil"
-        dataset, below = ("ms", "Test/ms") if ill else ("healthy", "Train/ixi")
+        dataset = "ms" if ill else "healthy"
         lesion = head["mask"] * (np.indices(head["mask"].shape)[0] < 20)
         volumes = {"t1": head["t1"], "mask": head["mask"]} | ({"seg": lesion.astype(np.uint8)} if ill else {})
         for kind, volume in volumes.items():
-            path = folder / f"prepared/{below}/{kind}/{name}_{kind}.nii.gz"
+            path = folder / "prepared" / path_of(dataset, name, kind)
             path.parent.mkdir(parents=True, exist_ok=True)
             save_nifti(path, volume, mni.affine_of(4))
         known = {"dataset": dataset, "subject": name, "split": split, "contrast": "t1", "seg": ill, "age": 30 + number}
@@ -52,10 +53,8 @@ def test_they_are_a_source_with_parts_that_have_nobody_in_common(prepared, tmp_p
     for kind in ("ms", "stroke"):
         assert sets[f"half_real_{kind}", "val"] == [f"val{kind}0000"] and len(sets[f"half_real_{kind}", "test"]) == 2
         own = half[half.dataset == f"half_real_{kind}"]
-        assert set(own[own.split == "val"].person) == {"ben"} and set(own[own.split == "test"].person) <= {
-            "cleo",
-            "dora",
-        }
+        assert set(own[own.split == "val"].person) == {"ben"}
+        assert set(own[own.split == "test"].person) <= {"cleo", "dora"}
         assert own.lesion.nunique() == 3, "no lesion serves twice"
     assert all(read_volume(path)[0].any() for path in scans.seg if path)
     assert scans[scans.subject == "emil"].age.tolist() == [34]
