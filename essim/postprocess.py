@@ -5,6 +5,8 @@ Paper: section 3 (post-processing): erosion, then a median of 5 voxels. The othe
 can be judged with the one that suits it.
 """
 
+import functools
+
 import cc3d
 import numpy as np
 from scipy import ndimage
@@ -21,10 +23,16 @@ CONNECTIVITY = 26  # voxels that touch by a face, an edge or a corner belong tog
 def erode_slices(mask):
     """Erode a bool mask [H, W, D] slice by slice: 3 iterations at 96 pixels, in proportion at other sizes."""
     iterations = max(mask.shape[:2]) // 25
-    if not iterations:
-        return mask
+    return _eroded(np.asarray(mask, bool).tobytes(), mask.shape, iterations) if iterations else mask
+
+
+@functools.lru_cache(maxsize=8)
+def _eroded(mask, shape, iterations):
+    """The bytes of a bool mask, eroded; kept, since all maps of a scan have one mask. Not to be written to."""
     cross = ndimage.generate_binary_structure(2, 1)[:, :, None]  # within the axial slice only
-    return ndimage.binary_erosion(mask, cross, iterations=iterations)
+    eroded = ndimage.binary_erosion(np.frombuffer(mask, bool).reshape(shape), cross, iterations=iterations)
+    eroded.flags.writeable = False
+    return eroded
 
 
 def median_inside(volume, mask, side=MEDIAN):

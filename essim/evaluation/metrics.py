@@ -10,6 +10,8 @@ import warnings
 
 import numpy as np
 
+from essim.kernels.dispatch import load_kernel
+
 _SIGN = 1 << 31  # of a float32
 
 
@@ -20,9 +22,9 @@ def _voxels(score, label, mask):
     if not score.shape == label.shape == mask.shape:
         shapes = [list(values.shape) for values in (score, label, mask)]
         raise ValueError(f"metrics: score, label and mask must have one shape, got {shapes}.")
-    if np.isnan(mask).any():
+    if mask.dtype.kind == "f" and np.isnan(mask).any():
         raise ValueError("metrics: the mask has NaN voxels; make it 0 or 1.")
-    keep = mask > 0
+    keep = mask if mask.dtype == bool else mask > 0
     score, label = score[keep], label[keep]
     if score.dtype.kind != "f":  # an unsigned score would wrap where the sweep negates it
         score = score.astype(float)
@@ -30,7 +32,7 @@ def _voxels(score, label, mask):
         raise ValueError("metrics: the score has NaN or infinite voxels; check the anomaly map.")
     if label.dtype != bool and not np.isin(label, (0, 1)).all():
         raise ValueError("metrics: the label must be 0 or 1 in every voxel that counts; pass `label > 0`, or a mask.")
-    return score, label.astype(bool)
+    return score, label.astype(bool, copy=False)
 
 
 def _array(values, name):
@@ -57,18 +59,24 @@ def _floats(keys):
     return np.where(keys >> 31, keys ^ np.uint32(_SIGN), ~keys).view(np.float32)
 
 
+def _sorted(score, label):
+    """Flat voxels by their score, the lowest first: (score, label)."""
+    if score.dtype != np.float32:
+        order = np.argsort(score)
+        return score[order], label[order]
+    keys = _keys(score).astype(np.uint64) << np.uint64(1) | label
+    kernel = load_kernel("ranking")
+    keys = kernel.sort(keys) if kernel else np.sort(keys)
+    return _floats((keys >> np.uint64(1)).astype(np.uint32)), (keys & np.uint64(1)).astype(bool)
+
+
 def _ranked(score, label):
     """(thresholds, hits, marked) of flat voxels, from the highest distinct score down.
 
     `marked[i]` voxels, `hits[i]` of them positive, lie above `thresholds[i]`: the next lower score, or just below the
     lowest.
     """
-    if score.dtype == np.float32:  # sorting integers, the label their last bit, is several times faster than argsort
-        keys = np.sort(_keys(score).astype(np.uint64) << np.uint64(1) | label)[::-1]
-        ranked, label = _floats((keys >> np.uint64(1)).astype(np.uint32)), (keys & np.uint64(1)).astype(np.int64)
-    else:
-        order = np.argsort(-score, kind="stable")
-        ranked, label = score[order], label[order]
+    ranked, label = (values[::-1] for values in _sorted(score, label))
     last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))  # the last voxel of each distinct score
     thresholds = np.append(ranked[last][1:], np.nextafter(ranked[-1], -np.inf))
     return thresholds, np.cumsum(label)[last], last + 1
@@ -94,8 +102,9 @@ def average_precision(score, label, mask=None):
     if not label.any():
         warnings.warn("average_precision: no positive voxel inside the mask; the result is NaN.", stacklevel=2)
         return float("nan")
-    # the precision at every positive voxel's own score: two sorts of plain floats, much faster than ranking with labels
-    ranked, positive = np.sort(score), np.sort(score[label])
+    # the precision at every positive voxel's own score
+    ranked, label = _sorted(score, label)
+    positive = ranked[label]
     hits = len(positive) - np.searchsorted(positive, positive)
     marked = len(ranked) - np.searchsorted(ranked, positive)
     return float((hits / marked).mean())

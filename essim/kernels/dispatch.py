@@ -14,12 +14,14 @@ LIBRARIES = {"cpu": "numba", "cuda": "triton"}  # what each kernel needs
 
 @functools.cache
 def load_kernel(name):
-    """The module essim.kernels.<name> (cpu, cuda or median), or None where its library is missing."""
+    """The module essim.kernels.<name> (cpu, cuda, median or ranking), or None where its library is missing."""
     try:
         if name == "cpu":
             from essim.kernels import cpu as kernel
         elif name == "cuda":
             from essim.kernels import cuda as kernel
+        elif name == "ranking":
+            from essim.kernels import ranking as kernel
         else:
             from essim.kernels import median as kernel
     except ImportError:
