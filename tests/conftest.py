@@ -9,12 +9,15 @@ import numpy as np  # noqa: E402 (they read the variables)
 import pandas as pd  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
+import warm_kernels  # noqa: E402
 from helpers import Shrink, row, slab, write_cases  # noqa: E402
 
 from essim.diffusion import GaussianDiffusion  # noqa: E402
 
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # its kernels run on the CPU then; Triton reads this when it is imported
+
+KERNELS = warm_kernels.start()  # the notebooks that tests run are forks; with several workers, of one process
 
 
 def pytest_collection_modifyitems(items):

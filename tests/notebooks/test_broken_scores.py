@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from helpers import AS_IT_IS, slab, write_cases
+from run_notebook import Kernel
 from safetensors.torch import save_file
 
 from essim import ensemble_map, l1_map
@@ -90,7 +91,8 @@ def evaluated(request, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(ROOT))
         patch.setenv("JUPYTER_PREFER_ENV_PATH", "1")
-        nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(ROOT)}}).execute()
+        where = {"metadata": {"path": str(ROOT)}}
+        nbclient.NotebookClient(notebook, timeout=300, resources=where, kernel_manager_class=Kernel).execute()
     tables = {path.stem.removesuffix("_ms"): pd.read_csv(path) for path in (folder / "tables").glob("*_ms.csv")}
     return request.param, tables
 

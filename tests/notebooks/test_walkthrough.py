@@ -6,6 +6,7 @@ from pathlib import Path
 import nbclient
 import nbformat
 import pytest
+from run_notebook import Kernel
 
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks/walkthrough"
 PNG, WIDGET = "image/png", "application/vnd.jupyter.widget-view+json"
@@ -138,7 +139,8 @@ def run(notebook, folder, monkeypatch):
     """Execute it in an empty folder, which must stay empty."""
     monkeypatch.setenv("PYTHONPATH", str(FOLDER.parents[1]))
     monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "1")
-    nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(folder)}}).execute()
+    where = {"metadata": {"path": str(folder)}}
+    nbclient.NotebookClient(notebook, timeout=300, resources=where, kernel_manager_class=Kernel).execute()
     assert not list(folder.iterdir()), "nothing is left behind"
 
 

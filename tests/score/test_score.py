@@ -10,6 +10,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from run_notebook import Kernel
 from scored import THRESHOLD, TILT, read, run, unpacked
 
 from essim import calibration
@@ -157,7 +158,8 @@ def test_the_notebook_runs(model, tmp_path, monkeypatch):
     given = {"models/anatomies_t2": str(model), 'scan = ""': 'scan = "grown"'}
     for own, other in given.items():
         parameters.source = parameters.source.replace(own, other)
-    nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    where = {"metadata": {"path": str(tmp_path)}}
+    nbclient.NotebookClient(notebook, timeout=120, resources=where, kernel_manager_class=Kernel).execute()
     shown = [output for cell in cells for output in cell.outputs]
     assert any("image/png" in output.get("data", {}) for output in shown), "the overview"
     assert any("id=&quot;voxels&quot;" in output.get("data", {}).get("text/html", "") for output in shown), "the page"

@@ -10,11 +10,13 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 
 import nbformat
 import psutil
 import pytest
+import warm_kernels
 from closure import code_of, imported
 from profiles import read_profile
 from study_folder import Study
@@ -253,12 +255,17 @@ def test_a_notebook_that_quits_halfway_has_failed(study):
     assert not (study.folder / "results/smoke/tables/main.csv").exists()
 
 
+def unserved(study):
+    """An environment in which a run starts its own server of warm kernels."""
+    return {name: value for name, value in study.environment.items() if name != warm_kernels.NAME}
+
+
 def test_kill_9_and_resume(study):
     table = study.folder / "results/smoke/tables/evaluate_stroke.csv"
     before = {path: path.stat().st_mtime_ns for path in study.folder.glob("results/smoke/models/*/*")}
     table.unlink()
     (study.folder / "slow_06_evaluate_stroke").touch()
-    running = subprocess.Popen(study.command(), cwd=study.folder, env=study.environment, stdout=subprocess.DEVNULL)
+    running = subprocess.Popen(study.command(), cwd=study.folder, env=unserved(study), stdout=subprocess.DEVNULL)
     wait_for(table.exists)
 
     second = study.run()
@@ -267,6 +274,7 @@ def test_kill_9_and_resume(study):
 
     family = psutil.Process(running.pid).children(recursive=True)
     assert len(family) >= 2  # the job and its kernel
+    assert sys.platform != "linux" or any("/warm_kernels.py" in " ".join(process.cmdline()) for process in family)
     running.send_signal(signal.SIGKILL)
     running.wait()
     _, alive = psutil.wait_procs(family, timeout=10)
@@ -285,7 +293,7 @@ def test_ctrl_c_ends_everything(study):
     table = study.folder / "results/smoke/tables/main.csv"
     table.unlink()
     (study.folder / "slow_99_figures").touch()
-    where = {"cwd": study.folder, "env": study.environment, "start_new_session": True}
+    where = {"cwd": study.folder, "env": unserved(study), "start_new_session": True}
     running = subprocess.Popen(study.command(), **where, stdout=subprocess.DEVNULL)
     wait_for(table.exists)
     family = psutil.Process(running.pid).children(recursive=True)

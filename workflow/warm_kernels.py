@@ -1,0 +1,191 @@
+"""Kernels that start with their libraries imported: forks of one process, the server, that has imported them.
+
+To import torch, scipy, pandas and the like takes some 3 seconds of processor time, and a study starts 40 kernels.
+
+    start()                                           a server for this process and those it starts; Linux only
+    warm_kernels.py -m ipykernel_launcher -f FILE     a kernel of that server; without one, an ordinary kernel
+
+The server imports nothing of essim, so it serves any clone. For each kernel it forks a keeper, which forks the kernel
+and sees to it that the kernel, and all that it has started, ends with the process that asked for it.
+"""
+
+import contextlib
+import gc
+import json
+import os
+import select
+import signal
+import socket
+import sys
+
+NAME = "ESSIM_KERNELS"  # in the environment: the server's address
+STARTED_WITH = frozenset(os.environ)
+LEFT_OUT = ("essim", "ipywidgets")  # these widgets look for their kernel when they are imported
+
+
+def start():
+    """Start a server that ends with this process, however this one ends, and tell further processes of it.
+
+    It imports nothing before the first kernel is asked for. Keep what is returned: the server lives no longer.
+    """
+    import subprocess
+
+    if sys.platform != "linux" or NAME in os.environ:  # macOS's own libraries don't survive a fork
+        return None
+    name = f"essim-{os.getpid()}-{os.urandom(8).hex()}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind(f"\0{name}")  # no file: nothing stays behind
+        listener.listen(100)
+        file = listener.fileno()
+        # In a session of its own: Ctrl-C is for this process. OpenBLAS starts its threads when it is loaded.
+        how = {"start_new_session": True, "env": os.environ | {"OPENBLAS_NUM_THREADS": "1"}, "pass_fds": [file]}
+        quiet = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        server = subprocess.Popen([sys.executable, __file__, str(file)], **how, **quiet)
+    os.environ[NAME] = name
+    return server
+
+
+def ask(arguments):
+    """Have a kernel forked and stand in for it: pass on signals, end as it ends. Returns if there is no server."""
+    path = [os.getcwd(), *sys.path[1:]]  # what `python -m` would have
+    parent = int(os.environ.get("JPY_PARENT_PID") or os.getppid())
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        connection.connect(f"\0{os.environ[NAME]}")
+        words = json.dumps({"arguments": arguments, "path": path, "environment": dict(os.environ)})
+        socket.send_fds(connection, [words.encode()], [0, 1, 2])
+        group = connection.recv(16)  # the first kernels wait here for the server's imports
+        if not group:
+            return
+    except (KeyError, OSError):
+        return
+
+    def pass_on(number, _):
+        with contextlib.suppress(OSError):  # it has just ended
+            connection.send(bytes([number]))
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, pass_on)
+    while not select.select([connection], [], [], 0.5)[0]:
+        if os.getppid() != parent:
+            sys.exit(1)
+    code = connection.recv(8)
+    if not code:  # somebody has ended the keeper
+        with contextlib.suppress(OSError):
+            os.killpg(int(group), signal.SIGKILL)
+    code = int(code or -signal.SIGKILL)
+    sys.exit(code if code >= 0 else 128 - code)
+
+
+def serve(listener):
+    """Fork a keeper for every kernel that is asked for. Returns in each kernel, with what was asked, and at the end."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for keepers
+    imported = False
+    while 0 not in select.select([0, listener], [], [])[0]:  # it says only that the process that started this is gone
+        if not imported:
+            import_libraries()
+            if not can_be_forked():
+                break
+            gc.freeze()  # collecting garbage in a fork would copy all that has been imported: a second a kernel
+            imported = True
+        connection = listener.accept()[0]
+        if os.fork() == 0:
+            listener.close()
+            return keep(connection)
+        connection.close()
+    return None
+
+
+def import_libraries():
+    """Import what essim's modules import from others; a kernel says itself what is wrong with one that fails."""
+    import ast
+    from pathlib import Path
+
+    os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")  # as in a kernel
+    statements = {"import ipykernel.kernelapp", "import threadpoolctl"}
+    for path in Path(__file__).resolve().parents[1].glob("essim/**/*.py"):
+        nodes = ast.parse(path.read_text(encoding="utf-8")).body
+        statements |= {ast.unparse(node) for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)}
+    for statement in sorted(statements):
+        if select.select([0], [], [], 0)[0]:
+            sys.exit()
+        if not any(name in statement for name in LEFT_OUT):
+            with contextlib.suppress(Exception):
+                exec(statement, {})
+
+
+def can_be_forked():
+    """Only the thread that forks lives on in a fork; and a GPU that was in use before can't be used in one."""
+    files = [os.path.realpath(f"/proc/self/fd/{file}") for file in os.listdir("/proc/self/fd")]
+    return len(os.listdir("/proc/self/task")) == 1 and not any(file.startswith("/dev/nvidia") for file in files)
+
+
+def keep(connection):
+    """Fork a kernel. Returns in the kernel; the keeper ends with the kernel, or with the process that asked for it."""
+    words, files, _, _ = socket.recv_fds(connection, 1 << 20, 3)
+    os.setsid()  # one group: the keeper, the kernel and what it starts
+
+    def tell(*_):
+        process, status = os.waitpid(-1, os.WNOHANG)
+        if process:
+            with contextlib.suppress(OSError):
+                connection.send(str(os.waitstatus_to_exitcode(status)).encode())
+            os.killpg(0, signal.SIGKILL)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, tell)
+    connection.send(str(os.getpid()).encode())
+    if os.fork() == 0:
+        connection.close()
+        for target, file in enumerate(files):
+            os.dup2(file, target)
+            os.close(file)
+        return json.loads(words)
+    with contextlib.suppress(OSError):
+        while number := connection.recv(1):
+            os.killpg(0, number[0])
+    os.killpg(0, signal.SIGKILL)
+
+
+def be(arguments, path, environment):
+    """Be the kernel, as if Python had been started anew."""
+    import importlib
+    import runpy
+
+    import numpy
+    import threadpoolctl
+    import torch
+
+    for number in (signal.SIGTERM, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    set_by_libraries = {name: os.environ[name] for name in os.environ.keys() - STARTED_WITH}
+    os.environ.clear()
+    os.environ.update(set_by_libraries | environment)
+    os.chdir(path[0])
+    sys.path[:] = path
+    importlib.invalidate_caches()
+    numpy.random.seed()  # not the same numbers in all kernels
+    threads = int(os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0)))
+    threadpoolctl.threadpool_limits(threads)
+    torch.set_num_threads(threads)
+    _, module, *words = arguments
+    # Its parent is the keeper: ipykernel ends when its parent is gone.
+    sys.argv = [module, *words, f"--IPKernelApp.parent_handle={os.getppid()}"]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+def main(arguments):
+    if arguments[0] != "-m":
+        asked = serve(socket.socket(fileno=int(arguments[0])))
+        if not asked:
+            os._exit(0)  # at once, without taking leave of every library
+        be(**asked)
+    else:
+        ask(arguments)
+        os.execv(sys.executable, [sys.executable, *arguments])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
