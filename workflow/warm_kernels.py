@@ -20,6 +20,8 @@ import sys
 
 NAME = "ESSIM_KERNELS"  # in the environment: the server's address
 STARTED_WITH = frozenset(os.environ)
+# glibc: memory that was freed stays with the process. New pages for every array cost as much as the arithmetic on it.
+MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 30), "MALLOC_TRIM_THRESHOLD_": str(1 << 32), "MALLOC_ARENA_MAX": "1"}
 LEFT_OUT = ("essim", "ipywidgets")  # these widgets look for their kernel when they are imported
 
 
@@ -38,7 +40,7 @@ def start():
         listener.listen(100)
         file = listener.fileno()
         # In a session of its own: Ctrl-C is for this process. OpenBLAS starts its threads when it is loaded.
-        how = {"start_new_session": True, "env": os.environ | {"OPENBLAS_NUM_THREADS": "1"}, "pass_fds": [file]}
+        how = {"start_new_session": True, "env": os.environ | MEMORY | {"OPENBLAS_NUM_THREADS": "1"}, "pass_fds": [file]}
         quiet = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         server = subprocess.Popen([sys.executable, __file__, str(file)], **how, **quiet)
     os.environ[NAME] = name
