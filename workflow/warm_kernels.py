@@ -40,7 +40,8 @@ def start():
         listener.listen(100)
         file = listener.fileno()
         # In a session of its own: Ctrl-C is for this process. OpenBLAS starts its threads when it is loaded.
-        how = {"start_new_session": True, "env": os.environ | MEMORY | {"OPENBLAS_NUM_THREADS": "1"}, "pass_fds": [file]}
+        environment = os.environ | MEMORY | {"OPENBLAS_NUM_THREADS": "1"}
+        how = {"start_new_session": True, "env": environment, "pass_fds": [file]}
         quiet = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         server = subprocess.Popen([sys.executable, __file__, str(file)], **how, **quiet)
     os.environ[NAME] = name
