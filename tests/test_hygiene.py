@@ -32,7 +32,7 @@ ROOMS = {
     "cohort": {"runs", "data.prepared"},
     "train": {"core", "data", "runs"},
     "methods": {"core", "train"},
-    "evaluation": {"core", "data", "runs"},
+    "evaluation": {"core", "data", "kernels.dispatch", "runs"},
     "figures": {"evaluation"},
     "study": {"core", "data", "cohort", "evaluation", "methods", "runs", "train.trained"},
     "prepare": {"data", "cohort.mni", "figures.pictures", "figures.style", "runs"},

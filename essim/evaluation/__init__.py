@@ -2,7 +2,7 @@
 
 In: the scan table, a trained network, and *scorers*, functions from a `Case` to its anomaly maps. Out: folders of
 reconstructions, and tables with one row per scan, decision or lesion.
-Imports: the core, data, runs.
+Imports: the core, data, kernels.dispatch, runs.
 
     cases       reconstructions on disk, the `Case`s read from them, and the one loop over them
     scoring     every case under every score, at thresholds from the labelled validation part

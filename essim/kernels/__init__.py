@@ -1,4 +1,4 @@
-"""The maps of `essim.ssim`, `essim.ensemble` and `essim.calibration` in one pass, and the median: the same, faster.
+"""What is computed most often, faster: the maps in one pass, the median, the order of voxels.
 
 In: tensors or arrays and the settings of a map. Out: what the core's own functions in torch and numpy would give.
 Without numba or Triton everything still runs, only more slowly.
@@ -7,6 +7,7 @@ Without numba or Triton everything still runs, only more slowly.
     cpu         the SSIM ensemble in numba
     cuda        the same in Triton
     median      the 3-D median of post-processing, in numba
+    ranking     voxels sorted by their score, for essim.evaluation.metrics, in numba
     compiling   numba's compiler, with a cache where one can be written
 
 Imports: the core only.
