@@ -7,7 +7,6 @@ cover what another training run would change: `essim.evaluation.summaries.spread
 import numpy as np
 import pandas as pd
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
 PERMUTATIONS = 10_000  # up to 13 subjects there are fewer, and all are used
 MARGIN = 0.02  # of AUPRC or Dice: a smaller mean difference has no practical relevance
@@ -83,12 +82,24 @@ def paired_tests(scores, method, others, score="auprc"):
             rows.append(row | _compare(pair[method].to_numpy() - pair[other].to_numpy()))
     table = pd.DataFrame(rows)
     for test in ("p_wilcoxon", "p_permutation"):
-        table[f"{test}_holm"] = multipletests(table[test], method="holm")[1]
+        table[f"{test}_holm"] = holm(table[test])
     clear = table.p_permutation_holm < 0.05
     near = (table.gain_low > -MARGIN) & (table.gain_high < MARGIN)
     open_or_near = np.where(near, "equivalent", "no clear difference")
     table["verdict"] = np.where(clear, np.where(table.gain > 0, "better", "worse"), open_or_near)
     return table
+
+
+def holm(p):
+    """p-values corrected for their number by Holm's method (1979): float [n], at most 1.
+
+    As by statsmodels, whose `multipletests` collects all of Python's garbage each time: a fifth of a second.
+    """
+    p, n = np.asarray(p), len(p)
+    order = np.argsort(p)
+    corrected = np.empty(n)
+    corrected[order] = np.maximum.accumulate(p[order] * np.arange(n, 0, -1)).clip(max=1)
+    return corrected
 
 
 def _compare(gains):

@@ -11,10 +11,9 @@ from pathlib import Path
 
 import pandas as pd
 import yaml
-from statsmodels.stats.multitest import multipletests
 
 from essim.evaluation.at_best import COLUMNS
-from essim.evaluation.stats import interval, paired_tests
+from essim.evaluation.stats import holm, interval, paired_tests
 from essim.evaluation.summaries import GAIN_IN_BRACKETS, regret, with_interval
 
 CONFIRMED, OPPOSITE, SAME, OPEN = VERDICTS = "confirmed", "the opposite", "no difference", "open"
@@ -72,7 +71,7 @@ def family(scores, declared, column):
         more.append([*ends, min(declared["margin"], declared["share"] * pair[row.other].mean())])
     table[["family_low", "family_high", "margin"]] = more
     table = table.rename(columns={"p_permutation": "p"})
-    table["p_holm"] = multipletests(table.p, method="holm")[1]
+    table["p_holm"] = holm(table.p)
     table["verdict"] = [_verdict(row, declared["alpha"]) for row in table.itertuples()]
     names = ["claim", "dataset", "method", "other", "subjects", "gain", "gain_low", "gain_high", "family_low"]
     return table[[*names, "family_high", "margin", "better", "p", "p_holm", "verdict"]]

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 
-from essim.evaluation.stats import MARGIN, age_group, interval, mean_with_interval, paired_tests
+from essim.evaluation.stats import MARGIN, age_group, holm, interval, mean_with_interval, paired_tests
 
 NEITHER = "no clear difference"
 
@@ -154,6 +155,8 @@ def test_holm_by_hand():
             highest = max(highest, min(1, p[which] * (8 - place)))
             expected[which] = highest
         np.testing.assert_allclose(table[f"{test}_holm"], expected)
+        np.testing.assert_array_equal(table[f"{test}_holm"], multipletests(p, method="holm")[1])
+    assert holm([0.5, 0.2, 0.2]).tolist() == pytest.approx([0.6, 0.6, 0.6])
     alone = paired_tests(long(a=base, **others), "a", list(others))
     assert (alone.p_permutation_holm <= table.p_permutation_holm[:4]).all() and not alone.equals(table[:4])
 
