@@ -1,5 +1,6 @@
 """A folder with the study in it, and the snakemake that runs it: for the tests of the graph."""
 
+import functools
 import os
 import re
 import shutil
@@ -7,10 +8,24 @@ import subprocess
 import sys
 from pathlib import Path
 
+import torch
 import yaml
+
+from essim.ensemble import ensemble_map
+from essim.evaluation.metrics import average_precision
+from essim.postprocess import median_inside
 
 ROOT = Path(__file__).resolve().parents[1]
 NOT_COPIED = shutil.ignore_patterns("*.pyc", ".ipynb_*")  # what numba has compiled is, rather than compiled again
+
+
+@functools.cache
+def compile_kernels():
+    """Have numba compile, once, what would otherwise be compiled in every copy."""
+    x, y = torch.rand(2, 1, 1, 16, 16, 16, generator=torch.Generator().manual_seed(0))
+    ensemble_map(x, y, mask=x > 0.5)
+    median_inside(x[0, 0].numpy(), x[0, 0].numpy() > 0.5)
+    average_precision(x.numpy(), y.numpy() > 0.5)
 
 
 class Study:
@@ -23,6 +38,7 @@ class Study:
     @classmethod
     def copied(cls, folder, profile="smoke", parts=("workflow", "essim", "notebooks")):
         """The project's own workflow, modules and notebooks in an empty folder."""
+        compile_kernels()
         for name in parts:
             shutil.copytree(ROOT / name, folder / name, ignore=NOT_COPIED)
         return cls(folder, profile)

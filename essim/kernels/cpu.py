@@ -301,7 +301,7 @@ def anomaly_map(x, y, mask, result, data_range, sigmas, how, healthy):
     box = tuple(slice(0, side) for side in x.shape) if whole else around(mask, radius)
     order = np.argsort(x[box].shape, kind="stable")  # the longest axis last
     live = mask[box].any(order[2])  # in the other two axes' own order
-    live = live if order[0] < order[1] else live.T
+    live = np.ascontiguousarray(live if order[0] < order[1] else live.T)
     x, y, mask, result = (volume[box].transpose(order) for volume in (x, y, mask, result))
     calibrated = healthy is not None
     pq = np.empty((*x.shape[:2], 1 if calibrated else 2, x.shape[2] + 2 * radius), np.float32)
