@@ -23,16 +23,14 @@ CONNECTIVITY = 26  # voxels that touch by a face, an edge or a corner belong tog
 def erode_slices(mask):
     """Erode a bool mask [H, W, D] slice by slice: 3 iterations at 96 pixels, in proportion at other sizes."""
     iterations = max(mask.shape[:2]) // 25
-    return _eroded(np.asarray(mask, bool).tobytes(), mask.shape, iterations) if iterations else mask
+    return _eroded(np.asarray(mask, bool).tobytes(), mask.shape, iterations).copy() if iterations else mask
 
 
 @functools.lru_cache(maxsize=8)
 def _eroded(mask, shape, iterations):
-    """The bytes of a bool mask, eroded; kept, since all maps of a scan have one mask. Not to be written to."""
+    """A bool mask, given as bytes, eroded; kept, since all maps of a scan have one mask."""
     cross = ndimage.generate_binary_structure(2, 1)[:, :, None]  # within the axial slice only
-    eroded = ndimage.binary_erosion(np.frombuffer(mask, bool).reshape(shape), cross, iterations=iterations)
-    eroded.flags.writeable = False
-    return eroded
+    return ndimage.binary_erosion(np.frombuffer(mask, bool).reshape(shape), cross, iterations=iterations)
 
 
 def median_inside(volume, mask, side=MEDIAN):

@@ -8,12 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import torch
 import yaml
 
 from essim.ensemble import ensemble_map
 from essim.evaluation.metrics import average_precision
-from essim.postprocess import median_inside
+from essim.postprocess import postprocess
 
 ROOT = Path(__file__).resolve().parents[1]
 NOT_COPIED = shutil.ignore_patterns("*.pyc", ".ipynb_*")  # what numba has compiled is, rather than compiled again
@@ -22,9 +23,9 @@ NOT_COPIED = shutil.ignore_patterns("*.pyc", ".ipynb_*")  # what numba has compi
 @functools.cache
 def compile_kernels():
     """Have numba compile, once, what would otherwise be compiled in every copy."""
-    x, y = torch.rand(2, 1, 1, 16, 16, 16, generator=torch.Generator().manual_seed(0))
+    x, y = torch.rand(2, 1, 1, 32, 32, 32, generator=torch.Generator().manual_seed(0))
     ensemble_map(x, y, mask=x > 0.5)
-    median_inside(x[0, 0].numpy(), x[0, 0].numpy() > 0.5)
+    postprocess(x[0, 0].numpy(), np.ones(x.shape[2:], bool))
     average_precision(x.numpy(), y.numpy() > 0.5)
 
 

@@ -36,11 +36,12 @@ STARTS = 3  # kernels that start at the same time can race for a port
 
 
 class Kernel(AsyncKernelManager):
-    """A notebook's kernel; where there is a server of warm kernels, one of its."""
+    """A notebook's kernel; a fork, where there is a server of warm kernels and this is the kernel that it knows."""
 
     def format_kernel_cmd(self, extra_arguments=None):
         python, *words = super().format_kernel_cmd(extra_arguments)
-        return [python, *([str(ROOT / "workflow/warm_kernels.py")] if NAME in os.environ else []), *words]
+        warm = NAME in os.environ and words[:2] == ["-m", "ipykernel_launcher"]
+        return [python, *([str(ROOT / "workflow/warm_kernels.py")] if warm else []), *words]
 
 
 class Relay:

@@ -16,26 +16,28 @@ import os
 import select
 import signal
 import socket
+import struct
 import sys
 
 NAME = "ESSIM_KERNELS"  # in the environment: the server's address
 STARTED_WITH = frozenset(os.environ)
 # glibc: memory that was freed stays with the process. New pages for every array cost as much as the arithmetic on it.
-MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 30), "MALLOC_TRIM_THRESHOLD_": str(1 << 32), "MALLOC_ARENA_MAX": "1"}
+MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 25), "MALLOC_TRIM_THRESHOLD_": str(1 << 32), "MALLOC_ARENA_MAX": "1"}
 LEFT_OUT = ("essim", "ipywidgets")  # these widgets look for their kernel when they are imported
 
 
 def start():
     """Start a server that ends with this process, however this one ends, and tell further processes of it.
 
-    It imports nothing before the first kernel is asked for. Keep what is returned: the server lives no longer.
+    It imports nothing before the first kernel is asked for. Keep what is returned: the server lives no longer. Where
+    there can be none, or is one already, None.
     """
     import subprocess
 
     if sys.platform != "linux" or NAME in os.environ:  # macOS's own libraries don't survive a fork
         return None
     name = f"essim-{os.getpid()}-{os.urandom(8).hex()}"
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
         listener.bind(f"\0{name}")  # no file: nothing stays behind
         listener.listen(100)
         file = listener.fileno()
@@ -44,8 +46,8 @@ def start():
         how = {"start_new_session": True, "env": environment, "pass_fds": [file]}
         quiet = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         server = subprocess.Popen([sys.executable, __file__, str(file)], **how, **quiet)
-    os.environ[NAME] = name
-    return server
+        os.environ[NAME] = name
+        return server
 
 
 def ask(arguments):
@@ -55,6 +57,8 @@ def ask(arguments):
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
         connection.connect(f"\0{os.environ[NAME]}")
+        if user_of(connection) != os.getuid():
+            return
         words = json.dumps({"arguments": arguments, "path": path, "environment": dict(os.environ)})
         socket.send_fds(connection, [words.encode()], [0, 1, 2])
         group = connection.recv(16)  # the first kernels wait here for the server's imports
@@ -72,7 +76,9 @@ def ask(arguments):
     while not select.select([connection], [], [], 0.5)[0]:
         if os.getppid() != parent:
             sys.exit(1)
-    code = connection.recv(8)
+    code = b""
+    with contextlib.suppress(ConnectionResetError):  # it has ended without reading a signal
+        code = connection.recv(8)
     if not code:  # somebody has ended the keeper
         with contextlib.suppress(OSError):
             os.killpg(int(group), signal.SIGKILL)
@@ -92,11 +98,17 @@ def serve(listener):
             gc.freeze()  # collecting garbage in a fork would copy all that has been imported: a second a kernel
             imported = True
         connection = listener.accept()[0]
-        if os.fork() == 0:
+        if user_of(connection) == os.getuid() and os.fork() == 0:
             listener.close()
             return keep(connection)
         connection.close()
     return None
+
+
+def user_of(connection):
+    """Whose process is at the other end: an abstract address is open to all users of a machine, a kernel does whatever
+    it is told, and is told the whole environment."""
+    return struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[1]
 
 
 def import_libraries():

@@ -26,7 +26,7 @@ def _voxels(score, label, mask):
         raise ValueError("metrics: the mask has NaN voxels; make it 0 or 1.")
     keep = mask if mask.dtype == bool else mask > 0
     score, label = score[keep], label[keep]
-    if score.dtype.kind != "f":  # an unsigned score would wrap where the sweep negates it
+    if score.dtype.kind != "f":  # integers have no next lower value
         score = score.astype(float)
     if not np.isfinite(score).all():
         raise ValueError("metrics: the score has NaN or infinite voxels; check the anomaly map.")

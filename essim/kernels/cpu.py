@@ -29,7 +29,7 @@ from essim.kernels import compiling
 from essim.ssim import K1, K2, half_windows
 
 C1, C2 = np.float32(K1**2), np.float32(K2**2)  # at a data range of 1
-ZERO, ONE, TWO = np.float32(0), np.float32(1), np.float32(2)
+ZERO, TWO = np.float32(0), np.float32(2)
 # exp on [-1, 1] to 2e-8: numba's own is not vectorised
 EXP = np.polynomial.Chebyshev.interpolate(np.exp, 8).convert(kind=np.polynomial.Polynomial).coef.astype(np.float32)
 E0, E1, E2, E3, E4, E5, E6, E7, E8 = EXP
@@ -286,7 +286,7 @@ def anomaly_map(x, y, mask, result, data_range, sigmas, how, healthy):
     [1 + K + 1, A / 2, B / 2, C / 2]; else None. Rows without a voxel of the mask are skipped; the map is 0 outside.
     Uses as many threads as torch does.
     """
-    whole = not any(mask.strides)  # one True for all voxels
+    whole = not any(mask.strides)  # one value for all voxels
     if not whole and not mask.any():
         return
     centre_x, centre_y = (np.float32(v.min() / 2 + v.max() / 2) for v in (x, y))
@@ -310,7 +310,7 @@ def anomaly_map(x, y, mask, result, data_range, sigmas, how, healthy):
     tall = windows * np.where(np.arange(radius + 1) == 0, 0.5, 1).astype(np.float32)  # row a is paired with itself
     if len(x) == 1:  # an image: nothing to blur along a
         tall = np.full((len(sigmas), 2), (0.5, 0), np.float32)
-    out = np.empty(x.shape, np.float32)
+    out = np.zeros(x.shape, np.float32)
     healthy = along_c(healthy, box, order) if calibrated else np.empty((2, 0, 0, 0), np.float32)
 
     def work(first):
@@ -336,20 +336,20 @@ def lay_out(x, y, centre_x, centre_y, data_range, radius, pq):
     """p = x + y and q = x - y of the centred, scaled volumes [A, B, C], or q alone: [A, B, 2 or 1, C + 2 radius],
     reflected along c. In tiles, since the axes may be in any order in memory."""
     size_a, size_b, size_c = x.shape
-    scale, last = ONE / data_range, pq.shape[2] - 1
+    last = pq.shape[2] - 1
     for tile_a in range(0, size_a, TILE):
         for b in range(size_b):
             for tile_c in range(0, size_c, TILE):
                 for a in range(tile_a, min(tile_a + TILE, size_a)):
                     for c in range(tile_c, min(tile_c + TILE, size_c)):
-                        u, v = (x[a, b, c] - centre_x) * scale, (y[a, b, c] - centre_y) * scale
+                        u, v = (x[a, b, c] - centre_x) / data_range, (y[a, b, c] - centre_y) / data_range
                         pq[a, b, 0, radius + c] = u + v
                         pq[a, b, last, radius + c] = u - v
             for a in range(tile_a, min(tile_a + TILE, size_a)):
                 for row in pq[a, b]:
                     for k in range(radius):
-                        row[k] = row[2 * radius - k]
-                        row[radius + size_c + k] = row[radius + size_c - 2 - k]
+                        row[k] = row[radius + reflect(k - radius, size_c)]
+                        row[radius + size_c + k] = row[radius + reflect(size_c + k, size_c)]
 
 
 @compiled

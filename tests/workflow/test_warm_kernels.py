@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -124,6 +125,23 @@ def test_without_its_server_a_kernel_goes_on_and_the_next_one_starts(tmp_path, m
     job.file.unlink()
     assert job.end()[0] == 0 and all_end(family)
     assert Job(tmp_path, "'an ordinary kernel'").end()[0] == 0
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can be somebody else")
+def test_nobody_else_gets_a_kernel():
+    child = os.fork()
+    if child == 0:
+        answer = b"nothing was asked"
+        try:
+            os.setuid(65534)
+            connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            connection.connect(f"\0{os.environ[warm_kernels.NAME]}")
+            answer = b""
+            socket.send_fds(connection, [b"{}"], [0, 1, 2])
+            answer = connection.recv(16)
+        finally:
+            os._exit(bool(answer))
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_the_server_ends_with_the_process_that_started_it(monkeypatch):
