@@ -92,8 +92,7 @@ def build_autoencoder(config, variational):
     """An untrained `Autoencoder` from an `AutoencoderConfig`; the seed fixes its weights."""
     with torch.random.fork_rng(devices=[]):  # building a network must not reseed the caller's noise
         torch.manual_seed(config.seed)
-        network = Autoencoder(config.channels, config.latent, config.levels, variational)
-    return network.to(memory_format=torch.channels_last)  # on a CPU a training step takes a quarter less
+        return Autoencoder(config.channels, config.latent, config.levels, variational)
 
 
 @torch.no_grad()
@@ -120,7 +119,8 @@ def train_autoencoder(config, variational, scans, contrast, preprocessing, out, 
     kind, out, device = AUTOENCODERS[variational], Path(out), pick_device()
     data, unseen = load_healthy(scans, contrast, preprocessing, cache)
     fixed = unseen.spread(VALIDATION_SLICES)[0].to(device)
-    model = build_autoencoder(config, variational).to(device)
+    # in channels_last a training step takes a quarter less on a CPU
+    model = build_autoencoder(config, variational).to(device, memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(model.parameters(), lr=config.lr, fused=True)
 
     log, errors, best, best_loss, began = [], [], None, math.inf, time.monotonic()
@@ -172,4 +172,5 @@ def load_autoencoder(folder, kind, device=None):
         return build_autoencoder(AutoencoderConfig(**description["autoencoder"]), kind == "vae")
 
     files = Path(folder) / f"{kind}.json", Path(folder) / f"{kind}.safetensors"
-    return load_network(build, *files, notebook="03_baselines").to(device or pick_device()).eval()
+    network = load_network(build, *files, notebook="03_baselines")
+    return network.to(device or pick_device(), memory_format=torch.channels_last).eval()
