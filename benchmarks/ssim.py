@@ -32,7 +32,7 @@ from essim.ssim import SIGMAS, check_pair
 
 BORDER = 6  # the radius of the widest window
 SLOW = 15  # seconds; a contender that takes longer runs once
-FLOP = 1336  # per voxel, of the paper's ensemble, counted as essim/kernels/cpu.py computes it
+FLOP = 1336  # per voxel, of the paper's ensemble, counted as essim/kernels/planes.py computes it
 
 
 def phantom(shape, seed):

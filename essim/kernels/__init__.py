@@ -4,7 +4,9 @@ In: tensors or arrays and the settings of a map. Out: what the core's own functi
 Without numba or Triton everything still runs, only more slowly.
 
     dispatch    which kernel can handle a call
-    cpu         the SSIM ensemble in numba
+    cpu         the SSIM ensemble in numba: volumes in, maps out
+    layout      how its volumes lie in memory
+    planes      its arithmetic
     cuda        the same in Triton
     median      the 3-D median of post-processing, in numba
     ranking     voxels sorted by their score, for essim.evaluation.metrics, in numba

@@ -2,6 +2,7 @@
 
 import builtins
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -247,7 +248,7 @@ def no_libraries(monkeypatch):
         return real(name, *rest, **options)
 
     monkeypatch.setattr(builtins, "__import__", importing)
-    for name in ("cpu", "cuda"):
+    for name in {path.stem for path in Path(kernels.__file__).parent.glob("*.py")} - {"__init__", "dispatch"}:
         monkeypatch.delitem(sys.modules, f"essim.kernels.{name}", raising=False)
         monkeypatch.delattr(kernels, name, raising=False)
     dispatch.load_kernel.cache_clear()
