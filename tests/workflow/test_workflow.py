@@ -1,101 +1,14 @@
-"""The graph: what runs again and what doesn't, and what a failure and a kill leave behind.
-
-A stand-in of the study is run: the real Snakefile, profiles and modules with notebooks that only write the files they
-have to, so that the graph's own behaviour is what is tested, in seconds. test_smoke.py runs the real notebooks.
-"""
+"""The graph: what runs again and what doesn't, on a stand-in of the study (stand_in.py)."""
 
 import json
 import os
 import re
-import shutil
-import signal
 import subprocess
-import sys
-import time
 
 import nbformat
-import psutil
 import pytest
-import warm_kernels
-from closure import code_of, imported
 from profiles import read_profile
-from study_folder import Study
-
-NOTEBOOKS = [
-    *("01_cohort", "02_train", "03_baselines", "03_healthy", "03_reconstruct", "04_kernel_ablation"),
-    *(
-        "05_at_its_best",
-        "05_ensembling",
-        "06_evaluate",
-        "07_calibrated_ensemble",
-        "08_best_sigma",
-        "09_across_sets",
-        "98_spread",
-    ),
-    "99_figures",
-]
-
-# Writes the outputs of its step; then waits or fails, if a file of that name says so.
-STAND_IN = """
-import json, time
-from pathlib import Path
-outputs, names = json.loads(Path("outputs.json").read_text()), globals()
-steps = [NOTEBOOK, *[f"{NOTEBOOK}_{names.get(key)}" for key in ("dataset", "contrast")]]
-step, log = next((s, log) for s in steps if (log := f"{results}/notebooks/{s}.ipynb") in outputs)
-for name in outputs[log]:
-    path = Path(name) if Path(name).suffix else Path(name) / "scans.csv"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(step)
-while Path(f"slow_{step}").exists():
-    time.sleep(0.1)
-if Path(f"exit_{step}").exists():
-    raise SystemExit(0)
-if Path(f"fail_{step}").exists():
-    raise ValueError("data/x.nii.gz: the volume is empty; fetch it again.")
-"""
-
-
-def write_notebook(path, *sources):
-    cells = [nbformat.v4.new_code_cell(source) for source in sources]
-    cells[0].metadata["tags"] = ["parameters"]
-    cells.insert(0, nbformat.v4.new_markdown_cell("A stand-in."))
-    metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=metadata), path)
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """A stand-in study, run to its end with two patient sets."""
-    study = Study.copied(tmp_path_factory.mktemp("study"), parts=("workflow", "essim"))
-    (study.folder / "essim/__init__.py").write_text('"""The stand-in needs modules, not the whole package."""')
-    (study.folder / "notebooks").mkdir()
-    for name in NOTEBOOKS:
-        imports = f"if False:  # what the real one does\n    import {', '.join(sorted(imported(code_of(name))))}"
-        sources = ("# parameters", imports, f"NOTEBOOK = {name!r}", STAND_IN)
-        write_notebook(study.folder / f"notebooks/{name}.ipynb", *sources)
-    study.change_profile({"sets": {"tumour": "t2", "stroke": "t1"}})
-
-    planned = study.run("--dry-run", "--quiet", "host", config=["seeds=[0,1]"]).stdout
-    jobs = re.findall(r"^ +output: (.*)\n +log: (.*)", planned, re.MULTILINE)
-    outputs = {log: names.split(", ") for names, log in jobs}
-    (study.folder / "outputs.json").write_text(json.dumps(outputs))
-
-    done = study.run()
-    assert done.returncode == 0, done.stdout
-    return study
-
-
-@pytest.fixture
-def study(finished, tmp_path):
-    """The finished stand-in study, a copy to change; times are kept."""
-    shutil.copytree(finished.folder, tmp_path / "study")
-    return Study(tmp_path / "study")
-
-
-def edit(path, old, new):
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new))
+from stand_in import edit
 
 
 def test_a_second_run_does_nothing(finished):
@@ -220,95 +133,6 @@ def test_wrong_seeds_are_one_sentence(finished, seeds):
     assert done.returncode != 0
     assert "seeds must be a list of whole numbers >= 0, each once, got " in done.stdout
     assert "write SEEDS=0,1,2 or seeds=[0,1,2]." in done.stdout and "Traceback" not in done.stdout
-
-
-def test_a_failing_notebook_leaves_no_output(study):
-    table = study.folder / "results/smoke/tables/evaluate_stroke.csv"
-    executed = study.folder / "results/smoke/notebooks/06_evaluate_stroke.ipynb"
-    table.unlink()
-    (study.folder / "fail_06_evaluate_stroke").touch()
-    done = study.run()
-    assert done.returncode != 0
-    sentence = "06_evaluate_stroke | stopped: data/x.nii.gz: the volume is empty; fetch it again. (ValueError"
-    assert sentence in done.stdout
-    assert "Traceback" not in done.stdout
-    assert not table.exists()
-    assert "the volume is empty" in executed.read_text()  # the log stays, to be read
-
-    (study.folder / "fail_06_evaluate_stroke").unlink()
-    done = study.run()
-    assert done.returncode == 0, done.stdout
-    assert table.exists()
-    assert study.plan() == {}
-
-
-def test_a_notebook_that_quits_halfway_has_failed(study):
-    notebook = study.folder / "notebooks/99_figures.ipynb"
-    edit(notebook, "while Path", "pass  # changed\\nwhile Path")
-    content = nbformat.read(notebook, 4)
-    content.cells.append(nbformat.v4.new_code_cell("never_reached = True"))
-    nbformat.write(content, notebook)
-    (study.folder / "exit_99_figures").touch()
-    done = study.run()
-    assert done.returncode != 0
-    assert "ended before its last cell" in done.stdout
-    assert not (study.folder / "results/smoke/tables/main.csv").exists()
-
-
-def unserved(study):
-    """An environment in which a run starts its own server of warm kernels."""
-    return {name: value for name, value in study.environment.items() if name != warm_kernels.NAME}
-
-
-def test_kill_9_and_resume(study):
-    table = study.folder / "results/smoke/tables/evaluate_stroke.csv"
-    before = {path: path.stat().st_mtime_ns for path in study.folder.glob("results/smoke/models/*/*")}
-    table.unlink()
-    (study.folder / "slow_06_evaluate_stroke").touch()
-    running = subprocess.Popen(study.command(), cwd=study.folder, env=unserved(study), stdout=subprocess.DEVNULL)
-    wait_for(table.exists)
-
-    second = study.run()
-    assert second.returncode != 0
-    assert "another run is working on results/smoke" in second.stdout
-
-    family = psutil.Process(running.pid).children(recursive=True)
-    assert len(family) >= 2  # the job and its kernel
-    assert sys.platform != "linux" or any("/warm_kernels.py" in " ".join(process.cmdline()) for process in family)
-    running.send_signal(signal.SIGKILL)
-    running.wait()
-    _, alive = psutil.wait_procs(family, timeout=10)
-    assert not alive
-    assert table.exists()  # there, but perhaps incomplete
-
-    assert study.plan() == {"evaluate": 1, "across_sets": 1, "figures": 1}
-    (study.folder / "slow_06_evaluate_stroke").unlink()
-    done = study.run()
-    assert done.returncode == 0, done.stdout
-    assert study.plan() == {}
-    assert before == {path: path.stat().st_mtime_ns for path in before} and len(before) == 26
-
-
-def test_ctrl_c_ends_everything(study):
-    table = study.folder / "results/smoke/tables/main.csv"
-    table.unlink()
-    (study.folder / "slow_99_figures").touch()
-    where = {"cwd": study.folder, "env": unserved(study), "start_new_session": True}
-    running = subprocess.Popen(study.command(), **where, stdout=subprocess.DEVNULL)
-    wait_for(table.exists)
-    family = psutil.Process(running.pid).children(recursive=True)
-    os.killpg(running.pid, signal.SIGINT)
-    assert running.wait(timeout=30) != 0
-    _, alive = psutil.wait_procs(family, timeout=10)
-    assert not alive
-    assert study.plan() == {"figures": 1}  # the table may be there, but is not taken for finished
-
-
-def wait_for(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.1)
 
 
 def test_on_a_cluster_it_is_the_same_graph(finished):
