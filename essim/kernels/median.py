@@ -1,25 +1,27 @@
 """The exact 3-D median of 3 or 5 voxels a side inside a mask, on a CPU.
 
-In: a volume and a mask. Out: what `essim.postprocess` would get from numpy. Sorted faces of a window are merged, all
-windows of a line along the last axis side by side, by networks of compare-exchanges (Batcher, 1968): they never branch,
-and one instruction serves many windows. A face (the window at one place along the first axis) is sorted once and
-merged with the next one once, whatever the number of windows that share it (after Adams, 2021).
+In: a volume and a mask. Out: what `essim.postprocess` would get from numpy. Sorted faces of a window are merged by
+networks of compare-exchanges (Batcher, 1968), which never branch, so that one instruction serves LANES windows side by
+side. A face (the window at one place along the first axis) is sorted once and merged with the next one once, whatever
+the number of windows that share it (after Adams, 2021). Networks run in registers: their code is generated here, since
+numba would keep every row of values in memory.
 """
 
-from functools import lru_cache
-
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
 
 from essim.kernels.compiling import compiled
 
 SIDES = (3, 5)
-PAD = 16  # values after each row: at a distance of a power of 2, stores hold up loads
+LANES = 8  # windows in one register; as many as a uint64 has bytes, see `median`
 
-# Networks: lists of pairs of rows (i, j), the smaller value goes to row i
+# Networks: lists of pairs of places (i, j), the smaller value goes to i
 
 
 def merge(a, b, pairs):
-    """Append what merges two lists of rows, each sorted; returns the rows in their order afterwards."""
+    """Append what merges two lists of places, each sorted; returns the places in their order afterwards."""
     if not a or not b:
         return a + b
     if len(a) == len(b) == 1:
@@ -29,107 +31,143 @@ def merge(a, b, pairs):
     couples = list(zip(second, first[1:], strict=False))
     pairs += couples
     rest = second[len(couples) :] + first[1 + len(couples) :]
-    return [first[0], *(row for couple in couples for row in couple), *rest]
+    return [first[0], *(place for couple in couples for place in couple), *rest]
 
 
-def sort(rows, pairs):
-    """Append what sorts the rows; returns them in their order afterwards."""
-    half = len(rows) // 2
-    return merge(sort(rows[:half], pairs), sort(rows[half:], pairs), pairs) if half else rows
+def sort(places, pairs):
+    """Append what sorts the places; returns them in their order afterwards."""
+    half = len(places) // 2
+    return merge(sort(places[:half], pairs), sort(places[half:], pairs), pairs) if half else places
 
 
-@lru_cache
-def networks(side):
-    """(pairs [n, 2], order of the rows afterwards) of three steps, int32: the rows of a face; two faces, one after the
-    other; what else a window has, two faces, if there are any, and one."""
-    face, one = side**2, []
-    of_one = sort(list(range(face)), one)
-    two, rest = [], []
-    of_two = merge(of_one, [face + row for row in of_one], two)
-    before = (side - 3) * face
-    of_rest = merge(of_two[:before], [before + row for row in of_one], rest)
-    steps = ((one, of_one), (two, of_two), (rest, of_rest))
-    return tuple((np.array(pairs, np.int32).reshape(-1, 2), np.array(order, np.int32)) for pairs, order in steps)
+class Code:
+    """The machine code of a network: lists of vectors, each the values of LANES windows at one place of theirs."""
+
+    def __init__(self, context, builder):
+        self.context, self.builder = context, builder
+
+    def after(self, start, count):
+        """Where `count` vectors lie that were stored one after the other."""
+        return [self.builder.add(start, ir.Constant(start.type, LANES * k)) for k in range(count)]
+
+    def vectors(self, array, kind, places):
+        """Pointers to the vectors that begin at these places of a one-dimensional array."""
+        data = self.context.make_array(kind)(self.context, self.builder, array).data
+        vector = ir.VectorType(self.context.get_data_type(kind.dtype), LANES).as_pointer()
+        return [self.builder.bitcast(self.builder.gep(data, [place]), vector) for place in places]
+
+    def load(self, array, kind, places):
+        align = kind.dtype.bitwidth // 8  # of one value: vectors begin anywhere
+        return [self.builder.load(vector, align=align) for vector in self.vectors(array, kind, places)]
+
+    def store(self, values, array, kind, places):
+        for value, vector in zip(values, self.vectors(array, kind, places), strict=True):
+            self.builder.store(value, vector, align=kind.dtype.bitwidth // 8)
+
+    def lower_and_higher(self, x, y):
+        less = self.builder.fcmp_ordered("<", x, y)
+        return self.builder.select(less, x, y), self.builder.select(less, y, x)
+
+    def sorted(self, values):
+        pairs = []
+        return self.run(values, pairs, sort([*range(len(values))], pairs))
+
+    def merged(self, a, b):
+        values, pairs = a + b, []
+        return self.run(values, pairs, merge([*range(len(a))], [*range(len(a), len(values))], pairs))
+
+    def run(self, values, pairs, order):
+        values = list(values)
+        for i, j in pairs:
+            values[i], values[j] = self.lower_and_higher(values[i], values[j])
+        return [values[place] for place in order]
+
+
+@intrinsic
+def enter(typing, values, place, face, lists, old, new):
+    """Sort LANES faces from `place` on, and merge each with the one before.
+
+    face: a tuple, where a face's n values are. lists[old : old + n vectors] is the face before, sorted; lists[new :]
+    becomes this one, n vectors, and then both, 2 n vectors.
+    """
+
+    def generate(context, builder, signature, arguments):
+        read, place, where, sorted_lists, old, new = arguments
+        code = Code(context, builder)
+        places = [builder.add(place, builder.extract_value(where, k)) for k in range(len(face))]
+        this = code.sorted(code.load(read, values, places))
+        both = code.merged(code.load(sorted_lists, lists, code.after(old, len(face))), this)
+        code.store(this + both, sorted_lists, lists, code.after(new, 3 * len(face)))
+        return context.get_dummy_value()
+
+    return types.void(values, types.intp, face, lists, types.intp, types.intp), generate
+
+
+@intrinsic
+def leave(typing, face, lists, second, old, new, out, place):
+    """out[place : place + LANES] = the medians of the windows of which these are the second, the last but one and the
+    last face (for three a side, the second is the last but one); lists: as `enter` leaves it."""
+
+    def generate(context, builder, signature, arguments):
+        _, sorted_lists, second, old, new, medians, place = arguments
+        code, size = Code(context, builder), len(face)
+        after = {start: code.after(start, 3 * size) for start in (second, old, new)}
+        first, rest = (code.load(sorted_lists, lists, places) for places in (after[second][size:], after[new][:size]))
+        if size > 9:
+            rest = code.merged(code.load(sorted_lists, lists, after[old][size:]), rest)
+        # The value of this rank in two sorted lists: the least max(x_i, y_j) with i + j = rank, counted from 1
+        rank = (len(first) + len(rest)) // 2 + 1
+        best = rest[rank - 1] if rank <= len(rest) else first[rank - 1]
+        for i in range(max(1, rank - len(rest)), min(len(first), rank - 1) + 1):
+            _, higher = code.lower_and_higher(first[i - 1], rest[rank - i - 1])
+            best, _ = code.lower_and_higher(best, higher)
+        code.store([best], medians, out, [place])
+        return context.get_dummy_value()
+
+    return types.void(face, lists, *[types.intp] * 3, out, types.intp), generate
 
 
 # The median
 
 
 @compiled
-def run(pairs, rows, width):
-    """Apply a network to the first `width` values of the rows."""
-    for k in range(len(pairs)):
-        low, high = rows[pairs[k, 0]], rows[pairs[k, 1]]
-        for c in range(width):
-            x, y = low[c], high[c]
-            low[c], high[c] = min(x, y), max(x, y)
+def slide(values, step, face, wanted, out):
+    """The medians wherever `wanted`: bool [A, blocks], one for LANES neighbours of a plane; out: [A * blocks * LANES].
 
-
-@compiled
-def copy(these, rows, width):
-    """Copy the first `width` values of each row: faster than assigning slices."""
-    for k in range(len(these)):
-        x, y = these[k], rows[k]
-        for c in range(width):
-            y[c] = x[c]
-
-
-@compiled
-def slide(keys, side, wanted, steps, out):
-    """out[wanted] = the median around; keys: integers, `side` - 1 longer along each axis."""
-    (one, _), (two, of_two), (rest, of_rest) = steps
-    face, rank = side**2, side**3 // 2 + 1
-    length = wanted.shape[2] + PAD  # of a row
-    faces = np.empty((side, face, length), keys.dtype)
-    doubles = np.empty((side, 2 * face, length), keys.dtype)  # each face merged with the one before
-    rows, best = np.empty((face * (side - 2), length), keys.dtype), np.empty(length, keys.dtype)
-    for b in range(wanted.shape[1]):
-        first, last, left, right = wanted.shape[0], -1, wanted.shape[2], 0
-        for a in range(wanted.shape[0]):
-            for c in range(wanted.shape[2]):
-                if wanted[a, b, c]:
-                    first, last, left, right = min(first, a), a, min(left, c), max(right, c + 1)
-        width = right - left
+    values: the planes, `step` values each and `side` - 1 more than A. face: a tuple, where a face's values are.
+    """
+    side = 3 if len(face) == 9 else 5
+    slot = 3 * len(face) * LANES  # what `enter` makes of a face
+    lists = np.empty(side * slot, values.dtype)  # the first face is merged with what happens to be there, for nothing
+    planes, blocks = wanted.shape
+    for block in range(blocks):
+        first, last = planes, -1
+        for a in range(planes):
+            if wanted[a, block]:
+                first, last = min(first, a), a
         for entering in range(first, last + side):
-            new, old = faces[entering % side], faces[(entering - 1) % side]
-            for j in range(side):
-                for k in range(side):
-                    x, y = keys[entering, b + j, left + k :], new[j * side + k]
-                    for c in range(width):
-                        y[c] = x[c]
-            run(one, new, width)
-            double = doubles[entering % side]
-            copy(old, double, width)
-            copy(new, double[face:], width)
-            run(two, double, width)
-            a = entering - side + 1
-            if a < first or not wanted[a, b].any():
-                continue
-            # The window: the double of its first two faces, and all others
-            begin = doubles[(a + 1) % side]
-            copy(doubles[(entering - 1) % side][: face * (side - 3)], rows, width)
-            copy(new, rows[face * (side - 3) :], width)
-            run(rest, rows, width)
-            # the value of this rank in two sorted lists: the least max(x_i, y_j) with i + j = rank, counted from 1
-            beyond = rows[of_rest[rank - 1]] if rank <= len(of_rest) else begin[of_two[rank - 1]]
-            for c in range(width):
-                best[c] = beyond[c]
-            for i in range(max(1, rank - len(of_rest)), min(len(of_two), rank - 1) + 1):
-                x, y = begin[of_two[i - 1]], rows[of_rest[rank - i - 1]]
-                for c in range(width):
-                    best[c] = min(best[c], max(x[c], y[c]))
-            for c in range(width):
-                if wanted[a, b, left + c]:
-                    out[a, b, left + c] = best[c]
+            a, old, new = entering - side + 1, (entering - 1) % side * slot, entering % side * slot
+            enter(values, entering * step + block * LANES, face, lists, old, new)
+            if a >= first and wanted[a, block]:
+                leave(face, lists, (a + 1) % side * slot, old, new, out, (a * blocks + block) * LANES)
 
 
 def median(volume, mask, side=5):
-    """Median of the window around each voxel of the mask, 0 outside; [H, W, D], floats without NaN, borders reflected
-    (edge repeated). ValueError for another `side` than 3 or 5."""
+    """Median of the window around each voxel of the mask, 0 outside; [H, W, D], float32 or float64 without NaN, borders
+    reflected (edge repeated). ValueError for another `side` than 3 or 5."""
     if side not in SIDES:
         raise ValueError(f"side must be one of {', '.join(map(str, SIDES))}, got {side}.")
-    bits = (volume + volume.dtype.type(0)).view(f"i{volume.itemsize}")  # + 0 turns -0 into 0
-    keys = np.where(bits < 0, bits ^ np.iinfo(bits.dtype).max, bits)  # integers that sort as the floats do
-    found = np.zeros_like(keys)
-    slide(np.pad(keys, side // 2, mode="symmetric"), side, mask, networks(side), found)
-    return np.where(found < 0, found ^ np.iinfo(bits.dtype).max, found).view(volume.dtype)
+    reach = side // 2
+    # with one plane more than windows have, since the last vector ends beyond its plane
+    values = np.pad(volume, ((reach, reach + 1), (reach, reach), (reach, reach)), mode="symmetric")
+    planes, step, row = len(mask), values[0].size, values.shape[2]
+    blocks = -(-mask.shape[1] * row // LANES)  # a plane of medians has rows as long as those of the values
+
+    def in_rows(flat):
+        return flat[:, : mask.shape[1] * row].reshape(planes, -1, row)[..., : mask.shape[2]]
+
+    wanted, found = np.zeros((planes, blocks * LANES), bool), np.empty((planes, blocks * LANES), volume.dtype)
+    in_rows(wanted)[:] = mask
+    face = tuple(j * row + k for j in range(side) for k in range(side))
+    slide(values.ravel(), step, face, wanted.view(np.uint64) > 0, found.ravel())
+    return np.where(mask, in_rows(found), volume.dtype.type(0))
