@@ -199,9 +199,9 @@ def moments(maps, mask):
 
     Args: maps: tensor [M, H, W, D]. mask: bool [H, W, D]. The moments of scans on the same grid are added up.
     """
-    brain = torch.from_numpy(mask).double()
-    maps = maps.double() * brain
-    return coarsen(torch.cat([brain[None], maps, maps.square()]), 2)
+    brain = torch.from_numpy(mask).to(maps.dtype)
+    maps = maps * brain
+    return torch.cat([coarsen(values, 2) for values in (brain[None], maps, maps.square())]).double()
 
 
 def distribution(sums, smoothing=SMOOTHING):

@@ -57,10 +57,11 @@ def blur_matrix(length, sigma):
 
 def blur(maps, sigma):
     """[M, *spatial] filtered with a Gaussian along every spatial axis: the same shape."""
-    for axis in range(1, maps.ndim):
-        matrix = blur_matrix(maps.shape[axis], sigma).to(maps)
-        maps = (maps.movedim(axis, -1) @ matrix.T).movedim(-1, axis)
-    return maps
+    shape = maps.shape
+    for axis in range(1, len(shape) - 1):  # [maps and axes before, axis, axes after]
+        matrix = blur_matrix(shape[axis], sigma).to(maps)
+        maps = (matrix @ maps.flatten(axis + 1).flatten(0, axis - 1)).reshape(shape)
+    return maps @ blur_matrix(shape[-1], sigma).to(maps).T
 
 
 def as_float(x):
@@ -102,22 +103,31 @@ def extremes(x):
 
 def dissimilarity(x, y, sigma, data_range):
     """1 - SSIM without cancellation (see the top of this module): [N, C, *spatial] in [0, 2]. `data_range`: [N]."""
-    u, v = factors(x, y, sigma, data_range)
-    return 2 * (u * (1 - v) + v * (1 - u))
+    return combined(*factors(local_moments(x, y, sigma), data_range))
 
 
-def factors(x, y, sigma, data_range):
-    """The two factors of SSIM separately, as u = (1 - l) / 2 and v = (1 - cs) / 2: [N, C, *spatial] in [0, 1] each."""
+def local_moments(x, y, sigma):
+    """Local means and variances of p = x + y and q = x - y: (mu_p, var_p, mu_q, var_q), each [N, C, *spatial]."""
     spatial = (1,) * (x.ndim - 1)
-    c1, c2 = ((k * data_range).square().reshape(-1, *spatial) for k in (K1, K2))
     centre_x, centre_y = (sum(extremes(z)).reshape(-1, *spatial) / 2 for z in (x, y))
     x, y = x - centre_x, y - centre_y  # before anything else: the sum x + y far from zero would be rounded
     p, q, centre_p, centre_q = x + y, x - y, centre_x + centre_y, centre_x - centre_y
     stacked = torch.stack([p, p * p, q, q * q])
     mu_p, pp, mu_q, qq = blur(stacked.flatten(0, 2), sigma).reshape(stacked.shape)
-    m_p, m_q = (mu_p + centre_p).square() + 2 * c1, (mu_q + centre_q).square()
-    v_p, v_q = (pp - mu_p.square()).clamp(min=0) + 2 * c2, (qq - mu_q.square()).clamp(min=0)
-    return share(m_q, m_p), share(v_q, v_p)
+    var_p, var_q = (pp - mu_p.square()).clamp(min=0), (qq - mu_q.square()).clamp(min=0)
+    return mu_p + centre_p, var_p, mu_q + centre_q, var_q
+
+
+def factors(moments, data_range):
+    """The factors of SSIM from its `local_moments` and the data range [N]: u = (1 - l) / 2 and v = (1 - cs) / 2."""
+    mu_p, var_p, mu_q, var_q = moments
+    c1, c2 = ((k * data_range).square().reshape(-1, *(1,) * (mu_p.ndim - 1)) for k in (K1, K2))
+    return share(mu_q.square(), mu_p.square() + 2 * c1), share(var_q, var_p + 2 * c2)
+
+
+def combined(u, v):
+    """1 - SSIM from its two factors, in [0, 2]."""
+    return 2 * (u * (1 - v) + v * (1 - u))
 
 
 def structure_difference(x, y, sigma, data_range):

@@ -40,15 +40,16 @@ def scorer_of(contrast, calibration, *, sigmas, temperature, windows, blur):
     """
 
     def scorer(case):
-        x, y, _ = case.tensors()
+        x, y, mask = case.tensors()
         maps = {"intensity": x.new_tensor(intensity_map(case.image, case.mask, contrast))[None, None]}
         if blur is not None:
             maps["blur"] = l1_map(x, x.new_tensor(blurred(case.image, case.mask, blur))[None, None])
-        maps |= {"l1": l1_map(x, y)} | {f"ssim {sigma:g}": ensemble_map(x, y, sigmas=[sigma]) for sigma in windows}
-        options = {"sigmas": sigmas, "temperature": temperature}
+        maps["l1"] = l1_map(x, y)
+        maps |= {f"ssim {sigma:g}": ensemble_map(x, y, sigmas=[sigma], mask=mask) for sigma in windows}
+        options = {"sigmas": sigmas, "temperature": temperature, "mask": mask}
         maps |= {name: ensemble_map(x, y, strategy=name, **options) for name in ("mean", "min", "adaptive")}
         maps["l1 calibrated"] = calibrated_l1(x, y, calibration)
-        return maps | {"calibrated": calibrated_map(x, y, calibration)}
+        return maps | {"calibrated": calibrated_map(x, y, calibration, mask=mask)}
 
     return scorer
 

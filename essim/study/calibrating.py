@@ -42,10 +42,10 @@ def maps_by_setting(case, by_setting, shifts):
 
     ("misplaced", n): n voxels too far to the front (+) or back (-) when it is compared.
     """
-    x, y, _ = case.tensors()
-    maps = {key: calibrated_map(x, y, calibration) for key, calibration in by_setting.items()}
+    x, y, mask = case.tensors()
+    maps = {key: calibrated_map(x, y, calibration, mask=mask) for key, calibration in by_setting.items()}
     for n in [sign * shift for shift in shifts for sign in (-1, 1)]:
-        moved = calibrated_map(x.roll(n, 3), y.roll(n, 3), by_setting["misplaced", 0])
+        moved = calibrated_map(x.roll(n, 3), y.roll(n, 3), by_setting["misplaced", 0], mask=mask.roll(n, 3))
         maps["misplaced", n] = moved.roll(-n, 3)
     return maps
 

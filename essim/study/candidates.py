@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from essim.calibration import differences, distribution, moments, refine
+from essim.calibration import distribution, moments, refine
 from essim.evaluation.cases import FEW, for_each, rows_of
 from essim.evaluation.metrics import average_precision
 from essim.postprocess import erode_slices, postprocess
-from essim.ssim import blur, check_pair, dissimilarity, in_range
+from essim.ssim import check_pair, combined, factors, in_range, local_moments
 
 # What is compared, in parts of equal weight: each is one map, or one for every sigma.
 CHANNELS = {
@@ -51,7 +51,9 @@ class Healthy:
 
 def standardise(values, inside, mean, sd):
     """The values [M, n] of the voxels inside a bool [H, W, D], in standard deviations from the mean: float32 [M, n]."""
-    mean, sd = (refine(half, 2, inside.shape)[:, inside] for half in (mean, sd))
+    places = torch.arange(mean[0].numel()).reshape(mean.shape[1:])  # of the half grid
+    own = refine(places, 2, inside.shape)[inside]
+    mean, sd = (half.flatten(1).index_select(1, own) for half in (mean, sd))
     return ((values - mean) / sd).numpy()
 
 
@@ -65,11 +67,11 @@ def all_maps(case, sigmas):
     """Every map that a channel may be: float32 [1 + 3 K, H, W, D], as `parts` has them."""
     x, y, _ = case.tensors()
     data_range = check_pair(x, y, sigmas, None)
-    l1, *structure = differences(x, y, sigmas, data_range)
-    ssim = [dissimilarity(x, y, sigma, data_range) for sigma in sigmas]
-    q = in_range(x - y, data_range)[0]
-    luminance = [blur(q, sigma)[None].abs() for sigma in sigmas]
-    return torch.stack([l1, *ssim, *luminance, *structure])[:, 0, 0]
+    local = [local_moments(x, y, sigma) for sigma in sigmas]
+    ssim = [combined(*factors(own, data_range)) for own in local]
+    luminance = [in_range(mu_q, data_range).abs() for _, _, mu_q, _ in local]
+    structure = [in_range(var_q.sqrt(), data_range) for _, _, _, var_q in local]
+    return torch.stack([in_range(x - y, data_range).abs(), *ssim, *luminance, *structure])[:, 0, 0]
 
 
 def look_at_healthy(folder, sigmas):
@@ -87,8 +89,9 @@ def look_at_healthy(folder, sigmas):
     return Healthy(*distribution(total), brain, np.corrcoef(z), np.quantile(z, 1 - TAIL, axis=1).T)
 
 
-def combine(z, weights, rule, correlation, tails):
-    """One value [n] from the z of several maps [M, n], by one of RULES; `weights` [M] add up to 1."""
+def combine(z, surprise, weights, rule, correlation):
+    """One value [n] from the z [M, n] of several maps, or from their `minus_log_p`, `surprise` [M, n], by one of RULES;
+    `weights` [M] add up to 1."""
     if rule == "mean z":
         return weights @ z
     if rule == "max z":
@@ -101,7 +104,6 @@ def combine(z, weights, rule, correlation, tails):
             return inverse.sum(0) @ z
         above = z.clip(min=0)
         return (above * (inverse @ above)).sum(0)
-    surprise = np.stack([minus_log_p(values, tail) for values, tail in zip(z, tails, strict=True)])
     return weights @ surprise if rule.startswith("Fisher") else surprise.max(0)
 
 
@@ -129,11 +131,12 @@ def scores(folder, healthy, sigmas, candidates, split="val"):
     def judge(case):
         core, anomaly = erode_slices(case.mask), np.zeros_like(case.image)
         z = healthy.z(all_maps(case, sigmas)[:, core], core)
+        surprise = np.stack([minus_log_p(values, tail) for values, tail in zip(z, healthy.tails, strict=True)])
         for channels, rule in candidates:
             chosen = [np.arange(len(z))[place[part]] for part in CHANNELS[channels]]
             weights = np.concatenate([np.full(len(c), 1 / len(c) / len(chosen), np.float32) for c in chosen])
             c = np.concatenate(chosen)
-            values = combine(z[c], weights, rule, healthy.correlation[np.ix_(c, c)], healthy.tails[c])
+            values = combine(z[c], surprise[c], weights, rule, healthy.correlation[np.ix_(c, c)])
             anomaly[core] = values - values.min()  # the rim, which is cut off, stays 0
             auprc = average_precision(postprocess(anomaly, case.mask), case.seg, case.scored)
             yield {"channels": channels, "rule": rule, "auprc": auprc}

@@ -14,7 +14,7 @@ from essim.diffusion import GaussianDiffusion
 from essim.methods import registry
 from essim.methods.context import Context, anomaly_map, is_alone, pair
 from essim.methods.scores import andi, mahalanobis
-from essim.ssim import SIGMAS, factors
+from essim.ssim import SIGMAS, factors, local_moments
 from essim.study.teaching import ssim_factors
 
 SHAPE = (24, 24, 16)
@@ -137,7 +137,7 @@ def test_the_ensembles_are_the_studys(scene):
 def test_ssims_parts_are_those_of_its_definition(scene):
     x, y = pair(*scene[:2])
     data_range = max(volume.max().item() - volume.min().item() for volume in (x, y))
-    u, v = factors(x, y, 1.5, torch.tensor([data_range]))
+    u, v = factors(local_moments(x, y, 1.5), torch.tensor([data_range]))
     np.testing.assert_allclose((1 - 2 * u) * (1 - 2 * v), ssim_map(x, y, sigma=1.5), atol=1e-5)
     parts = {name: part[0, 0].numpy() for name, part in ssim_factors(x, y, 1.5, data_range).items()}
     mask = scene[2]

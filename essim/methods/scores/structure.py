@@ -7,7 +7,7 @@ in nothing else except at its edge. Huijben et al. (arXiv 2412.17586) split cs o
 """
 
 from essim.methods.context import USUAL, pair
-from essim.ssim import check_pair, factors
+from essim.ssim import check_pair, factors, local_moments
 
 DRAWS, NEEDS = 1, ()
 
@@ -15,4 +15,5 @@ DRAWS, NEEDS = 1, ()
 def score(x, ys, mask, *, context):
     """As `essim.methods.scores` says."""
     x, y = pair(x, ys)
-    return 2 * factors(x, y, USUAL, check_pair(x, y, [USUAL], None))[1][0, 0].numpy()
+    _, v = factors(local_moments(x, y, USUAL), check_pair(x, y, [USUAL], None))
+    return 2 * v[0, 0].numpy()
