@@ -93,8 +93,8 @@ def postprocess(anomaly, mask, *, post=PROTOCOL["post"], order=PROTOCOL["order"]
     box = bounding_box(inside, MEDIAN // 2)  # beyond it all is 0, and further than any median looks
     if not inside[box].size:
         return result
-    volume = np.where(inside[box], anomaly[..., *box], 0).astype(np.float32)
-    result[..., *box] = POST[post](volume, inside[box], wanted[box]) * wanted[box]
+    volume = np.where(inside[box], anomaly[..., *box], 0).astype(np.float32, copy=False)
+    np.multiply(POST[post](volume, inside[box], wanted[box]), wanted[box], out=result[..., *box])
     return result
 
 

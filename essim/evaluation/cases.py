@@ -103,11 +103,13 @@ def case_rows(folder, split=None):
 
 def read_case(folder, row):
     """One case: the volumes of row["subject"] below `folder`; FileNotFoundError names one that is missing."""
-    volumes = {part: read_nifti(Path(folder) / row["subject"] / f"{part}.nii.gz") for part in PARTS}
-    image, reconstruction, mask, seg = (array for array, _ in volumes.values())
+    volumes = [read_nifti(Path(folder) / row["subject"] / f"{part}.nii.gz") for part in PARTS]
+    # in the order of everything that is computed from them; NIfTI's is the other way around
+    image, reconstruction, mask, seg = (np.ascontiguousarray(array) for array, _ in volumes)
     image, reconstruction = image.astype(np.float32), reconstruction.astype(np.float32)
     mask, scored = mask > 0, (mask > 0) & (seg != IGNORED)
-    spacing_mm = tuple(np.linalg.norm(volumes["image"][1][:3, :3], axis=0).tolist())
+    _, affine = volumes[0]
+    spacing_mm = tuple(np.linalg.norm(affine[:3, :3], axis=0).tolist())
     name = row["dataset"], row["subject"], row["split"]
     return Case(*name, image, reconstruction, mask, seg == LESION, scored, spacing_mm)
 
