@@ -7,9 +7,10 @@ Without numba or Triton everything still runs, only more slowly.
     cpu         the SSIM ensemble in numba: volumes in, maps out
     layout      how its volumes lie in memory
     planes      its arithmetic
-    cuda        the same in Triton
+    cuda        the SSIM ensemble in Triton
     median      the 3-D median of post-processing, in numba
     ranking     voxels sorted by their score, for essim.evaluation.metrics, in numba
+    vectors     functions for numba's that keep long sums and sorted lists in registers
     compiling   numba's compiler, with a cache where one can be written
 
 Imports: the core only.

@@ -5,8 +5,17 @@ user's cache folder; a read-only package without a home folder, or a full disk, 
 """
 
 import contextlib
+import functools
+from pathlib import Path
 
 import numba
+
+
+@functools.cache
+def sources():
+    """What changes when any kernel's source does: their names, sizes and times of change."""
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
 
 
 def compiled(function, **options):
@@ -15,6 +24,7 @@ def compiled(function, **options):
         kernel = numba.njit(function, nogil=True, cache=True, **options)
     except RuntimeError:  # there is no folder that could hold the cache
         return numba.njit(function, nogil=True, **options)
+    kernel._cache._cache_file._source_stamp = sources()  # numba's own is of the function's file alone
     save = kernel._cache.save_overload
 
     def save_if_possible(*arguments):

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from essim.kernels.layout import along_c, around, lay_out, put_back
-from essim.kernels.planes import ADAPTIVE, CALIBRATED, MEAN, MIN, OFFSET, planes
+from essim.kernels.planes import ADAPTIVE, CALIBRATED, LENGTHS, MEAN, MIN, OFFSET, planes
 from essim.ssim import half_windows
 
 LOWEST_TEMPERATURE = 0.02  # below, exp overflows in float32
@@ -31,8 +31,10 @@ def announce_compilation():
 
 def obstacle(sigmas, temperature):
     """Why this kernel cannot do it, as the end of a sentence; "" if it can."""
-    too_low = temperature < LOWEST_TEMPERATURE
-    return f"needs a temperature of {LOWEST_TEMPERATURE} or more, got {temperature}" if too_low else ""
+    if temperature < LOWEST_TEMPERATURE:
+        return f"needs a temperature of {LOWEST_TEMPERATURE} or more, got {temperature}"
+    _, lengths = half_windows(sigmas)
+    return f"takes sigmas below 4.7, got {max(sigmas):g}" if max(lengths) > max(LENGTHS) else ""
 
 
 def anomaly_maps(x, y, *, mask, data_range, sigmas, strategy, temperature):
@@ -77,8 +79,8 @@ def anomaly_map(x, y, mask, result, data_range, sigmas, how, healthy):
         result[mask] = 2 * q**2 / (p**2 + q**2) if q and healthy is None else 0
         return
     windows, wide = (values.numpy() for values in half_windows(sigmas))
-    windows, wide = np.pad(windows, ((0, 0), (0, 1))), np.maximum(wide, 2)  # a tiny sigma's window is one voxel
-    windows = np.ascontiguousarray(windows[:, : wide.max()])
+    windows, wide = np.pad(windows, ((0, 0), (0, 2))), np.maximum(wide, 2)  # a tiny sigma's window is one voxel
+    windows = np.ascontiguousarray(windows[:, : max(3, wide.max())])  # with it a row fills a vector, however short
     radius = windows.shape[1] - 1
     box = tuple(slice(0, side) for side in x.shape) if whole else around(mask, radius)
     order = np.argsort(x[box].shape, kind="stable")  # the longest axis last

@@ -12,7 +12,7 @@ import numpy as np
 from essim.kernels import compiling
 
 compiled = functools.partial(compiling.compiled, error_model="numpy")
-TILE = 16  # voxels a side, where an array is read along one axis and written along another
+TILE = 64  # voxels a side, where an array is read along one axis and written along another
 
 
 @compiled

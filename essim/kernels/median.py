@@ -3,19 +3,15 @@
 In: a volume and a mask. Out: what `essim.postprocess` would get from numpy. Sorted faces of a window are merged by
 networks of compare-exchanges (Batcher, 1968), which never branch, so that one instruction serves LANES windows side by
 side. A face (the window at one place along the first axis) is sorted once and merged with the next one once, whatever
-the number of windows that share it (after Adams, 2021). Networks run in registers: their code is generated here, since
-numba would keep every row of values in memory.
+the number of windows that share it (after Adams, 2021).
 """
 
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 
 from essim.kernels.compiling import compiled
+from essim.kernels.vectors import LANES, WORD, generated
 
 SIDES = (3, 5)
-LANES = 8  # windows in one register; as many as a uint64 has bytes, see `median`
 
 # Networks: lists of pairs of places (i, j), the smaller value goes to i
 
@@ -40,91 +36,63 @@ def sort(places, pairs):
     return merge(sort(places[:half], pairs), sort(places[half:], pairs), pairs) if half else places
 
 
-class Code:
-    """The machine code of a network: lists of vectors, each the values of LANES windows at one place of theirs."""
-
-    def __init__(self, context, builder):
-        self.context, self.builder = context, builder
-
-    def after(self, start, count):
-        """Where `count` vectors lie that were stored one after the other."""
-        return [self.builder.add(start, ir.Constant(start.type, LANES * k)) for k in range(count)]
-
-    def vectors(self, array, kind, places):
-        """Pointers to the vectors that begin at these places of a one-dimensional array."""
-        data = self.context.make_array(kind)(self.context, self.builder, array).data
-        vector = ir.VectorType(self.context.get_data_type(kind.dtype), LANES).as_pointer()
-        return [self.builder.bitcast(self.builder.gep(data, [place]), vector) for place in places]
-
-    def load(self, array, kind, places):
-        align = kind.dtype.bitwidth // 8  # of one value: vectors begin anywhere
-        return [self.builder.load(vector, align=align) for vector in self.vectors(array, kind, places)]
-
-    def store(self, values, array, kind, places):
-        for value, vector in zip(values, self.vectors(array, kind, places), strict=True):
-            self.builder.store(value, vector, align=kind.dtype.bitwidth // 8)
-
-    def lower_and_higher(self, x, y):
-        less = self.builder.fcmp_ordered("<", x, y)
-        return self.builder.select(less, x, y), self.builder.select(less, y, x)
-
-    def sorted(self, values):
-        pairs = []
-        return self.run(values, pairs, sort([*range(len(values))], pairs))
-
-    def merged(self, a, b):
-        values, pairs = a + b, []
-        return self.run(values, pairs, merge([*range(len(a))], [*range(len(a), len(values))], pairs))
-
-    def run(self, values, pairs, order):
-        values = list(values)
-        for i, j in pairs:
-            values[i], values[j] = self.lower_and_higher(values[i], values[j])
-        return [values[place] for place in order]
+def sorted_vectors(code, vectors):
+    """The vectors in order, lane by lane."""
+    pairs = []
+    return run(code, vectors, pairs, sort([*range(len(vectors))], pairs))
 
 
-@intrinsic
-def enter(typing, values, place, face, lists, old, new):
+def merged_vectors(code, a, b):
+    """Two lists of vectors, each in order, as one."""
+    pairs = []
+    order = merge([*range(len(a))], [*range(len(a), len(a + b))], pairs)
+    return run(code, a + b, pairs, order)
+
+
+def run(code, vectors, pairs, order):
+    vectors = list(vectors)
+    for i, j in pairs:
+        vectors[i], vectors[j] = code.lower_and_higher(vectors[i], vectors[j])
+    return [vectors[place] for place in order]
+
+
+def after(code, start, count):
+    """The places of `count` vectors that lie one after the other."""
+    return [code.build.add(start, WORD(LANES * k)) for k in range(count)]
+
+
+@generated
+def enter(code, values, place, face, lists, old, new):
     """Sort LANES faces from `place` on, and merge each with the one before.
 
     face: a tuple, where a face's n values are. lists[old : old + n vectors] is the face before, sorted; lists[new :]
     becomes this one, n vectors, and then both, 2 n vectors.
     """
-
-    def generate(context, builder, signature, arguments):
-        read, place, where, sorted_lists, old, new = arguments
-        code = Code(context, builder)
-        places = [builder.add(place, builder.extract_value(where, k)) for k in range(len(face))]
-        this = code.sorted(code.load(read, values, places))
-        both = code.merged(code.load(sorted_lists, lists, code.after(old, len(face))), this)
-        code.store(this + both, sorted_lists, lists, code.after(new, 3 * len(face)))
-        return context.get_dummy_value()
-
-    return types.void(values, types.intp, face, lists, types.intp, types.intp), generate
+    this = sorted_vectors(code, [values.load(code.build.add(place, offset)) for offset in face])
+    before = [lists.load(start) for start in after(code, old, len(face))]
+    for vector, to in zip(this + merged_vectors(code, before, this), after(code, new, 3 * len(face)), strict=True):
+        lists.store(vector, to)
 
 
-@intrinsic
-def leave(typing, face, lists, second, old, new, out, place):
+@generated
+def leave(code, face, lists, second, old, new, out, place):
     """out[place : place + LANES] = the medians of the windows of which these are the second, the last but one and the
     last face (for three a side, the second is the last but one); lists: as `enter` leaves it."""
 
-    def generate(context, builder, signature, arguments):
-        _, sorted_lists, second, old, new, medians, place = arguments
-        code, size = Code(context, builder), len(face)
-        after = {start: code.after(start, 3 * size) for start in (second, old, new)}
-        first, rest = (code.load(sorted_lists, lists, places) for places in (after[second][size:], after[new][:size]))
-        if size > 9:
-            rest = code.merged(code.load(sorted_lists, lists, after[old][size:]), rest)
-        # The value of this rank in two sorted lists: the least max(x_i, y_j) with i + j = rank, counted from 1
-        rank = (len(first) + len(rest)) // 2 + 1
-        best = rest[rank - 1] if rank <= len(rest) else first[rank - 1]
-        for i in range(max(1, rank - len(rest)), min(len(first), rank - 1) + 1):
-            _, higher = code.lower_and_higher(first[i - 1], rest[rank - i - 1])
-            best, _ = code.lower_and_higher(best, higher)
-        code.store([best], medians, out, [place])
-        return context.get_dummy_value()
+    def load(start, first, last):
+        return [lists.load(at) for at in after(code, start, last)[first:]]
 
-    return types.void(face, lists, *[types.intp] * 3, out, types.intp), generate
+    size = len(face)
+    begin, rest = load(second, size, 3 * size), load(new, 0, size)
+    if size > 9:
+        rest = merged_vectors(code, load(old, size, 3 * size), rest)
+    # The value of this rank in two sorted lists: the least max(x_i, y_j) with i + j = rank, counted from 1
+    rank = (len(begin) + len(rest)) // 2 + 1
+    best = rest[rank - 1] if rank <= len(rest) else begin[rank - 1]
+    for i in range(max(1, rank - len(rest)), min(len(begin), rank - 1) + 1):
+        _, higher = code.lower_and_higher(begin[i - 1], rest[rank - i - 1])
+        best, _ = code.lower_and_higher(best, higher)
+    out.store(best, place)
 
 
 # The median

@@ -12,8 +12,9 @@ In: p = x + y and q = x - y as `essim.kernels.layout` lays them out, and the win
 The calibrated ensemble needs q alone: the sums are of q and q^2, and what is added is sqrt(V_q), the window's standard
 deviation of q, times the gain of this sigma and place.
 
-Everything but p and q stays in the processor's caches. All inner loops run along contiguous float32 rows, so that LLVM
-turns them into vector instructions; each uses few arrays, since LLVM must check at run time that none overlap.
+Everything but p and q stays in the processor's caches. All inner loops run along contiguous float32 rows. The sums are
+generated, so that they stay in registers (essim.kernels.vectors); the other loops LLVM itself turns into vector
+instructions, and each of these uses few arrays, since LLVM must check at run time that none overlap.
 """
 
 import functools
@@ -22,6 +23,7 @@ import numpy as np
 
 from essim.kernels import compiling
 from essim.kernels.layout import reflect
+from essim.kernels.vectors import WORD, generated
 from essim.ssim import K1, K2
 
 C1, C2 = np.float32(K1**2), np.float32(K2**2)  # at a data range of 1
@@ -31,6 +33,7 @@ EXP = np.polynomial.Chebyshev.interpolate(np.exp, 8).convert(kind=np.polynomial.
 E0, E1, E2, E3, E4, E5, E6, E7, E8 = EXP
 ADAPTIVE, MEAN, MIN, CALIBRATED = 0, 1, 2, 3
 ROWS = 4  # at a time, along b
+LENGTHS = range(2, 18)  # of half windows: code is generated for each
 
 compiled = functools.partial(compiling.compiled, fastmath={"contract"}, error_model="numpy")
 # Scratch arrays are flat, and rows are unsigned offsets into them: making a slice costs as much as a short row, since
@@ -47,79 +50,58 @@ def pair(volume, above, below, sums, first, second, n):
         sums[second + i] = u * u + v * v
 
 
-@compiled
-def weigh(out, at, sums, w, n):
-    """out[at] = sum_k w[k] times row k of `sums`, whose rows are n long; there are at least two."""
-    wa, wb = w[0], w[1]
-    for i in range(n):
-        out[at + i] = wa * sums[i] + wb * sums[n + i]
-    k = 2
-    while k + 2 < len(w):
-        a, b, c = OFFSET(k) * n, OFFSET(k + 1) * n, OFFSET(k + 2) * n
-        wa, wb, wc = w[k], w[k + 1], w[k + 2]
-        for i in range(n):
-            out[at + i] += wa * sums[a + i] + wb * sums[b + i] + wc * sums[c + i]
-        k += 3
-    while k < len(w):
-        a, wa = OFFSET(k) * n, w[k]
-        for i in range(n):
-            out[at + i] += wa * sums[a + i]
-        k += 1
+@generated
+def weigh(code, out, at, sums, w, n):
+    """out[at] = sum_k w[k] times row k of `sums`, whose rows are n long."""
+    add, multiply = code.build.add, code.build.mul
+
+    def write(length):
+        weights, rows = [w.everywhere(WORD(k)) for k in range(length)], [multiply(n, WORD(k)) for k in range(length)]
+        code.each(n, lambda i: out.store(code.weighted(weights, [sums.load(add(row, i)) for row in rows]), add(at, i)))
+
+    code.which(w.length, LENGTHS, write)
 
 
-@compiled
-def blur_rows(out, ring, base, at, w, n):
+@generated
+def blur_rows(code, out, ring, base, at, w, n):
     """ROWS rows along b, one after the other in `out`: row j is sum_k w[|k|] row(j + k), |k| < len(w), where row(k)
-    starts at ring[base + at[R + k]]. Four rows of the ring are read for four of `out`."""
-    reach = len(w) - 1
-    first, count = (len(at) - ROWS) // 2 - reach, 2 * reach + ROWS
-    o1, o2, o3 = n, OFFSET(2) * n, OFFSET(3) * n
-    out[: OFFSET(ROWS) * n] = ZERO
-    for t in range(0, count, 4):
-        k = t - reach  # from the first of `out` to the first of the ring
-        r0, r1 = base + at[first + t], base + at[first + min(t + 1, count - 1)]
-        r2, r3 = base + at[first + min(t + 2, count - 1)], base + at[first + min(t + 3, count - 1)]
-        w0, w1, w2, w3 = tap(w, k), tap(w, k + 1), tap(w, k + 2), tap(w, k + 3)
-        v1, v2, v3 = tap(w, k - 1), tap(w, k - 2), tap(w, k - 3)
-        for i in range(n):
-            a, b, c, d = ring[r0 + i], ring[r1 + i], ring[r2 + i], ring[r3 + i]
-            out[i] += w0 * a + w1 * b + w2 * c + w3 * d
-            out[o1 + i] += v1 * a + w0 * b + w1 * c + w2 * d
-            out[o2 + i] += v2 * a + v1 * b + w0 * c + w1 * d
-            out[o3 + i] += v3 * a + v2 * b + v1 * c + w0 * d
+    starts at ring[base + at[R + k]]. Each row of the ring is read once for all of `out`."""
+    build, add = code.build, code.build.add
+    middle = build.lshr(build.sub(at.length, WORD(ROWS)), WORD(1))  # R
+
+    def write(length):
+        weights = [w.everywhere(WORD(k)) for k in [*range(length - 1, 0, -1), *range(length)]]
+        first = build.sub(middle, WORD(length - 1))
+        rows = [add(base, at.one(add(first, WORD(k)))) for k in range(len(weights) + ROWS - 1)]
+
+        def each(i):
+            these = [ring.load(add(row, i)) for row in rows]
+            for j in range(ROWS):
+                to = add(i, build.mul(n, WORD(j)))
+                out.store(code.weighted(weights, these[j : j + len(weights)]), to)
+
+        code.each(n, each)
+
+    code.which(w.length, LENGTHS, write)
 
 
-@compiled
-def tap(w, k):
-    """The weight of a window at k, 0 beyond its ends."""
-    return w[abs(k)] if abs(k) < len(w) else ZERO
-
-
-@compiled
-def blur(out, row, middle, w, n):
+@generated
+def blur(code, out, row, middle, w, n):
     """out[i] = sum_k w[|k|] row[middle + i + k], |k| < len(w)."""
-    c, a, b = middle, middle - OFFSET(1), middle + OFFSET(1)
-    w0, w1 = w[0], w[1]
-    for i in range(n):
-        out[i] = w0 * row[c + i] + w1 * (row[a + i] + row[b + i])
-    k = 2
-    while k + 2 < len(w):
-        a, b, w0 = middle - OFFSET(k), middle + OFFSET(k), w[k]
-        c, d, w1 = a - OFFSET(1), b + OFFSET(1), w[k + 1]
-        e, f, w2 = a - OFFSET(2), b + OFFSET(2), w[k + 2]
-        for i in range(n):
-            near = w0 * (row[a + i] + row[b + i]) + w1 * (row[c + i] + row[d + i])
-            out[i] += near + w2 * (row[e + i] + row[f + i])
-        k += 3
-    a, b = middle - OFFSET(k), middle + OFFSET(k)
-    if k + 1 < len(w):
-        c, d, w0, w1 = a - OFFSET(1), b + OFFSET(1), w[k], w[k + 1]
-        for i in range(n):
-            out[i] += w0 * (row[a + i] + row[b + i]) + w1 * (row[c + i] + row[d + i])
-    elif k < len(w):
-        w0 = w[k]
-        for i in range(n):
-            out[i] += w0 * (row[a + i] + row[b + i])
+    build = code.build
+
+    def write(length):
+        weights = [w.everywhere(WORD(k)) for k in range(length)]
+
+        def each(i):
+            here, these = build.add(middle, i), [row.load(build.add(middle, i))]
+            for k in range(1, length):
+                these.append(build.fadd(row.load(build.sub(here, WORD(k))), row.load(build.add(here, WORD(k)))))
+            out.store(code.weighted(weights, these), i)
+
+        code.each(n, each)
+
+    code.which(w.length, LENGTHS, write)
 
 
 @compiled

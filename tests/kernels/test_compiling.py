@@ -41,6 +41,21 @@ def test_a_cache_that_cannot_be_written_any_more(tmp_path, monkeypatch):
     assert kernel(1) == 2
 
 
+def twice(x):
+    return 2 * x
+
+
+def test_a_change_in_any_kernels_source_compiles_anew(monkeypatch):
+    """A kernel is made of several files, and numba looks at the one that the function lies in."""
+    found = []
+    for version in (1, 1, 2):
+        monkeypatch.setattr(compiling, "sources", lambda version=version: version)
+        kernel = compiling.compiled(twice)
+        assert kernel(1) == 2
+        found.append(sum(kernel.stats.cache_hits.values()))
+    assert found == [0, 1, 0]
+
+
 def test_no_folder_at_all_leaves_out_the_cache(monkeypatch):
     asked = []
 

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from essim import kernels
+from essim.calibration import Calibration, calibrated_map
 from essim.ensemble import STRATEGIES, ensemble_map
-from essim.kernels import cpu, dispatch
+from essim.kernels import cpu, dispatch, planes
 
 # White noise over the whole range is the hardest case: a small window's variance is a difference of large squares.
 CLOSE = {"atol": 1e-4, "rtol": 0}
@@ -63,6 +64,26 @@ def test_any_list_of_sigmas(sigmas):
     x, y, mask = pair((1, 1, 17, 20, 15))
     for strategy in STRATEGIES:
         assert_like_the_reference(x, y, sigmas=sigmas, strategy=strategy, mask=mask)
+
+
+def test_every_length_of_window():
+    x, y, _ = pair((1, 1, 19, 20, 21))
+    for length in planes.LENGTHS:
+        assert_like_the_reference(x, y, sigmas=[(length - 1) / 3.5])
+    with pytest.raises(ValueError, match="backend='cpu' takes sigmas below 4.7, got 5; use backend='torch'"):
+        ensemble_map(x, y, sigmas=[5.0], backend="cpu")
+    assert ensemble_map(x, y, sigmas=[5.0]).equal(ensemble_map(x, y, sigmas=[5.0], backend="torch"))
+
+
+@pytest.mark.parametrize("side", [1, 2, 3])
+def test_rows_shorter_than_a_vector(side):
+    x, y, _ = pair((1, 1, *[side] * 3))
+    sigmas = [0.1] if side == 1 else [0.1, 0.3]
+    assert_like_the_reference(x, y, sigmas=sigmas)
+    half = torch.full((len(sigmas) + 1, *[(side + 1) // 2] * 3), 0.1)
+    calibration = Calibration(tuple(sigmas), (side,) * 3, half, half, level=0.3, scans=4)
+    maps = [calibrated_map(x, y, calibration, backend=backend) for backend in ("cpu", "torch")]
+    torch.testing.assert_close(*maps, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("temperature", [cpu.LOWEST_TEMPERATURE, 0.1, 0.6, 3.0, 1e4])
