@@ -89,22 +89,25 @@ def look_at_healthy(folder, sigmas):
     return Healthy(*distribution(total), brain, np.corrcoef(z), np.quantile(z, 1 - TAIL, axis=1).T)
 
 
-def combine(z, surprise, weights, rule, correlation):
-    """One value [n] from the z [M, n] of several maps, or from their `minus_log_p`, `surprise` [M, n], by one of RULES;
-    `weights` [M] add up to 1."""
-    if rule == "mean z":
-        return weights @ z
-    if rule == "max z":
-        return z.max(0)
+def combine(values, weights, rule, correlation):
+    """One value [n] from those of several maps [M, n], by one of RULES; `weights` [M] add up to 1.
+
+    The values are the maps' z, or their `minus_log_p` where `takes_p(rule)`.
+    """
     if rule == "log-sum-exp z":
-        return np.log(weights @ np.exp(z.clip(max=60)))
+        return np.log(weights @ np.exp(values.clip(max=60)))
     if rule in ("decorrelated z", "Mahalanobis z"):
-        inverse = np.linalg.inv((1 - RIDGE) * correlation + RIDGE * np.eye(len(z))).astype(np.float32)
+        inverse = np.linalg.inv((1 - RIDGE) * correlation + RIDGE * np.eye(len(values))).astype(np.float32)
         if rule == "decorrelated z":  # the sharpest test of a shift that all maps share
-            return inverse.sum(0) @ z
-        above = z.clip(min=0)
+            return inverse.sum(0) @ values
+        above = values.clip(min=0)
         return (above * (inverse @ above)).sum(0)
-    return weights @ surprise if rule.startswith("Fisher") else surprise.max(0)
+    return values.max(0) if rule.startswith("max") else weights @ values
+
+
+def takes_p(rule):
+    """Whether a rule combines probabilities."""
+    return "log p" in rule
 
 
 def minus_log_p(z, tail):
@@ -131,13 +134,15 @@ def scores(folder, healthy, sigmas, candidates, split="val"):
     def judge(case):
         core, anomaly = erode_slices(case.mask), np.zeros_like(case.image)
         z = healthy.z(all_maps(case, sigmas)[:, core], core)
-        surprise = np.stack([minus_log_p(values, tail) for values, tail in zip(z, healthy.tails, strict=True)])
+        if any(takes_p(rule) for _, rule in candidates):
+            surprise = np.stack([minus_log_p(values, tail) for values, tail in zip(z, healthy.tails, strict=True)])
         for channels, rule in candidates:
             chosen = [np.arange(len(z))[place[part]] for part in CHANNELS[channels]]
             weights = np.concatenate([np.full(len(c), 1 / len(c) / len(chosen), np.float32) for c in chosen])
             c = np.concatenate(chosen)
-            values = combine(z[c], surprise[c], weights, rule, healthy.correlation[np.ix_(c, c)])
-            anomaly[core] = values - values.min()  # the rim, which is cut off, stays 0
+            values = (surprise if takes_p(rule) else z)[c]
+            one = combine(values, weights, rule, healthy.correlation[np.ix_(c, c)])
+            anomaly[core] = one - one.min()  # the rim, which is cut off, stays 0
             auprc = average_precision(postprocess(anomaly, case.mask), case.seg, case.scored)
             yield {"channels": channels, "rule": rule, "auprc": auprc}
 

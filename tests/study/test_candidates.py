@@ -23,6 +23,7 @@ from essim.study.candidates import (
     look_at_healthy,
     minus_log_p,
     parts,
+    takes_p,
 )
 
 
@@ -75,7 +76,7 @@ def test_rules_by_hand():
     z, weights = np.array([[1.0, -2, 3], [0, 4, 3]], np.float32), np.array([0.25, 0.75], np.float32)
     tails = np.stack([-np.log(TAIL)] * 2)  # exponential: -log p is z itself, 0 below
     surprise = np.stack([minus_log_p(values, tail) for values, tail in zip(z, tails, strict=True)])
-    found = {rule: combine(z, surprise, weights, rule, np.eye(2)) for rule in RULES}
+    found = {rule: combine(surprise if takes_p(rule) else z, weights, rule, np.eye(2)) for rule in RULES}
     np.testing.assert_allclose(found["mean z"], [0.25, 2.5, 3])
     np.testing.assert_allclose(found["max z"], [1, 4, 3])
     sums = [0.25 * np.e + 0.75, 0.25 * np.exp(-2) + 0.75 * np.exp(4), np.exp(3)]
