@@ -9,6 +9,7 @@ The server imports nothing of essim, so it serves any clone. For each kernel it 
 and sees to it that the kernel, and all that it has started, ends with the process that asked for it.
 """
 
+import atexit
 import contextlib
 import gc
 import json
@@ -194,9 +195,11 @@ def be(arguments, path, environment):
 def main(arguments):
     if arguments[0] != "-m":
         asked = serve(socket.socket(fileno=int(arguments[0])))
-        if not asked:
-            os._exit(0)  # at once, without taking leave of every library
-        be(**asked)
+        if asked:
+            be(**asked)
+            atexit._run_exitfuncs()
+            sys.stdout.flush(), sys.stderr.flush()
+        os._exit(0)  # at once: to take leave of every library takes as long as all else that a kernel does by itself
     else:
         ask(arguments)
         os.execv(sys.executable, [sys.executable, *arguments])
