@@ -4,10 +4,10 @@ import functools
 import os
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
+import forked_snakemake
 import numpy as np
 import torch
 import yaml
@@ -44,14 +44,17 @@ class Study:
             shutil.copytree(ROOT / name, folder / name, ignore=NOT_COPIED)
         return cls(folder, profile)
 
-    def command(self, *words, config=()):
+    def words(self, *words, config=()):
+        """Of Snakemake's command line."""
         profile = ["--profile", "workflow/clusters/local", "--cores", "2"]
-        return [sys.executable, "-m", "snakemake", *profile, *words, "--config", f"profile={self.profile}", *config]
+        return [*profile, *words, "--config", f"profile={self.profile}", *config]
+
+    def command(self, *words, config=()):
+        """For a process of its own, which can be stopped."""
+        return [sys.executable, "-m", "snakemake", *self.words(*words, config=config)]
 
     def run(self, *words, config=()):
-        where = {"cwd": self.folder, "env": self.environment}
-        both = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-        return subprocess.run(self.command(*words, config=config), **where, **both, check=False)
+        return forked_snakemake.run(self.words(*words, config=config), self.folder, self.environment)
 
     def plan(self, *words, config=()):
         """What a run would do: {rule: number of jobs}."""

@@ -1,6 +1,7 @@
 """What a failure and a kill leave behind, on a stand-in of the study (stand_in.py)."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -8,8 +9,17 @@ import time
 
 import nbformat
 import psutil
+import pytest
 import warm_kernels
 from stand_in import edit
+from study_folder import ROOT
+
+
+@pytest.fixture
+def study(study):
+    """The stand-in with kernels, as the study's own notebooks have."""
+    shutil.copy(ROOT / "workflow/run_notebook.py", study.folder / "workflow")
+    return study
 
 
 def test_a_failing_notebook_leaves_no_output(study):
