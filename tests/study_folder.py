@@ -14,7 +14,7 @@ import yaml
 
 from essim.ensemble import ensemble_map
 from essim.evaluation.metrics import average_precision
-from essim.postprocess import postprocess
+from essim.postprocess import median_inside
 
 ROOT = Path(__file__).resolve().parents[1]
 NOT_COPIED = shutil.ignore_patterns("*.pyc", ".ipynb_*")  # what numba has compiled is, rather than compiled again
@@ -22,10 +22,13 @@ NOT_COPIED = shutil.ignore_patterns("*.pyc", ".ipynb_*")  # what numba has compi
 
 @functools.cache
 def compile_kernels():
-    """Have numba compile, once, what would otherwise be compiled in every copy."""
-    x, y = torch.rand(2, 1, 1, 32, 32, 32, generator=torch.Generator().manual_seed(0))
-    ensemble_map(x, y, mask=x > 0.5)
-    postprocess(x[0, 0].numpy(), np.ones(x.shape[2:], bool))
+    """Have numba compile, once, what would otherwise be compiled in every copy: for each order of axes in memory."""
+    for shape in ((32, 32, 32), (24, 32, 16)):
+        x, y = torch.rand(2, 1, 1, *shape, generator=torch.Generator().manual_seed(0))
+        for mask in (None, x > 0.5):
+            ensemble_map(x, y, mask=mask)
+    for side in (3, 5):
+        median_inside(x[0, 0].numpy(), np.ones(shape, bool), side)
     average_precision(x.numpy(), y.numpy() > 0.5)
 
 
