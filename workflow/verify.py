@@ -168,7 +168,7 @@ def release_methods(results, networks):
         print(Path(networks) / folder.name)
 
 
-def main():
+def main(words=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
     places_of = dict.fromkeys(("check", "keep", "patients"), ("results", "reference")) | {"fit": ("reference",)}
@@ -179,11 +179,11 @@ def main():
             command.add_argument(place)
         if name == "fit":
             command.add_argument("results", nargs="+")
-    arguments = vars(parser.parse_args())
+    arguments = vars(parser.parse_args(words))
     commands = {"check": check, "fit": fit, "keep": keep, "patients": keep_patients}
     commands |= {"release": release, "methods": release_methods}
-    return commands[arguments.pop("command")](**arguments)
+    return 1 if commands[arguments.pop("command")](**arguments) else 0
 
 
 if __name__ == "__main__":
-    sys.exit(1 if main() else 0)
+    sys.exit(main())

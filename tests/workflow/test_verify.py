@@ -1,5 +1,7 @@
 """`make verify`: equal results agree, and each kind of difference is found and named."""
 
+import contextlib
+import io
 import subprocess
 import sys
 from pathlib import Path
@@ -8,16 +10,19 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from verify import main
 
 VERIFY = Path(__file__).resolve().parents[2] / "workflow/verify.py"
 
 
 def verify(*words):
-    done = subprocess.run(
-        [sys.executable, VERIFY, *words], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
-    )
-    assert "Traceback" not in done.stdout
-    return done.returncode, done.stdout
+    """The exit status of the script and what it says, in this process."""
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        try:
+            return main([str(word) for word in words]), said.getvalue()
+        except SystemExit as end:  # with a sentence, which Python itself would print
+            return 1, f"{said.getvalue()}{end}"
 
 
 def write_results(folder, shift=0.0):
@@ -64,6 +69,16 @@ def test_of_the_methods_on_real_patients_no_picture_of_a_scan_is_kept(tmp_path):
     assert verify("patients", results, tmp_path / "reference")[0] == 0
     kept = {path.relative_to(tmp_path / "reference").as_posix() for path in (tmp_path / "reference").rglob("*.*")}
     assert kept == {"tables/methods_grid.csv", "figures/methods.png", "figures/methods_grid.png"}
+
+
+def test_it_is_a_script(tmp_path):
+    command = [sys.executable, VERIFY, "check", write_results(tmp_path / "new", 0.1)]
+    same, other = (
+        subprocess.run([*command, reference], capture_output=True, text=True, check=False)
+        for reference in (tmp_path / "new", write_results(tmp_path / "old"))
+    )
+    assert same.returncode == 0 and not same.stderr
+    assert other.returncode == 1 and "main | ms l1 | auprc" in other.stdout and not other.stderr
 
 
 @pytest.fixture
