@@ -1,7 +1,7 @@
 """The steps of `make methods` before the scores: a method's network is trained, a folder of scans reconstructed.
 
-    methods.py learn NETWORK OUT --asked JSON
-    methods.py rebuild RECONSTRUCTOR OUT --folder FOLDER --model MODEL --asked JSON
+    python -m workflow.methods learn NETWORK OUT --asked JSON
+    python -m workflow.methods rebuild RECONSTRUCTOR OUT --folder FOLDER --model MODEL --asked JSON
 
 In: what 02_train is given; a folder of the study's reconstructions, a model folder. Out: a model folder; a folder with
 several draws kept, as in essim.study.rebuilt.
@@ -10,7 +10,6 @@ several draws kept, as in essim.study.rebuilt.
 import argparse
 import ast
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -18,7 +17,6 @@ ROOT = Path(__file__).resolve().parents[1]
 KINDS = ("reconstructors", "scores")
 OF_THE_STUDY = {"ddpm": "weights", "ae": "ae", "vae": "vae"}  # networks that the study trains itself: their files
 LONGER = "ddpm_longer"  # takes the study's DDPM even where that was trained for longer than the methods are
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 # What the graph asks for: needs no imports
@@ -117,9 +115,7 @@ def main(words=None):
     parser.add_argument("--asked", type=json.loads, required=True, help="JSON")
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--model", type=Path)
-    parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args(words)
-    os.environ |= dict.fromkeys(THREADS, str(arguments.threads))  # before torch reads them
     try:
         {"learn": learn, "rebuild": rebuild}[arguments.step](arguments)
     except (OSError, ValueError) as error:

@@ -9,6 +9,7 @@ that the profile repeats are run. Names are those of the Snakefile.
 from methods import KINDS, OF_THE_STUDY, chosen_methods, folder_of, network_of, own_network, path_of
 
 METHODS = f"{RESULTS}/methods"
+STEP = f"OMP_NUM_THREADS={{threads}} exec {shlex.quote(sys.executable)} workflow/warm_kernels.py -m workflow.methods "
 TRIED = PLAN.profile["methods"]
 RECONSTRUCTORS = TRIED["reconstructors"]
 try:
@@ -73,8 +74,7 @@ rule learn:
         network="|".join(LEARNED) or "none",
     threads: max(1, CORES // 2)
     shell:
-        f"exec {shlex.quote(sys.executable)} workflow/methods.py learn {{wildcards.network}} $(dirname {{output[0]:q}}) "
-        "--asked {params.asked:q} --threads {threads}"
+        STEP + "learn {wildcards.network} $(dirname {output[0]:q}) --asked {params.asked:q}"
 
 
 rule rebuild:
@@ -94,8 +94,8 @@ rule rebuild:
         folder="|".join([*PLAN.sets, *HEALTHY]),
     threads: max(1, CORES // 2)
     shell:
-        f"exec {shlex.quote(sys.executable)} workflow/methods.py rebuild {{wildcards.reconstructor}} {{output:q}} "
-        "--folder {input.folder:q} --model {params.model:q} --asked {params.asked:q} --threads {threads}"
+        STEP + "rebuild {wildcards.reconstructor} {output:q} --folder {input.folder:q} --model {params.model:q} "
+        "--asked {params.asked:q}"
 
 
 use rule run_notebook as one_method with:

@@ -4,6 +4,7 @@ To import torch, scipy, pandas and the like takes some 3 seconds of processor ti
 
     start()                                           a server for this process and those it starts; Linux only
     warm_kernels.py -m ipykernel_launcher -f FILE     a kernel of that server; without one, an ordinary kernel
+    warm_kernels.py -m workflow.methods WORDS         so too any other module that `python -m` would run
 
 The server imports nothing of essim, so it serves any clone. For each kernel it forks a keeper, which forks the kernel
 and sees to it that the kernel, and all that it has started, ends with the process that asked for it.
@@ -187,8 +188,9 @@ def be(arguments, path, environment):
     threadpoolctl.threadpool_limits(threads)
     torch.set_num_threads(threads)
     _, module, *words = arguments
-    # Its parent is the keeper: ipykernel ends when its parent is gone.
-    sys.argv = [module, *words, f"--IPKernelApp.parent_handle={os.getppid()}"]
+    if module == "ipykernel_launcher":  # its parent is the keeper: it ends when its parent is gone
+        words.append(f"--IPKernelApp.parent_handle={os.getppid()}")
+    sys.argv = [module, *words]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
