@@ -129,6 +129,26 @@ def import_libraries():
         if not any(name in statement for name in LEFT_OUT):
             with contextlib.suppress(Exception):
                 exec(statement, {})
+    with contextlib.suppress(Exception):
+        rehearse()
+
+
+def rehearse():
+    """Do for all kernels what takes seconds the first time, to import the rest of torch, numba and matplotlib."""
+    import io
+
+    import numba
+    import torch
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    torch.optim.Adam([torch.zeros(1)])
+    numba.njit(lambda x: x + 1)(1.0)
+    with rc_context({"pdf.fonttype": 42}):
+        figure = Figure(layout="constrained")
+        figure.subplots().set(xscale="log", title="$x$")
+        for kind in ("pdf", "png"):
+            figure.savefig(io.BytesIO(), format=kind, bbox_inches="tight")
 
 
 def can_be_forked():
