@@ -50,10 +50,21 @@ def save_figure(figure, path, provenance, dpi=200):
     """Write a matplotlib figure as `<path>.pdf` and `<path>.png`, without dates, and the provenance beside it."""
     path = Path(path)
     undated = {"pdf": {"CreationDate": None, "ModDate": None}, "png": {"Software": None}}
+    box = _lay_out(figure, dpi)
     for kind, fields in undated.items():
         with writing(path.with_suffix(f".{kind}")) as temporary:
-            figure.savefig(temporary, format=kind, dpi=dpi, bbox_inches="tight", metadata=fields)
+            figure.savefig(temporary, format=kind, dpi=dpi, bbox_inches=box, metadata=fields)
     write_json(path.with_suffix(".json"), provenance)
+
+
+def _lay_out(figure, dpi):
+    """Settle where everything lies, once for all formats, which takes as long as drawing; the box around it."""
+    shown, figure.dpi = figure.dpi, dpi
+    figure.draw_without_rendering()
+    figure.set_layout_engine(None)
+    box = figure.get_tightbbox().padded(0.1)  # inches, as matplotlib's own "tight"
+    figure.dpi = shown
+    return box
 
 
 def _find_seed(parameters):

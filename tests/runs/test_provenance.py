@@ -85,7 +85,7 @@ def test_figures_are_the_same_bytes_each_time(tmp_path):
 
 
 def test_a_failed_figure_leaves_nothing(tmp_path):
-    class Broken:
+    class Broken(plt.Figure):
         def savefig(self, path, **kwargs):
             with open(path, "w") as stream:
                 stream.write("half")
