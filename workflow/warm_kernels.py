@@ -129,8 +129,11 @@ def import_libraries():
         if not any(name in statement for name in LEFT_OUT):
             with contextlib.suppress(Exception):
                 exec(statement, {})
+    before = set(os.environ)
     with contextlib.suppress(Exception):
         rehearse()
+    for name in set(os.environ) - before:  # what libraries set when they are first used
+        del os.environ[name]
 
 
 def rehearse():
