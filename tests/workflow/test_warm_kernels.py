@@ -92,6 +92,14 @@ def test_a_warm_kernel_is_as_any_other(tmp_path):
     assert not warm["essim"]
 
 
+def test_a_warm_module_says_and_returns_what_any_other_does():
+    words, how = ["-m", "workflow.methods", "learn"], {"cwd": ROOT, "capture_output": True, "text": True}
+    starts = ([], ["workflow/warm_kernels.py"])
+    fresh, warm = (subprocess.run([sys.executable, *start, *words], **how, check=False) for start in starts)
+    assert warm.returncode == fresh.returncode == 2
+    assert warm.stderr == fresh.stderr and "the following arguments are required: name" in warm.stderr
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_the_kernel_and_its_processes_end_with_the_job(tmp_path, number):
     job = Job(tmp_path, LONG)
