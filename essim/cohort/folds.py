@@ -11,6 +11,7 @@ are parallel sheets, bent. With p the distance below the nearest pial surface,
 """
 
 import numpy as np
+from scipy import ndimage
 
 from essim.cohort.fields import noise_at, smooth_noise
 from essim.cohort.mni import axes_of
@@ -25,6 +26,18 @@ def distance_to_level(field, voxel_mm, floor):
     return np.abs(field) / slope
 
 
+def _fold(rng, where):
+    """The field whose zero level the sulci are, at points [3, n] in mm."""
+    middle = np.array(HEMISPHERE, np.float32)[:, None] * np.ones_like(where)
+    middle[0] *= np.sign(where[0])
+    away = where - middle
+    radius = np.sqrt(np.square(away).sum(0)) + 1
+    inwards = middle + away * (np.float32(0.3) + 26 / radius)
+    mirrored = inwards * np.array([[-1.0], [1.0], [1.0]], np.float32)
+    one, other = (noise_at(rng, to, FOLDS_MM) for to in (np.where(where[0] < 0, mirrored, inwards), inwards))
+    return 0.93 * one + 0.37 * other  # the two hemispheres fold alike, but not quite
+
+
 def below_pia(rng, where, depth, cerebellum, years, voxel_mm):
     """Distance (mm) below the nearest pial surface [H, W, D], negative in sulci and outside the brain.
 
@@ -37,14 +50,9 @@ def below_pia(rng, where, depth, cerebellum, years, voxel_mm):
     joined = 1.2 - np.sqrt(((y + 6) / 40) ** 2 + ((z - 2) / 27) ** 2)
     wall = np.abs(x) + 60 * np.clip(joined, 0, 1) + 4 * np.clip(-5 - z, 0, 20)
     depth = np.minimum(depth, wall)
-    middle = np.array(HEMISPHERE, np.float32).reshape(3, 1, 1, 1) * np.ones_like(where)
-    middle[0] *= np.sign(where[0])
-    away = where - middle
-    radius = np.sqrt(np.square(away).sum(0)) + 1
-    inwards = middle + away * (np.float32(0.3) + 26 / radius)
-    mirrored = inwards * np.array([[[[-1.0]]], [[[1.0]]], [[[1.0]]]], np.float32)
-    one, other = (noise_at(rng, where_to, FOLDS_MM) for where_to in (np.where(x < 0, mirrored, inwards), inwards))
-    field = 0.93 * one + 0.37 * other  # the two hemispheres fold alike, but not quite
+    field = np.zeros(depth.shape, np.float32)
+    near = ndimage.binary_dilation(depth > -voxel_mm)  # further outside all is csf, whatever the folds
+    field[near] = _fold(rng, where[:, near])
     sulcus = distance_to_level(field, voxel_mm, 0.12)
     reach = 9 + 15 / (1 + np.exp(-1.5 * smooth_noise(rng, axes, 22)))  # how deep sulci are, mm
     width = np.maximum(0.2 + (0.6 + 1.3 * max(years, 0)) * np.exp(0.5 * smooth_noise(rng, axes, 18)), 0.2)
