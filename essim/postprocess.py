@@ -35,7 +35,9 @@ def _eroded(mask, shape, iterations):
 
 def median_inside(volume, mask, side=MEDIAN):
     """Exact 3-D median of `side` (3 or 5) voxels a side, computed inside the mask only (0 outside); [H, W, D], borders
-    reflected. Values outside the mask enter the windows."""
+    reflected. Values outside the mask enter the windows. ValueError for NaN, which has no place in an order."""
+    if np.isnan(volume).any():
+        raise ValueError("median: the map has NaN voxels; check the score that made it.")
     kernel = load_kernel("median")
     return kernel.median(volume, mask, side) if kernel else median_by_partition(volume, mask, side)
 

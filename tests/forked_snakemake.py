@@ -59,7 +59,7 @@ def be(cli, said, words, folder, environment):
     os.environ.update(environment)
     sys.path[0] = folder  # instead of that of this file
     sys.argv = ["snakemake", *words]
-    cli.main()
+    sys.exit(cli.main())
 
 
 if __name__ == "__main__":

@@ -94,6 +94,13 @@ def test_each_step_can_be_left_out():
     np.testing.assert_array_equal(postprocess(anomaly, mask, order=NO_EROSION, post="none"), anomaly * mask)
 
 
+def test_nan_has_no_place_in_an_order():
+    volume = np.ones((9, 9, 9), np.float32)
+    volume[4, 4, 4] = np.nan
+    with pytest.raises(ValueError, match="the map has NaN voxels; check the score that made it"):
+        median_inside(volume, np.ones((9, 9, 9), bool))
+
+
 def test_eroded_last_the_rim_has_a_part_in_the_smoothing():
     """Against the definition, in scipy; away from the rim the order makes no difference."""
     rng = np.random.default_rng(4)

@@ -7,9 +7,11 @@ that the profile repeats are run. Names are those of the Snakefile.
 """
 
 from methods import KINDS, OF_THE_STUDY, chosen_methods, folder_of, network_of, own_network, path_of
+from warm_kernels import THREADS
 
 METHODS = f"{RESULTS}/methods"
-STEP = f"OMP_NUM_THREADS={{threads}} exec {shlex.quote(sys.executable)} workflow/warm_kernels.py -m workflow.methods "
+STEP = f"exec {shlex.quote(sys.executable)} workflow/warm_kernels.py -m workflow.methods "
+STEP = "".join(f"{name}={{threads}} " for name in THREADS) + STEP
 TRIED = PLAN.profile["methods"]
 RECONSTRUCTORS = TRIED["reconstructors"]
 try:

@@ -28,7 +28,7 @@ import zmq
 from jupyter_client import AsyncKernelManager
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
-from warm_kernels import MEMORY, NAME
+from warm_kernels import MEMORY, NAME, THREADS
 
 ROOT = Path(__file__).resolve().parents[1]
 SECONDS_BETWEEN_PROGRESS = 10
@@ -133,9 +133,7 @@ def main():
         name, _, value = word.partition("=")
         arguments.parameters[name] = json.loads(value)
 
-    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[variable] = str(arguments.threads)
-    os.environ.update(MEMORY)
+    os.environ.update(MEMORY | dict.fromkeys(THREADS, str(arguments.threads)))
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # this environment's kernel, not one of the user's own
     logging.getLogger("papermill").setLevel(logging.ERROR)  # parameters are checked by the notebook itself
     sys.stdout.reconfigure(errors="replace")  # a bar's blocks on a terminal that lacks such characters

@@ -22,6 +22,7 @@ import struct
 import sys
 
 NAME = "ESSIM_KERNELS"  # in the environment: the server's address
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")  # what libraries read when they start
 STARTED_WITH = frozenset(os.environ)
 # glibc: memory that was freed stays with the process. New pages for every array cost as much as the arithmetic on it.
 MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 25), "MALLOC_TRIM_THRESHOLD_": str(1 << 32), "MALLOC_ARENA_MAX": "1"}
@@ -54,8 +55,10 @@ def start():
 
 def ask(arguments):
     """Have a kernel forked and stand in for it: pass on signals, end as it ends. Returns if there is no server."""
+    if NAME not in os.environ:
+        return
     path = [os.getcwd(), *sys.path[1:]]  # what `python -m` would have
-    parent = int(os.environ.get("JPY_PARENT_PID") or os.getppid())
+    parent = int(is_kernel(arguments) and os.environ.get("JPY_PARENT_PID") or os.getppid())
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
         connection.connect(f"\0{os.environ[NAME]}")
@@ -66,7 +69,7 @@ def ask(arguments):
         group = connection.recv(16)  # the first kernels wait here for the server's imports
         if not group:
             return
-    except (KeyError, OSError):
+    except OSError:
         return
 
     def pass_on(number, _):
@@ -86,6 +89,10 @@ def ask(arguments):
             os.killpg(int(group), signal.SIGKILL)
     code = int(code or -signal.SIGKILL)
     sys.exit(code if code >= 0 else 128 - code)
+
+
+def is_kernel(arguments):
+    return arguments[1] == "ipykernel_launcher"
 
 
 def serve(listener):
@@ -211,10 +218,14 @@ def be(arguments, path, environment):
     threadpoolctl.threadpool_limits(threads)
     torch.set_num_threads(threads)
     _, module, *words = arguments
-    if module == "ipykernel_launcher":  # its parent is the keeper: it ends when its parent is gone
+    if is_kernel(arguments):  # its parent is the keeper: it ends when its parent is gone
         words.append(f"--IPKernelApp.parent_handle={os.getppid()}")
     sys.argv = [module, *words]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
+    if is_kernel(arguments):
+        atexit._run_exitfuncs()
+        sys.stdout.flush(), sys.stderr.flush()
+        os._exit(0)  # at once: to take leave of every library takes as long as all else that a kernel does by itself
 
 
 def main(arguments):
@@ -222,9 +233,8 @@ def main(arguments):
         asked = serve(socket.socket(fileno=int(arguments[0])))
         if asked:
             be(**asked)
-            atexit._run_exitfuncs()
-            sys.stdout.flush(), sys.stderr.flush()
-        os._exit(0)  # at once: to take leave of every library takes as long as all else that a kernel does by itself
+        else:
+            os._exit(0)  # at once, without taking leave of every library
     else:
         ask(arguments)
         os.execv(sys.executable, [sys.executable, *arguments])

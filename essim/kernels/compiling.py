@@ -6,16 +6,20 @@ user's cache folder; a read-only package without a home folder, or a full disk, 
 
 import contextlib
 import functools
+import hashlib
 from pathlib import Path
 
 import numba
+from numba.core.caching import IndexDataCacheFile
+
+HERE = Path(__file__).parent
 
 
 @functools.cache
-def sources():
-    """What changes when any kernel's source does: their names, sizes and times of change."""
-    files = sorted(Path(__file__).parent.glob("*.py"))
-    return [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+def version():
+    """What changes when the source of any kernel does, or SSIM's constants: a digest."""
+    files = [HERE.parent / "ssim.py", *sorted(HERE.glob("*.py"))]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
 
 
 def compiled(function, **options):
@@ -24,12 +28,15 @@ def compiled(function, **options):
         kernel = numba.njit(function, nogil=True, cache=True, **options)
     except RuntimeError:  # there is no folder that could hold the cache
         return numba.njit(function, nogil=True, **options)
-    kernel._cache._cache_file._source_stamp = sources()  # numba's own is of the function's file alone
-    save = kernel._cache.save_overload
+    cache = kernel._cache
+    # numba looks at the function's own file alone. In the name, since an index is written before what it names.
+    name = f"{cache._impl.filename_base}-{version()}"
+    cache._cache_file = IndexDataCacheFile(cache.cache_path, name, source_stamp=None)
+    save = cache.save_overload
 
     def save_if_possible(*arguments):
         with contextlib.suppress(OSError):  # the folder has become read-only, or the disk is full
             save(*arguments)
 
-    kernel._cache.save_overload = save_if_possible
+    cache.save_overload = save_if_possible
     return kernel

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from essim.kernels.compiling import version
 from essim.kernels.layout import along_c, around, lay_out, put_back
 from essim.kernels.planes import ADAPTIVE, CALIBRATED, LENGTHS, MEAN, MIN, OFFSET, planes
 from essim.ssim import half_windows
@@ -25,7 +26,7 @@ PLANES = 16  # per piece of work
 def announce_compilation():
     """Say why the first call takes a while, unless the compiled code is already on disk."""
     folder = planes.stats.cache_path  # None: nothing can be kept
-    if folder is None or not any(Path(folder).glob("planes.planes-*.nbi")):
+    if folder is None or not any(Path(folder).glob(f"planes.planes-*-{version()}.nbi")):
         logging.getLogger("essim").warning("essim compiles its CPU kernel, this once; it takes some seconds.")
 
 

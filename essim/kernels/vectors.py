@@ -34,6 +34,8 @@ def generated(write):
 
 def _argument(context, build, kind, value):
     if isinstance(kind, types.Array):
+        if kind.ndim != 1 or kind.layout != "C":
+            raise TypeError(f"{kind}: vectors are read from contiguous arrays of one dimension.")
         return Array(context, build, kind, value)
     return [build.extract_value(value, k) for k in range(len(kind))] if isinstance(kind, types.BaseTuple) else value
 

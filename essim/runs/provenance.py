@@ -60,11 +60,12 @@ def save_figure(figure, path, provenance, dpi=200):
 def _lay_out(figure, dpi):
     """Settle where everything lies, once for all formats, which takes as long as drawing; the box around it."""
     shown, figure.dpi = figure.dpi, dpi
-    figure.draw_without_rendering()
-    figure.set_layout_engine(None)
-    box = figure.get_tightbbox().padded(0.1)  # inches, as matplotlib's own "tight"
-    figure.dpi = shown
-    return box
+    try:
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+        return figure.get_tightbbox().padded(0.1)  # inches, as matplotlib's own "tight"
+    finally:
+        figure.dpi = shown
 
 
 def _find_seed(parameters):

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from types import SimpleNamespace
+from types import FunctionType, SimpleNamespace
 
 import pytest
 
@@ -48,12 +48,28 @@ def twice(x):
 def test_a_change_in_any_kernels_source_compiles_anew(monkeypatch):
     """A kernel is made of several files, and numba looks at the one that the function lies in."""
     found = []
-    for version in (1, 1, 2):
-        monkeypatch.setattr(compiling, "sources", lambda version=version: version)
+    for version in "1121":
+        monkeypatch.setattr(compiling, "version", lambda version=version: version)
         kernel = compiling.compiled(twice)
         assert kernel(1) == 2
         found.append(sum(kernel.stats.cache_hits.values()))
-    assert found == [0, 1, 0]
+    assert found == [0, 1, 0, 1]
+
+
+def test_what_could_not_be_saved_is_compiled_again(monkeypatch):
+    """The disk is full after the index has been written, when there is machine code of an older version."""
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    versions = {"old": lambda x: x + 1, "new": lambda x: x + 2}
+    for version, expected in (("old", 2), ("new", 3), ("new", 3)):
+        function = FunctionType(versions[version].__code__, globals(), "plus")
+        function.__qualname__ = "plus"
+        monkeypatch.setattr(compiling, "version", lambda version=version: version)
+        kernel = compiling.compiled(function)
+        monkeypatch.setattr(kernel._cache._cache_file, "_save_data", full) if version == "new" else None
+        assert kernel(1) == expected
 
 
 def test_no_folder_at_all_leaves_out_the_cache(monkeypatch):

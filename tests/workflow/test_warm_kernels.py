@@ -100,6 +100,21 @@ def test_a_warm_module_says_and_returns_what_any_other_does():
     assert warm.stderr == fresh.stderr and "the following arguments are required: name" in warm.stderr
 
 
+def test_a_module_is_no_kernel_of_the_notebook_that_it_is_started_from():
+    """`!make methods` in a notebook: Jupyter's variable, which names a kernel's parent, is inherited."""
+    sleeps = ["-m", "timeit", "-n", "1", "-r", "1", "__import__('time').sleep(1)"]
+    inherited = os.environ | {"JPY_PARENT_PID": "1"}
+    done = subprocess.run([sys.executable, "workflow/warm_kernels.py", *sleeps], cwd=ROOT, env=inherited, check=False)
+    assert done.returncode == 0
+
+
+def test_without_a_server_nothing_is_asked(monkeypatch):
+    """On macOS there is no such socket."""
+    monkeypatch.delenv(warm_kernels.NAME)
+    monkeypatch.setattr(warm_kernels.socket, "socket", None)
+    warm_kernels.ask(["-m", "workflow.methods"])
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_the_kernel_and_its_processes_end_with_the_job(tmp_path, number):
     job = Job(tmp_path, LONG)
