@@ -199,6 +199,7 @@ def be(arguments, path, environment):
     """Be the kernel, as if Python had been started anew."""
     import importlib
     import runpy
+    import threading
 
     import numpy
     import threadpoolctl
@@ -221,11 +222,18 @@ def be(arguments, path, environment):
     if is_kernel(arguments):  # its parent is the keeper: it ends when its parent is gone
         words.append(f"--IPKernelApp.parent_handle={os.getppid()}")
     sys.argv = [module, *words]
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
-    if is_kernel(arguments):
-        atexit._run_exitfuncs()
-        sys.stdout.flush(), sys.stderr.flush()
-        os._exit(0)  # at once: to take leave of every library takes as long as all else that a kernel does by itself
+    status = None
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        status = end.code
+    if isinstance(status, str):
+        print(status, file=sys.stderr)
+    threading._shutdown()  # waits for them, as Python does
+    atexit._run_exitfuncs()
+    sys.stdout.flush(), sys.stderr.flush()
+    # at once: to take leave of every library takes as long as all else that a kernel does by itself
+    os._exit(1 if isinstance(status, str) else status or 0)
 
 
 def main(arguments):

@@ -88,7 +88,7 @@ def test_a_score_with_nan_stops(folder):
     def broken(case):
         return {"nan": torch.full((1, 1, 16, 14, 12), float("nan"))}
 
-    with pytest.raises(ValueError, match="NaN or infinite"):
+    with pytest.raises(ValueError, match="the map has NaN voxels; check the score that made it"):
         score_set(folder, broken)
 
 

@@ -93,11 +93,14 @@ def test_a_warm_kernel_is_as_any_other(tmp_path):
 
 
 def test_a_warm_module_says_and_returns_what_any_other_does():
-    words, how = ["-m", "workflow.methods", "learn"], {"cwd": ROOT, "capture_output": True, "text": True}
-    starts = ([], ["workflow/warm_kernels.py"])
-    fresh, warm = (subprocess.run([sys.executable, *start, *words], **how, check=False) for start in starts)
-    assert warm.returncode == fresh.returncode == 2
-    assert warm.stderr == fresh.stderr and "the following arguments are required: name" in warm.stderr
+    how = {"cwd": ROOT, "capture_output": True, "text": True}
+    unknown = ["rebuild", "no method", "out", "--folder", "data", "--model", "models", "--asked", "{}"]
+    for words, status in ((["learn"], 2), (unknown, 1)):
+        command = ["-m", "workflow.methods", *words]
+        starts = ([], ["workflow/warm_kernels.py"])
+        fresh, warm = (subprocess.run([sys.executable, *start, *command], **how, check=False) for start in starts)
+        assert warm.returncode == fresh.returncode == status
+        assert warm.stderr == fresh.stderr and warm.stderr
 
 
 def test_a_module_is_no_kernel_of_the_notebook_that_it_is_started_from():
