@@ -92,6 +92,7 @@ def ask(arguments):
 
 
 def is_kernel(arguments):
+    """Whether a notebook's kernel is asked for, not another module."""
     return arguments[1] == "ipykernel_launcher"
 
 
@@ -196,7 +197,7 @@ def keep(connection):
 
 
 def be(arguments, path, environment):
-    """Be the kernel, as if Python had been started anew."""
+    """Be the kernel, as if Python had been started anew; ends the process."""
     import importlib
     import runpy
     import threading
@@ -241,8 +242,7 @@ def main(arguments):
         asked = serve(socket.socket(fileno=int(arguments[0])))
         if asked:
             be(**asked)
-        else:
-            os._exit(0)  # at once, without taking leave of every library
+        os._exit(0)  # at once, without taking leave of every library
     else:
         ask(arguments)
         os.execv(sys.executable, [sys.executable, *arguments])

@@ -68,7 +68,8 @@ def test_what_could_not_be_saved_is_compiled_again(monkeypatch):
         function.__qualname__ = "plus"
         monkeypatch.setattr(compiling, "version", lambda version=version: version)
         kernel = compiling.compiled(function)
-        monkeypatch.setattr(kernel._cache._cache_file, "_save_data", full) if version == "new" else None
+        if version == "new":
+            monkeypatch.setattr(kernel._cache._cache_file, "_save_data", full)
         assert kernel(1) == expected
 
 
