@@ -133,7 +133,8 @@ def make_work(what, name, size, how, device):
             nn.init.normal_(weights, std=0.02)
     batch = VOLUME if (what, device) == ("reconstruct", "cuda") else size.batch[device]
     x = torch.rand(batch, 1, *size.pixels, device=device).to(memory_format=layout)
-    t = torch.full((batch,), 500, device=device)
+    once = (what, name) == ("reconstruct", "essim")  # the one time of all slices can be given once; MONAI wants each
+    t = torch.full((1 if once else batch,), 500, device=device)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-4, fused=how.fused or None)
     call = torch.compile(network, dynamic=False) if how.compiled else network
 

@@ -39,8 +39,8 @@ class GaussianDiffusion(nn.Module):
     """A diffusion process around a network `model(x_t, t)`; images inside are scaled to [-1, 1].
 
     Args:
-        model: network [N, 1, H, W], [N] -> [N, 1, H, W]; one with `tones` also takes the volume's tone (`tone` in the
-            methods), as in `UNet`.
+        model: network [N, 1, H, W], [N] or [1] -> [N, 1, H, W]; one with `tones` also takes the volume's tone (`tone`
+            in the methods), as in `UNet`.
         timesteps: T.
         schedule: "cosine" or "linear".
         objective: what the network predicts, "pred_x0" or "pred_noise".
@@ -73,7 +73,7 @@ class GaussianDiffusion(nn.Module):
         return self.alphas_cumprod[t - 1].reshape(-1, 1, 1, 1)
 
     def q_sample(self, x0, t, noise):
-        """x0 [N, 1, H, W] in [-1, 1] after t [N] (int64, 1..T) noising steps."""
+        """x0 [N, 1, H, W] in [-1, 1] after t (int64 [N], or [1] for all; 1..T) noising steps."""
         abar = self._abar(t)
         return abar.sqrt() * x0 + (1 - abar).sqrt() * noise
 
@@ -123,7 +123,7 @@ class GaussianDiffusion(nn.Module):
         streams = np.random.SeedSequence(seed).generate_state(len(times) * draws)
         total = torch.zeros_like(x)
         for step, stream in zip(np.repeat(times, draws), streams, strict=True):
-            steps = torch.full((len(x),), int(step), device=x.device)
+            steps = torch.tensor([int(step)], device=x.device)  # the same for all slices
             noise = self.sample_noise(x.shape, seed=int(stream))
             total += self.predict_start(self.q_sample(2 * x - 1, steps, noise), steps, tone)
         return (total / len(streams) + 1) / 2

@@ -1,6 +1,6 @@
 """The time-conditioned U-Net that predicts a healthy slice from a noised one.
 
-In: noised slices [N, 1, H, W] in about [-1, 1] and their times t [N] (1..T). Out: [N, 1, H, W].
+In: noised slices [N, 1, H, W] in about [-1, 1] and their times t (1..T). Out: [N, 1, H, W].
 Paper: section 3 (implementation); the blocks follow Dhariwal & Nichol (2021).
 
     x -> unshuffle -> conv -> [blocks, halve]* -> block, attention, block -> [double, blocks]* -> conv -> shuffle -> y
@@ -22,9 +22,28 @@ def time_embedding(t, channels):
     return torch.cat([angles.cos(), angles.sin()], dim=1)
 
 
+class GroupNorm(nn.GroupNorm):
+    """Group normalisation [N, C, H, W] -> the same shape; a time may scale and shift the channels, in the same pass:
+
+    y = (1 + scale) (weight (x - mean) / sd + bias) + shift        scale, shift: [N, C], or [1, C] for all images
+    """
+
+    def forward(self, x, scale=None, shift=None):
+        n, c, height, width = x.shape
+        weight, bias = self.weight, self.bias
+        if scale is not None:
+            weight, bias = weight * (1 + scale), bias * (1 + scale) + shift
+        if c < 16 * self.num_groups and height * width < 1024:
+            x = x.contiguous()  # in channels_last, torch's loops over few channels of few pixels are slow on a CPU
+        # torch has one weight per channel: images with weights of their own are taken for the channels of one image
+        rows = weight.numel() // c
+        h = x.reshape(n // rows, rows * c, height, width)
+        return F.group_norm(h, rows * self.num_groups, weight.flatten(), bias.flatten(), self.eps).view_as(x)
+
+
 def norm(channels):
     """Group normalisation with 32 groups (8 in narrow networks, so that a group holds at least 4 channels)."""
-    return nn.GroupNorm(32 if channels % 128 == 0 else 8, channels)
+    return GroupNorm(32 if channels % 128 == 0 else 8, channels)
 
 
 class ResidualBlock(nn.Module):
@@ -43,9 +62,31 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x, time):
         h = self.conv1(F.silu(self.norm1(x)))
-        scale, shift = self.time(F.silu(time))[:, :, None, None].chunk(2, dim=1)
-        h = self.norm2(h) * (1 + scale) + shift
-        return self.skip(x) + self.conv2(F.silu(h))
+        h = self.norm2(h, *self.time(F.silu(time)).chunk(2, dim=1))
+        return self.conv2(F.silu(h)).add_(self.skip(x))
+
+
+class Double(nn.Conv2d):
+    """[N, C, H, W] -> [N, C, 2H, 2W]: nearest neighbour, then a 3 x 3 convolution, computed from the H x W pixels.
+
+    Of three neighbours in the doubled image two are copies of one pixel, so that their weights (u, v, w) can be added:
+
+        output 2i     = u x[i-1] + (v + w) x[i]
+        output 2i + 1 = (u + v) x[i] + w x[i+1]
+
+    In two dimensions these are four 2 x 2 convolutions, 16 products for four outputs instead of 36.
+    """
+
+    def __init__(self, channels):
+        super().__init__(channels, channels, 3, padding=1)
+
+    def forward(self, x):
+        weight = self.weight
+        for dim, at in ((-2, 1), (-1, 2)):  # [C, C, 3, 3] -> [C, 2, C, 2, 3] -> [C, 2, 2, C, 2, 2]
+            u, v, w = weight.split(1, dim)
+            weight = torch.stack([torch.cat([u + v, w], dim), torch.cat([u, v + w], dim)], at)
+        h = F.conv2d(x, weight.flatten(0, 2), self.bias.repeat_interleave(4), padding=1)
+        return F.pixel_shuffle(h, 2)[..., 1:-1, 1:-1]  # the padding gave every output, and a frame around them
 
 
 class Attention(nn.Module):
@@ -65,7 +106,7 @@ class Attention(nn.Module):
     def forward(self, x):
         n, c, height, width = x.shape
         qkv = self.qkv(self.norm(x)).reshape(n, 3, self.heads, c // self.heads, height * width)
-        q, k, v = qkv.transpose(-1, -2).unbind(1)  # each [N, heads, H*W, C/heads]
+        q, k, v = qkv.transpose(-1, -2).contiguous().unbind(1)  # each [N, heads, H*W, C/heads]
         h = F.scaled_dot_product_attention(q, k, v)
         return x + self.out(h.transpose(-1, -2).reshape(n, c, height, width))
 
@@ -82,8 +123,8 @@ class UNet(nn.Module):
             p^2 times fewer positions, for CPUs.
         tones: how many quantiles of each slice's volume the network is given (`essim.tone`); 0: none.
 
-    Input [N, 1, H, W] with H and W divisible by patch * 2^(len(multipliers) - 1), t [N] in 1..T, and the tone
-    [N, tones] in [0, 1] (or [1, tones] for slices of one volume) if there are any; output [N, 1, H, W].
+    Input [N, 1, H, W] with H and W divisible by patch * 2^(len(multipliers) - 1); t [N] in 1..T, or [1] for all
+    slices; and the tone [N, tones] in [0, 1], or [1, tones] for all, if there are any. Output [N, 1, H, W].
 
     >>> import essim, torch
     >>> network = essim.UNet(channels=32, multipliers=(1, 2), blocks=1, head_channels=32, patch=4)
@@ -120,7 +161,7 @@ class UNet(nn.Module):
                 self.up.append(ResidualBlock(width + skips.pop(), out, time))
                 width = out
             if level:
-                self.up.append(nn.Conv2d(width, width, 3, padding=1))
+                self.up.append(Double(width))
 
         self.head = nn.Sequential(norm(width), nn.SiLU(), nn.Conv2d(width, patch**2, 3, padding=1))
         nn.init.zeros_(self.head[-1].weight)
@@ -135,6 +176,8 @@ class UNet(nn.Module):
                 f"UNet: input must be [N, 1, H, W] with H and W divisible by {self.divisor}, got {list(x.shape)}; "
                 "set the preprocessing `shape` accordingly."
             )
+        if t.shape not in ((len(x),), (1,)):
+            raise ValueError(f"UNet: t must be [{len(x)}] or [1], a time for each slice or one, got {list(t.shape)}.")
         time = self.time(time_embedding(t, self.channels))
         if self.tones or tone is not None:
             time = time + self._embed(tone, len(x))
@@ -146,10 +189,7 @@ class UNet(nn.Module):
         first, attention, last = self.middle
         h = last(attention(first(h, time)), time)
         for layer in self.up:
-            if isinstance(layer, ResidualBlock):
-                h = layer(torch.cat([h, skips.pop()], dim=1), time)
-            else:
-                h = layer(F.interpolate(h, scale_factor=2.0, mode="nearest"))
+            h = layer(h) if isinstance(layer, Double) else layer(torch.cat([h, skips.pop()], dim=1), time)
         return F.pixel_shuffle(self.head(h), self.patch)
 
     def _embed(self, tone, count):

@@ -5,8 +5,9 @@ import re
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
-from essim.unet import Attention, ResidualBlock, UNet, time_embedding
+from essim.unet import Attention, Double, GroupNorm, ResidualBlock, UNet, time_embedding
 
 
 def tiny(**changes):
@@ -174,6 +175,54 @@ def test_images_of_a_batch_are_independent():
     alone = torch.cat([network(x[i : i + 1], t[i : i + 1]) for i in range(3)])
     assert torch.allclose(together, alone, atol=1e-5, rtol=0)
     assert together.abs().max() > 1e-2
+
+
+def test_one_time_is_that_of_all_images():
+    network, x = trained(tiny()), torch.randn(3, 1, 16, 16)
+    one = network(x, torch.tensor([300]))
+    assert torch.allclose(one, network(x, torch.full((3,), 300)), atol=1e-5, rtol=0)
+    assert (one - network(x, torch.tensor([900]))).abs().max() > 1e-3
+    for t in (torch.tensor([1, 2]), torch.tensor(5)):  # [2] would fit the arithmetic of four images
+        with pytest.raises(
+            ValueError, match=re.escape(f"t must be [3] or [1], a time for each slice or one, got {list(t.shape)}")
+        ):
+            network(x, t)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("size", [(4, 6), (40, 32)])  # below and above the size that torch is slow for
+@pytest.mark.parametrize("rows", [1, 3])
+def test_group_norm_is_scaled_and_shifted(layout, size, rows):
+    torch.manual_seed(0)
+    norm = GroupNorm(8, 16)
+    for weight in norm.parameters():
+        nn.init.normal_(weight)
+    x = torch.randn(3, 16, *size).to(memory_format=layout)
+    scale, shift = torch.randn(rows, 16), torch.randn(rows, 16)
+    groups = x.reshape(3, 8, 2, *size)
+    centred = groups - groups.mean((2, 3, 4), keepdim=True)
+    normal = (centred / (centred.square().mean((2, 3, 4), keepdim=True) + norm.eps).sqrt()).reshape(x.shape)
+    plain = normal * norm.weight.view(-1, 1, 1) + norm.bias.view(-1, 1, 1)
+    assert torch.allclose(norm(x), plain, atol=1e-5)
+    expected = plain * (1 + scale[..., None, None]) + shift[..., None, None]
+    assert torch.allclose(norm(x, scale, shift), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("size", [(1, 1), (2, 5), (6, 4)])
+def test_doubling_is_nearest_neighbour_and_a_convolution(layout, size):
+    """Its four small convolutions give what it says, values and gradients, up to the edges."""
+    torch.manual_seed(0)
+    layer = Double(3).double()
+    x = torch.randn(2, 3, *size, dtype=torch.float64).to(memory_format=layout).requires_grad_()
+    expected = F.conv2d(F.interpolate(x, scale_factor=2.0), layer.weight, layer.bias, padding=1)
+    weights = torch.randn_like(expected)
+    for ours, theirs in zip(
+        (layer(x), *torch.autograd.grad(layer(x), [x, *layer.parameters()], weights)),
+        (expected, *torch.autograd.grad(expected, [x, *layer.parameters()], weights)),
+        strict=True,
+    ):
+        assert ours.shape == theirs.shape and torch.allclose(ours, theirs, atol=1e-12)
 
 
 def test_attention_looks_everywhere():

@@ -37,8 +37,8 @@ def ask(diffusion, x_t, t, tone):
 
 
 def at(step, x):
-    """One step, repeated for all slices of x: int64 [N], as the diffusion takes it; steps [N] stay as they are."""
-    return torch.as_tensor(step, device=x.device).expand(len(x))
+    """One step for all slices of x: int64 [1], as the diffusion takes it; steps [N] stay as they are."""
+    return torch.as_tensor(step, device=x.device).reshape(-1)
 
 
 def noised(diffusion, x, step, seed):

@@ -70,7 +70,7 @@ def walk_back(diffusion, x, times, seed, tone=None):
     """
     streams = np.random.SeedSequence(seed).generate_state(len(times))
     noises = [diffusion.sample_noise(x.shape, seed=int(stream)) for stream in streams]
-    steps = [torch.full((len(x),), t) for t in times]
+    steps = [torch.tensor([t]) for t in times]
     x_t = diffusion.q_sample(2 * x - 1, steps[0], noises[0])
     for t, s, noise in zip(steps, steps[1:], noises[1:], strict=False):
         x0 = diffusion.predict_start(x_t, t, tone)

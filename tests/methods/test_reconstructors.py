@@ -61,8 +61,8 @@ def test_ddim_draws_nothing_on_its_way_back_and_one_step_is_the_prediction(monke
     several = chain.walk_back(model, x, [50, 40, 20], None, eta=0, seed=2)
     assert drawn == [2]
     one = chain.walk_back(model, x, [50], None, eta=0, seed=2)
-    noised = model.q_sample(2 * x - 1, torch.full((3,), 50), sample(x.shape, 2))
-    assert torch.equal(one, (model.predict_start(noised, torch.full((3,), 50)) + 1) / 2)
+    noised = model.q_sample(2 * x - 1, torch.tensor([50]), sample(x.shape, 2))
+    assert torch.equal(one, (model.predict_start(noised, torch.tensor([50])) + 1) / 2)
     assert not torch.equal(one, several)
     monkeypatch.setattr(ddim, "STEPS", 1)
     image, mask = scan()

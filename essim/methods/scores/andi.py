@@ -39,7 +39,7 @@ def deviation(diffusion, x0, steps, streams, tone=None):
     before = torch.cat([diffusion.alphas_cumprod.new_ones(1), diffusion.alphas_cumprod])  # abar_{t-1}
     logs = torch.zeros_like(x0)
     for step, stream in zip(steps, streams, strict=True):
-        t = torch.full((len(x0),), int(step), device=x0.device)
+        t = torch.tensor([int(step)], device=x0.device)
         noised = diffusion.q_sample(x0, t, diffusion.sample_noise(x0.shape, seed=int(stream)))
         weight = before[step - 1].sqrt() * diffusion.betas[step - 1] / (1 - before[step])
         logs += (weight * (x0 - diffusion.predict_start(noised, t, tone))).square().log()  # -inf where it is exact
