@@ -70,6 +70,12 @@ def _sorted(score, label):
     return _floats((keys >> np.uint64(1)).astype(np.uint32)), (keys & np.uint64(1)).astype(bool)
 
 
+def _at_least(score, wanted):
+    """How many of the flat scores are as high as each of `wanted`, which are in ascending order: int [K]."""
+    kernel = load_kernel("ranking") if score.dtype == np.float32 else None
+    return kernel.at_least(score, wanted) if kernel else len(score) - np.searchsorted(np.sort(score), wanted)
+
+
 def _ranked(score, label):
     """(thresholds, hits, marked) of flat voxels, from the highest distinct score down.
 
@@ -103,11 +109,9 @@ def average_precision(score, label, mask=None):
         warnings.warn("average_precision: no positive voxel inside the mask; the result is NaN.", stacklevel=2)
         return float("nan")
     # the precision at every positive voxel's own score
-    ranked, label = _sorted(score, label)
-    positive = ranked[label]
+    positive = np.sort(score[label])
     hits = len(positive) - np.searchsorted(positive, positive)
-    marked = len(ranked) - np.searchsorted(ranked, positive)
-    return float((hits / marked).mean())
+    return float((hits / _at_least(score, positive)).mean())
 
 
 def precision_at(score, label, recalls, mask=None):

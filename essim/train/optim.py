@@ -48,12 +48,14 @@ def orthogonalise(matrices):
     tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.mT if tall else matrices
     x = x / x.norm(dim=(1, 2), keepdim=True).clamp_min(1e-7)
-    # all rounds on the small side: with gram = X X^T, the next X is (a + b gram + c gram^2) X
-    gram, identity = x @ x.mT, torch.eye(x.shape[1], device=x.device)
-    factor = identity.expand_as(gram)
-    for _ in range(ROUNDS):
-        step = A * identity + B * gram + C * gram @ gram
-        factor, gram = step @ factor, step @ gram @ step
+    # all rounds on the small side: with gram = X X^T, the next X is step X, and the next gram is step gram step
+    identity = A * torch.eye(x.shape[1], device=x.device)
+    gram = x @ x.mT
+    factor = step = identity + torch.baddbmm(gram, gram, gram, beta=B, alpha=C)
+    for _ in range(ROUNDS - 1):
+        gram = step @ gram @ step
+        step = identity + torch.baddbmm(gram, gram, gram, beta=B, alpha=C)
+        factor = step @ factor
     x = factor @ x
     return x.mT if tall else x
 

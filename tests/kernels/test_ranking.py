@@ -1,4 +1,4 @@
-"""The sort of scores with their labels is numpy's, and judges the same without its kernel."""
+"""Scores are ranked as numpy ranks them, and judged the same without the kernel."""
 
 import numpy as np
 import pytest
@@ -14,6 +14,17 @@ def test_sorted_as_by_numpy(n, highest):
     before = keys.copy()
     np.testing.assert_array_equal(ranking.sort(keys), np.sort(keys))
     np.testing.assert_array_equal(keys, before)
+
+
+@pytest.mark.parametrize("known", [1, 2, 700])
+@pytest.mark.parametrize("digits", [0, 1, 7])  # many ties, some, none
+@pytest.mark.parametrize("size", [1e-44, 1e-20, 1, 3e38])  # from subnormal to the largest
+def test_counted_as_by_numpy(known, digits, size):
+    rng = np.random.default_rng(known)
+    scores = (rng.uniform(-1, 1, 2000).round(digits) * size).astype(np.float32)
+    wanted = np.sort(rng.choice(scores, known))
+    expected = [(scores >= value).sum() for value in wanted]
+    np.testing.assert_array_equal(ranking.at_least(scores, wanted), expected)
 
 
 def test_the_same_numbers_without_numba(monkeypatch):
