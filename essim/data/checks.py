@@ -15,6 +15,8 @@ from essim.data.headers import grid_of, opened
 from essim.data.layouts import NONZERO
 from essim.data.splits import people_of
 
+AT_ONCE = 2  # files: one is read while another is waited for; more threads only wait for each other
+
 
 def find_problems(scans, labels, *, each, other_grids=False):
     """What is wrong with the files and splits of a scan table: {file or subject: (sentence, indices of its rows)}.
@@ -50,7 +52,7 @@ def find_problems(scans, labels, *, each, other_grids=False):
 
 def _look(work, files, what):
     """{file: work(file)}, several at a time; with a progress bar if it takes long."""
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(AT_ONCE) as pool:
         results = tqdm(pool.map(work, files), total=len(files), desc=what, unit="file", delay=3)
         return dict(zip(files, results, strict=True))
 
@@ -77,9 +79,10 @@ def _check_lesion(path, row, labels):
             return False, "has values that are not labels (negative, above 255 or NaN)"
     except Exception as error:  # whatever a damaged file makes the reader raise
         return False, f"cannot be read as NIfTI ({type(error).__name__}); the file is damaged"
-    whole = np.rint(values).astype(np.uint8)
+    # numpy rounds small integers in float16, which is slow
+    whole = (values if values.dtype.kind in "bui" else np.rint(values)).astype(np.uint8)
     fractions = bool((whole != values).any())  # interpolating between two labels makes others: not checked
-    present = set(np.flatnonzero(np.bincount(whole.ravel())).tolist())
+    present = set(np.flatnonzero(np.bincount(whole.ravel("K"))).tolist())
     allowed = labels.get(row["dataset"])
     if allowed and not fractions and present - set(allowed):
         return fractions, f"has the label(s) {sorted(present - set(allowed))}, where only {sorted(allowed)} are allowed"
