@@ -12,8 +12,9 @@ import numpy as np
 import torch
 import yaml
 
+from essim.cohort.anatomy import grow_head
 from essim.ensemble import ensemble_map
-from essim.evaluation.metrics import average_precision
+from essim.evaluation.metrics import average_precision, best_dice
 from essim.postprocess import median_inside
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -30,6 +31,8 @@ def compile_kernels():
     for side in (3, 5):
         median_inside(x[0, 0].numpy(), np.ones(shape, bool), side)
     average_precision(x.numpy(), y.numpy() > 0.5)
+    best_dice(x.numpy(), y.numpy() > 0.5)
+    grow_head(np.random.default_rng(0), 4, 60)
 
 
 class Study:

@@ -29,7 +29,7 @@ ROOMS = {
     "kernels": {"core"},
     "runs": {"settings"},
     "data": {"runs", "settings"},
-    "cohort": {"runs", "data.prepared"},
+    "cohort": {"runs", "data.prepared", "kernels.sampling"},
     "train": {"core", "data", "runs"},
     "methods": {"core", "train"},
     "evaluation": {"core", "data", "kernels.dispatch", "runs"},

@@ -1,7 +1,8 @@
 """Grown heads: brains from a template, lesions with exact masks, simulated scanners.
 
 In: a seed and counts. Out: a prepared folder, like one of real scans; the same seed gives everybody the same folder.
-Imports: runs, data.prepared. From this room prepare uses the template (mni), score that and the planting.
+Imports: runs, data.prepared, kernels.sampling. From this room prepare uses the template (mni), score that and the
+planting.
 
     mni        the MNI152 brain as maps, and the study grid
     fields     random smooth fields

@@ -7,7 +7,7 @@ laid in mm: one seed gives one field, whatever the voxel size.
 import numpy as np
 from scipy import ndimage
 
-from essim.cohort.mni import CANVAS_MM, CORNER_MM
+from essim.cohort.mni import CANVAS_MM, CORNER_MM, sampling
 
 REACH_MM = 40.0  # how far beyond the canvas the fields of `noise_at` extend
 
@@ -17,12 +17,18 @@ def spline(values, places):
 
     Sums of four taps per axis, not a matrix product: the same bits whatever the number of threads.
     """
-    for axis, place in enumerate(places):
-        low = np.floor(place).astype(int)
-        f = (place - low).astype(np.float32)
-        taps = ((1 - f) ** 3, 3 * f**3 - 6 * f**2 + 4, -3 * f**3 + 3 * f**2 + 3 * f + 1, f**3)
-        values = sum(along(axis, tap) / 6 * np.take(values, low + k - 1, axis) for k, tap in enumerate(taps))
+    lows = [np.floor(place).astype(int) - 1 for place in places]
+    weights = [_taps((place - np.floor(place)).astype(np.float32)) for place in places]
+    if sampling:
+        return sampling.cubic_on_grid(values, lows, weights)
+    for axis, low in enumerate(lows):
+        values = sum(along(axis, tap) * np.take(values, low + k, axis) for k, tap in enumerate(weights[axis]))
     return values
+
+
+def _taps(f):
+    """The weights [4, n] of the four neighbours of places that lie f [n] beyond the second one."""
+    return np.stack([(1 - f) ** 3, 3 * f**3 - 6 * f**2 + 4, -3 * f**3 + 3 * f**2 + 3 * f + 1, f**3]) / 6
 
 
 def along(axis, values, dimensions=3):
@@ -45,4 +51,6 @@ def noise_at(rng, points, spacing_mm):
     corner = np.array(CORNER_MM, np.float32).reshape(3, *[1] * (points.ndim - 1))
     places = (points - corner + np.float32(REACH_MM)) / np.float32(spacing_mm) + 1
     values = rng.standard_normal(shape, dtype=np.float32) / np.float32(0.333)
+    if sampling:
+        return sampling.cubic_at(values, places)
     return ndimage.map_coordinates(values, places, order=3, prefilter=False, mode="nearest")

@@ -181,7 +181,8 @@ def recipe_of(config):
     """Hash of the parameters and of the source that makes the subjects and their places."""
     parameters = asdict(config) | {"anatomies": bool(config.anatomies)}  # wherever they lie
     digest = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode())
-    for module in (*sorted(Path(__file__).parent.glob("*.py")), Path(prepared.__file__)):
+    here = Path(__file__).parent
+    for module in (*sorted(here.glob("*.py")), Path(prepared.__file__), here.parent / "kernels/sampling.py"):
         digest.update(module.read_bytes())
     for person in tissues.find_anatomies(config.anatomies) if config.anatomies else ():
         digest.update(tissues.digest_of(*person).encode())
