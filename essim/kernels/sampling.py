@@ -1,8 +1,8 @@
 """Values between voxels, on a CPU: cubic splines on a grid and at any points, trilinear samples of maps.
 
-In: arrays and places (essim.cohort). Out: what numpy and scipy give there without this kernel. Every sum has their order
-and their precision: the bits are the same where scipy's C rounds after each product and sum, as on x86. Offsets are
-unsigned: a signed index costs a test of its sign.
+In: arrays and places (essim.cohort). Out: what numpy and scipy give there without this kernel. Every sum has their
+order and their precision: the bits are the same where scipy's C rounds after each product and sum, as on x86. Offsets
+are unsigned: a signed index costs a test of its sign.
 """
 
 import numpy as np
