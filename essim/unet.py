@@ -33,8 +33,8 @@ class GroupNorm(nn.GroupNorm):
         weight, bias = self.weight, self.bias
         if scale is not None:
             weight, bias = weight * (1 + scale), bias * (1 + scale) + shift
-        if c < 16 * self.num_groups and height * width < 1024:
-            x = x.contiguous()  # in channels_last, torch's loops over few channels of few pixels are slow on a CPU
+        if x.device.type == "cpu" and c < 16 * self.num_groups and height * width < 1024:
+            x = x.contiguous()  # in channels_last, torch's loops over few channels of few pixels are slow
         # torch has one weight per channel: images with weights of their own are taken for the channels of one image
         rows = weight.numel() // c
         h = x.reshape(n // rows, rows * c, height, width)
