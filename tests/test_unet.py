@@ -178,13 +178,13 @@ def test_images_of_a_batch_are_independent():
 
 
 def test_one_time_is_that_of_all_images():
-    network, x = trained(tiny()), torch.randn(3, 1, 16, 16)
+    network, x = trained(tiny()), torch.randn(4, 1, 16, 16)
     one = network(x, torch.tensor([300]))
-    assert torch.allclose(one, network(x, torch.full((3,), 300)), atol=1e-5, rtol=0)
+    assert torch.allclose(one, network(x, torch.full((4,), 300)), atol=1e-5, rtol=0)
     assert (one - network(x, torch.tensor([900]))).abs().max() > 1e-3
-    for t in (torch.tensor([1, 2]), torch.tensor(5)):  # [2] would fit the arithmetic of four images
+    for t in (torch.tensor([1, 2]), torch.tensor(5)):  # [2] would fit the arithmetic
         with pytest.raises(
-            ValueError, match=re.escape(f"t must be [3] or [1], a time for each slice or one, got {list(t.shape)}")
+            ValueError, match=re.escape(f"t must be [4] or [1], a time for each slice or one, got {list(t.shape)}")
         ):
             network(x, t)
 

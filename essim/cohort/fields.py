@@ -13,7 +13,7 @@ REACH_MM = 40.0  # how far beyond the canvas the fields of `noise_at` extend
 
 
 def spline(values, places):
-    """Cubic B-spline over control values [I, J, K] at the grid of `places` (control units, from 1 to I - 2).
+    """Cubic B-spline over control values [I, J, K] at the grid of `places` (control units, from 1 to below I - 2).
 
     Sums of four taps per axis, not a matrix product: the same bits whatever the number of threads.
     """

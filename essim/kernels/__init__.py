@@ -9,7 +9,7 @@ Without numba or Triton everything still runs, only more slowly.
     planes      its arithmetic
     cuda        the SSIM ensemble in Triton
     median      the 3-D median of post-processing, in numba
-    ranking     voxels sorted by their score, for essim.evaluation.metrics, in numba
+    ranking     voxels ranked by their score, for essim.evaluation.metrics, in numba
     sampling    values between the points of a grid, for essim.cohort, in numba
     vectors     functions for numba's that keep long sums and sorted lists in registers
     compiling   numba's compiler, with a cache where one can be written

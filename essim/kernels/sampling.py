@@ -36,8 +36,10 @@ def fill_grid(values, lows, weights, out):
 
 
 def cubic_on_grid(values, lows, weights):
-    """Four taps per axis over values [I, J, K], float32: for each axis of the grid the first neighbours [n], which the
-    caller keeps inside, and the weights of all four, float32 [4, n]."""
+    """Four taps per axis over values [I, J, K], float32: for each axis of the grid the first neighbours [n] and the
+    weights of all four, float32 [4, n]. IndexError where a neighbour lies outside."""
+    if any(low.min() < 0 or low.max() + 3 >= size for low, size in zip(lows, values.shape, strict=True)):
+        raise IndexError("cubic_on_grid: a place has a neighbour outside the values; keep it from 1 to below I - 2.")
     out = np.empty([len(low) for low in lows], np.float32)
     fill_grid(np.ascontiguousarray(values), tuple(low.astype(np.uint64) for low in lows), tuple(weights), out)
     return out

@@ -48,13 +48,17 @@ def orthogonalise(matrices):
     tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.mT if tall else matrices
     x = x / x.norm(dim=(1, 2), keepdim=True).clamp_min(1e-7)
-    # all rounds on the small side: with gram = X X^T, the next X is step X, and the next gram is step gram step
     identity = A * torch.eye(x.shape[1], device=x.device)
+
+    def step_from(gram):
+        return identity + torch.baddbmm(gram, gram, gram, beta=B, alpha=C)
+
+    # all rounds on the small side: with gram = X X^T, the next X is step X, and the next gram is step gram step
     gram = x @ x.mT
-    factor = step = identity + torch.baddbmm(gram, gram, gram, beta=B, alpha=C)
+    factor = step = step_from(gram)
     for _ in range(ROUNDS - 1):
         gram = step @ gram @ step
-        step = identity + torch.baddbmm(gram, gram, gram, beta=B, alpha=C)
+        step = step_from(gram)
         factor = step @ factor
     x = factor @ x
     return x.mT if tall else x

@@ -66,6 +66,12 @@ def test_a_cubic_spline_on_a_grid_as_by_numpy(without_numba):
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("place", [0.5, SHAPE[0] - 2.0])
+def test_a_place_beyond_the_control_points_is_an_error(place):
+    with pytest.raises(IndexError, match="a neighbour outside the values"):
+        fields.spline(draw(SHAPE), [np.array([place]), np.array([2.0]), np.array([2.0])])
+
+
 def test_a_head_is_the_same_without_the_kernel(without_numba):
     found, expected = (
         call(anatomy.grow_head, np.random.default_rng(0), 4, 60)
