@@ -67,7 +67,7 @@ class ResidualBlock(nn.Module):
 
 
 class Double(nn.Conv2d):
-    """[N, C, H, W] -> [N, C, 2H, 2W]: nearest neighbour, then a 3 x 3 convolution, computed from the H x W pixels.
+    """[N, in, H, W] -> [N, out, 2H, 2W]: nearest neighbour, then a 3 x 3 convolution, computed from the H x W pixels.
 
     Of three neighbours in the doubled image two are copies of one pixel, so that their weights (u, v, w) can be added:
 
@@ -78,8 +78,8 @@ class Double(nn.Conv2d):
     two outputs instead of six.
     """
 
-    def __init__(self, channels):
-        super().__init__(channels, channels, 3, padding=1)
+    def __init__(self, channels_in, channels_out):
+        super().__init__(channels_in, channels_out, 3, padding=1)
 
     def forward(self, x):
         backwards = self.weight.flip(-2, -1).transpose(0, 1)
@@ -159,7 +159,7 @@ class UNet(nn.Module):
                 self.up.append(ResidualBlock(width + skips.pop(), out, time))
                 width = out
             if level:
-                self.up.append(Double(width))
+                self.up.append(Double(width, width))
 
         self.head = nn.Sequential(norm(width), nn.SiLU(), nn.Conv2d(width, patch**2, 3, padding=1))
         nn.init.zeros_(self.head[-1].weight)

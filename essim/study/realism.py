@@ -10,10 +10,12 @@ Neuroinformatics 16:51, 2018), whose lesions count as brain here. Both went thro
 correction.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 
 import numpy as np
 import pandas as pd
+import torch
 from scipy import ndimage
 
 from essim.cohort.mni import CANVAS_MM, CORNER_MM
@@ -145,16 +147,18 @@ def measure_heads(scans, voxel_mm, networks=None):
 
     Returns: a DataFrame, one row per scan: source, head, contrast and the statistics.
     """
-    preprocessing, rows = preprocessing_for(voxel_mm), []
+    preprocessing = preprocessing_for(voxel_mm)
     models = {} if networks is None else {c: load_model(f"{networks}_{c}", "cpu") for c in ("t1", "t2")}
-    for row in scans.to_dict("records"):
+
+    def row_of(row):
         scan, residual = load_scan(row, preprocessing), None
         if model := models.get(row["contrast"]):
             seed = noise_seed(0, str(row["head"]))
             residual = np.abs(scan.image - reconstruct_volume(model, scan.image, scan.mask, seed=seed, **NETWORK))
-        statistics = measure(scan.image, scan.mask, row["contrast"], residual)
-        rows.append({key: row[key] for key in KEYS} | statistics)
-    return pd.DataFrame(rows)
+        return {key: row[key] for key in KEYS} | measure(scan.image, scan.mask, row["contrast"], residual)
+
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        return pd.DataFrame(list(pool.map(row_of, scans.to_dict("records"))))
 
 
 def real_heads():

@@ -35,14 +35,15 @@ from essim.train.checkpoints import snapshot, write_model
 from essim.train.optim import cosine, validates
 from essim.train.slices import VALIDATION_SLICES, load_healthy
 from essim.train.trained import AUTOENCODERS
+from essim.unet import Double
 from essim.weights import load_network, pick_device
 
 VALIDATIONS = 20  # validation passes (and log lines) per training
 
 
-def _convolution(inside, outside, stride=1):
+def _normed(convolution):
     # over the batch: a norm over each slice alone would forget how bright it is
-    return [nn.Conv2d(inside, outside, 3, stride, 1), nn.BatchNorm2d(outside), nn.SiLU()]
+    return [convolution, nn.BatchNorm2d(convolution.out_channels), nn.SiLU()]
 
 
 class Autoencoder(nn.Module):
@@ -55,12 +56,12 @@ class Autoencoder(nn.Module):
         super().__init__()
         self.levels, self.variational = levels, variational
         widths = [channels * min(2**level, 4) for level in range(levels)]
-        down = [_convolution(a, b, stride=2) for a, b in itertools.pairwise([1, *widths])]
+        down = [_normed(nn.Conv2d(a, b, 3, 2, 1)) for a, b in itertools.pairwise([1, *widths])]
         self.encoder = nn.Sequential(*sum(down, []), nn.Conv2d(widths[-1], (1 + variational) * latent, 1))
-        up = [[*_convolution(a, b), nn.Upsample(scale_factor=2)] for a, b in itertools.pairwise(widths[::-1])]
+        first, second, *others = itertools.pairwise([latent, *widths[::-1], 4])
+        up = [nn.Conv2d(*first, 3, padding=1), nn.Conv2d(*second, 3, padding=1), *(Double(a, b) for a, b in others)]
         # the last doubling is a pixel shuffle: no convolution at full size, where most of the time would go
-        last = [nn.Conv2d(widths[0], 4, 3, padding=1), nn.PixelShuffle(2)]
-        self.decoder = nn.Sequential(*_convolution(latent, widths[-1]), *sum(up, []), *last)
+        self.decoder = nn.Sequential(*sum(map(_normed, up[:-1]), []), up[-1], nn.PixelShuffle(2))
 
     def encode(self, x):
         """The latent [N, latent, H', W'] of slices: (mean, log-variance), the autoencoder's being (latent, None)."""
@@ -119,7 +120,7 @@ def train_autoencoder(config, variational, scans, contrast, preprocessing, out, 
     kind, out, device = AUTOENCODERS[variational], Path(out), pick_device()
     data, unseen = load_healthy(scans, contrast, preprocessing, cache)
     fixed = unseen.spread(VALIDATION_SLICES)[0].to(device)
-    # in channels_last a training step takes a quarter less on a CPU
+    # in channels_last a training step takes a seventh less on a CPU
     model = build_autoencoder(config, variational).to(device, memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(model.parameters(), lr=config.lr, fused=True)
 
