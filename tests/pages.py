@@ -137,7 +137,8 @@ def browse(page, folder):
     options = ["--headless", "--disable-gpu", "--no-first-run", "--allow-file-access-from-files", "--dump-dom"]
     options += ["--no-sandbox"] if os.geteuid() == 0 else []
     options += [f"--user-data-dir={folder / 'user'}", f"--log-net-log={folder / 'net.json'}"]
-    options += ["--enable-logging=stderr", "--virtual-time-budget=10000", page.as_uri()]
+    # virtual time runs on while a page unpacks its volumes, however long that takes on a busy machine
+    options += ["--enable-logging=stderr", "--virtual-time-budget=600000", page.as_uri()]
     done = subprocess.run([browser, *options], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     events = [event.get("params", {}) for event in json.loads((folder / "net.json").read_text())["events"]]

@@ -118,12 +118,16 @@ def test_the_plan_counts_before_hours_are_spent(study, authors):
 
 def test_raw_scans_are_prepared_first(study, authors, tmp_path):
     """A user's table: healthy people, and patients of two sets, one of them without healthy scans of its contrast."""
-    files = [sorted((authors / "Train/ixi" / kind).glob("*"))[:3] for kind in ("t1", "mask")]
+    raw = tmp_path / "raw"
+    for path in [*authors.glob("Train/ixi/*/*"), *authors.glob("Test/WMH/*/*")]:
+        (raw / path.parent.name).mkdir(parents=True, exist_ok=True)
+        nib.save(nib.load(path).slicer[::2, ::2, ::2], raw / path.parent.name / path.name)  # 2 mm is soon prepared
+    files = [sorted((raw / kind).glob("IXI*"))[:3] for kind in ("t1", "mask")]
     pairs = enumerate(zip(*files, strict=True))
     rows = [{"dataset": "healthy", "subject": f"h{i}", "contrast": "t1", "image": a, "mask": b} for i, (a, b) in pairs]
     for i in (6, 7):
         roles = {"image": "t1", "mask": "mask", "seg": "seg"}
-        paths = {role: authors / f"Test/WMH/{kind}/{i}_{kind}.nii.gz" for role, kind in roles.items()}
+        paths = {role: raw / f"{kind}/{i}_{kind}.nii.gz" for role, kind in roles.items()}
         rows += [{"dataset": "epilepsy", "subject": f"p{i}", "contrast": "t1", "ignore": 2} | paths]
         rows += [{"dataset": "ms", "subject": f"m{i}", "contrast": "t2", "ignore": 2} | paths]
     table = tmp_path / "my scans.csv"
@@ -139,7 +143,7 @@ def test_raw_scans_are_prepared_first(study, authors, tmp_path):
     counts = json.loads((study.folder / stamp).read_text())
     assert counts["subjects"] == 3 + 2 + 2 and counts["failed"] == 0
     assert "prepare" not in study.plan(config=[source])
-    (authors / "Train/ixi/t1/IXI000-HH-1000_t1.nii.gz").touch()
+    (raw / "t1/IXI000-HH-1000_t1.nii.gz").touch()
     assert study.plan(config=[source])["prepare"] == 1  # another scan under the same name
 
 
