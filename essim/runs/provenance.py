@@ -61,7 +61,8 @@ def _lay_out(figure, dpi):
     """Settle where everything lies, once for all formats, which takes as long as drawing; the box around it."""
     shown, figure.dpi = figure.dpi, dpi
     try:
-        figure.draw_without_rendering()
+        if engine := figure.get_layout_engine():
+            engine.execute(figure)
         figure.set_layout_engine("none")
         return figure.get_tightbbox().padded(0.1)  # inches, as matplotlib's own "tight"
     finally:
