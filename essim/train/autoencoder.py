@@ -58,10 +58,11 @@ class Autoencoder(nn.Module):
         widths = [channels * min(2**level, 4) for level in range(levels)]
         down = [_normed(nn.Conv2d(a, b, 3, 2, 1)) for a, b in itertools.pairwise([1, *widths])]
         self.encoder = nn.Sequential(*sum(down, []), nn.Conv2d(widths[-1], (1 + variational) * latent, 1))
-        first, second, *others = itertools.pairwise([latent, *widths[::-1], 4])
-        up = [nn.Conv2d(*first, 3, padding=1), nn.Conv2d(*second, 3, padding=1), *(Double(a, b) for a, b in others)]
-        # the last doubling is a pixel shuffle: no convolution at full size, where most of the time would go
-        self.decoder = nn.Sequential(*sum(map(_normed, up[:-1]), []), up[-1], nn.PixelShuffle(2))
+        # Two convolutions of the latent's size, then one with each doubling; the last doubling is a pixel shuffle: no
+        # convolution at full size, where most of the time would go.
+        pairs = enumerate(itertools.pairwise([latent, *widths[::-1], 4]))
+        *up, last = [Double(a, b) if i > 1 else nn.Conv2d(a, b, 3, padding=1) for i, (a, b) in pairs]
+        self.decoder = nn.Sequential(*sum(map(_normed, up), []), last, nn.PixelShuffle(2))
 
     def encode(self, x):
         """The latent [N, latent, H', W'] of slices: (mean, log-variance), the autoencoder's being (latent, None)."""
