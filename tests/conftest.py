@@ -1,15 +1,18 @@
 """What all tests share: one thread per process, so that two test workers don't fight for two cores; some scans."""
 
 import os
+import sys
 
-for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ[variable] = "1"
+import warm_kernels
 
-import numpy as np  # noqa: E402 (they read the variables)
+# Workers, and the processes that tests start, read these when they start; so do libraries when they are imported.
+os.environ.update(warm_kernels.MEMORY | dict.fromkeys(warm_kernels.THREADS, "1"))
+sys.modules["rfc3987_syntax"] = None  # as in run_notebook.py
+
+import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
-import warm_kernels  # noqa: E402
 from helpers import Shrink, row, slab, write_cases  # noqa: E402
 
 from essim.diffusion import GaussianDiffusion  # noqa: E402

@@ -1,6 +1,6 @@
 """Run one notebook: papermill, with readable progress, one sentence when it fails, and no orphaned processes.
 
-    run_notebook.py NOTEBOOK EXECUTED --parameters '{"contrast": "t1"}' [--threads 1] [--set workers=2]
+    python -m workflow.run_notebook NOTEBOOK EXECUTED --parameters '{"contrast": "t1"}' [--threads 1] [--set workers=2]
 
 What the notebook prints, warnings and progress bars included, comes out line by line under the executed notebook's
 name, so that two jobs side by side can be told apart. Returns 0 only if every cell ran.
@@ -28,7 +28,8 @@ import zmq
 from jupyter_client import AsyncKernelManager
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
-from warm_kernels import MEMORY, NAME, THREADS
+
+from workflow.warm_kernels import MEMORY, NAME, THREADS
 
 ROOT = Path(__file__).resolve().parents[1]
 SECONDS_BETWEEN_PROGRESS = 10

@@ -1,10 +1,11 @@
 """Kernels that start with their libraries imported: forks of one process, the server, that has imported them.
 
-To import torch, scipy, pandas and the like takes some 3 seconds of processor time, and a study starts 40 kernels.
+To import torch, scipy, pandas and the like takes some 3 seconds of processor time, and a study starts 40 kernels; what
+runs each of their notebooks is such a fork too.
 
     start()                                           a server for this process and those it starts; Linux only
     warm_kernels.py -m ipykernel_launcher -f FILE     a kernel of that server; without one, an ordinary kernel
-    warm_kernels.py -m workflow.methods WORDS         so too any other module that `python -m` would run
+    warm_kernels.py -m workflow.run_notebook WORDS    so too any other module that `python -m` would run
 
 The server imports nothing of essim, so it serves any clone. For each kernel it forks a keeper, which forks the kernel
 and sees to it that the kernel, and all that it has started, ends with the process that asked for it.
@@ -26,7 +27,7 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")  # what
 STARTED_WITH = frozenset(os.environ)
 # glibc: memory that was freed stays with the process. New pages for every array cost as much as the arithmetic on it.
 MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 25), "MALLOC_TRIM_THRESHOLD_": str(1 << 32), "MALLOC_ARENA_MAX": "1"}
-LEFT_OUT = ("essim", "ipywidgets")  # these widgets look for their kernel when they are imported
+LEFT_OUT = ("essim", "workflow", "ipywidgets")  # these widgets look for their kernel when they are imported
 
 
 def start():
@@ -122,13 +123,16 @@ def user_of(connection):
 
 
 def import_libraries():
-    """Import what essim's modules import from others; a kernel says itself what is wrong with one that fails."""
+    """Import what essim's modules, and what runs notebooks, import from others; a kernel says itself what is wrong with
+    one that fails."""
     import ast
     from pathlib import Path
 
     os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")  # as in a kernel
     statements = {"import ipykernel.kernelapp", "import threadpoolctl"}
-    for path in Path(__file__).resolve().parents[1].glob("essim/**/*.py"):
+    sys.modules["rfc3987_syntax"] = None  # as in run_notebook.py
+    root = Path(__file__).resolve().parents[1]
+    for path in [root / "workflow/run_notebook.py", *root.glob("essim/**/*.py")]:
         nodes = ast.parse(path.read_text(encoding="utf-8")).body
         statements |= {ast.unparse(node) for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)}
     for statement in sorted(statements):
@@ -209,6 +213,9 @@ def be(arguments, path, environment):
     for number in (signal.SIGTERM, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # The server's own streams know of its files whether one can go back in them.
+    sys.stdout = open(1, "w", encoding=sys.stdout.encoding, closefd=False)
+    sys.stderr = open(2, "w", 1, encoding=sys.stderr.encoding, errors="backslashreplace", closefd=False)
     set_by_libraries = {name: os.environ[name] for name in os.environ.keys() - STARTED_WITH}
     os.environ.clear()
     os.environ.update(set_by_libraries | environment)

@@ -6,12 +6,16 @@ Results themselves carry no date, so that a second run gives the same bytes.
 """
 
 import hashlib
+import io
 import platform
 import subprocess
 import sys
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
+
+from PIL import Image
 
 from essim.runs.files import write_json, writing
 
@@ -47,7 +51,10 @@ def write_table(frame, path, provenance):
 
 
 def save_figure(figure, path, provenance, dpi=200):
-    """Write a matplotlib figure as `<path>.pdf` and `<path>.png`, without dates, and the provenance beside it."""
+    """Write a matplotlib figure as `<path>.pdf` and `<path>.png`, without dates, and the provenance beside it.
+
+    Returns: the `Picture`, which a notebook shows where this call ends a cell.
+    """
     path = Path(path)
     undated = {"pdf": {"CreationDate": None, "ModDate": None}, "png": {"Software": None}}
     box = _lay_out(figure, dpi)
@@ -55,6 +62,19 @@ def save_figure(figure, path, provenance, dpi=200):
         with writing(path.with_suffix(f".{kind}")) as temporary:
             figure.savefig(temporary, format=kind, dpi=dpi, bbox_inches=box, metadata=fields)
     write_json(path.with_suffix(".json"), provenance)
+    return Picture(path.with_suffix(".png"))
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A saved figure as a notebook shows it: at half of its resolution, without drawing it again."""
+
+    path: Path
+
+    def _repr_png_(self):
+        with Image.open(self.path) as image, io.BytesIO() as file:
+            image.reduce(2).save(file, "png")
+            return file.getvalue()
 
 
 def _lay_out(figure, dpi):

@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from helpers import AS_IT_IS, slab, write_cases
-from run_notebook import Kernel
 from safetensors.torch import save_file
 
 from essim import ensemble_map, l1_map
@@ -20,6 +19,7 @@ from essim.evaluation.scoring import score_set
 from essim.settings import AutoencoderConfig
 from essim.train.autoencoder import build_autoencoder
 from essim.train.trained import AUTOENCODERS
+from workflow.run_notebook import Kernel
 
 ROOT = Path(__file__).resolve().parents[2]
 SHAPE = (16, 14, 12)

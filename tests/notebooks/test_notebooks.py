@@ -72,6 +72,8 @@ def test_a_notebook_reads_like_a_lesson(path):
         assert "**Needs**" in cells[0].source and "**Writes**" in cells[0].source
     lengths = [len(cell.source.splitlines()) for cell in cells if cell.cell_type == "code"]
     assert statistics.median(lengths) <= 8
+    ends = [cell.source.splitlines()[-1] for cell in cells if "save_figure(figure" in cell.source]
+    assert all(line.startswith("save_figure(") for line in ends), "what is saved is shown"
     for cell in cells:  # a result in prose would stay when the numbers change
         if cell.cell_type == "markdown":
             assert not re.search(r"(AUPRC|Dice|regret) (of|is|was|reaches) (about )?0?\.\d", cell.source)

@@ -29,7 +29,8 @@ def test_two_seeds_are_set_side_by_side(tmp_path):
     for run in runs:
         write_scores(Path(run["results"]), BETTER[run["seed"]])
     given = {"results": str(tmp_path), "runs": runs, "datasets": ["ms"], "reconstructors": ["dae"]}
-    command = [sys.executable, "workflow/run_notebook.py", "notebooks/10_seeds.ipynb", str(tmp_path / "executed.ipynb")]
+    command = [sys.executable, "workflow/warm_kernels.py", "-m", "workflow.run_notebook"]
+    command += ["notebooks/10_seeds.ipynb", str(tmp_path / "executed.ipynb")]
     subprocess.run([*command, "--parameters", json.dumps(given)], check=True, cwd=ROOT, capture_output=True)
     table = pd.read_csv(tmp_path / "tables/methods_seeds.csv").set_index("method")
     mean = np.mean([0.1, 0.2, 0.4])

@@ -6,7 +6,8 @@ from pathlib import Path
 import nbclient
 import nbformat
 import pytest
-from run_notebook import Kernel
+
+from workflow.run_notebook import Kernel
 
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks/walkthrough"
 PNG, WIDGET = "image/png", "application/vnd.jupyter.widget-view+json"

@@ -1,11 +1,14 @@
 """Provenance: what made a number is written beside it; the results themselves are the same bytes each time."""
 
 import hashlib
+import io
 import json
 
 import matplotlib
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 matplotlib.use("Agg")
 
@@ -76,12 +79,15 @@ def test_figures_are_the_same_bytes_each_time(tmp_path):
         figure, axis = plt.subplots()
         axis.plot([0, 1], [1, 0], label="line")
         axis.legend()
-        save_figure(figure, tmp_path / folder / "curve", {"time": folder})
+        shown = save_figure(figure, tmp_path / folder / "curve", {"time": folder})
         plt.close(figure)
     for kind in ("pdf", "png"):
         first, second = ((tmp_path / folder / f"curve.{kind}").read_bytes() for folder in ("one", "two"))
         assert first == second and len(first) > 1000
     assert json.loads((tmp_path / "two/curve.json").read_text()) == {"time": "two"}
+    saved, halved = (Image.open(io.BytesIO(png)) for png in (second, shown._repr_png_()))
+    assert halved.size == (-(-saved.width // 2), -(-saved.height // 2)), "a notebook shows it smaller"
+    np.testing.assert_allclose(np.asarray(halved).mean((0, 1)), np.asarray(saved).mean((0, 1)), atol=1)
 
 
 def test_a_failed_figure_leaves_nothing(tmp_path):

@@ -10,7 +10,6 @@ import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from run_notebook import Kernel
 from scored import THRESHOLD, TILT, read, run, unpacked
 
 from essim import calibration
@@ -20,6 +19,7 @@ from essim.prepare import align
 from essim.score import native, page, viewer
 from essim.score import scan as score
 from essim.score.__main__ import main
+from workflow.run_notebook import Kernel
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = sorted({*score.FILES, score.SEGMENTATION})

@@ -142,5 +142,5 @@ def test_from_the_scans_to_the_notebook(tmp_path):
     assert study.plan() == dict.fromkeys(jobs, 1), "a cohort is grown for nothing"
     commands = study.run("--dry-run", "--printshellcmds", "--quiet", "progress").stdout
     for notebook in ("11_real_heads", "02_train", "03_healthy", "12_half_real"):
-        assert f"workflow/run_notebook.py notebooks/{notebook}.ipynb" in commands, "a rule that runs nothing"
+        assert f"workflow.run_notebook notebooks/{notebook}.ipynb" in commands, "a rule that runs nothing"
     assert not {"fetch_real", "real_heads", "half_real"} & Study(tmp_path).plan().keys(), "no part of the study itself"

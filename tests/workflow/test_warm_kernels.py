@@ -48,7 +48,7 @@ while os.path.exists(FILE):
 
 
 class Job:
-    """A run of run_notebook.py on a notebook of one cell, which knows the name of a file."""
+    """A run of a notebook of one cell, which knows the name of a file, by a fork of run_notebook.py as in a study."""
 
     def __init__(self, folder, code, **environment):
         self.file, notebook = folder / "file", folder / "notebook.ipynb"
@@ -56,7 +56,8 @@ class Job:
         cell = nbformat.v4.new_code_cell(code.replace("FILE", repr(str(self.file))))
         kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
         nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata={"kernelspec": kernel}), notebook)
-        command = [sys.executable, "workflow/run_notebook.py", notebook, folder / "executed.ipynb", "--threads", "2"]
+        command = [sys.executable, "workflow/warm_kernels.py", "-m", "workflow.run_notebook"]
+        command += [notebook, folder / "executed.ipynb", "--threads", "2"]
         both = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
         self.process = subprocess.Popen(command, cwd=ROOT, env=os.environ | environment, **both)
 
