@@ -18,7 +18,8 @@ from essim.evaluation.metrics import average_precision, best_dice
 from essim.postprocess import median_inside
 
 ROOT = Path(__file__).resolve().parents[1]
-NOT_COPIED = shutil.ignore_patterns("*.pyc", ".ipynb_*")  # what numba has compiled is, rather than compiled again
+NETWORKS = "essim/pretrained"  # 75 MB: linked to, not copied
+NOT_COPIED = shutil.ignore_patterns("*.pyc", ".ipynb_*", "pretrained")  # what numba has compiled is copied
 
 
 @functools.cache
@@ -48,6 +49,7 @@ class Study:
         compile_kernels()
         for name in parts:
             shutil.copytree(ROOT / name, folder / name, ignore=NOT_COPIED)
+        (folder / NETWORKS).symlink_to(ROOT / NETWORKS)
         return cls(folder, profile)
 
     def words(self, *words, config=()):

@@ -25,5 +25,5 @@ def finished(tmp_path_factory):
 @pytest.fixture
 def study(finished, tmp_path):
     """The finished stand-in study, a copy to change; times are kept."""
-    shutil.copytree(finished.folder, tmp_path / "study")
+    shutil.copytree(finished.folder, tmp_path / "study", symlinks=True)
     return Study(tmp_path / "study")

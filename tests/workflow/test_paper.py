@@ -129,7 +129,7 @@ def test_raw_scans_are_prepared_first(study, authors, tmp_path):
         roles = {"image": "t1", "mask": "mask", "seg": "seg"}
         paths = {role: raw / f"{kind}/{i}_{kind}.nii.gz" for role, kind in roles.items()}
         rows += [{"dataset": "epilepsy", "subject": f"p{i}", "contrast": "t1", "ignore": 2} | paths]
-        rows += [{"dataset": "ms", "subject": f"m{i}", "contrast": "t2", "ignore": 2} | paths]
+    rows += [{"dataset": "ms", "subject": "m", "contrast": "t2", "ignore": 2} | paths]
     table = tmp_path / "my scans.csv"
     pd.DataFrame(rows).to_csv(table, index=False)
 
@@ -141,7 +141,7 @@ def test_raw_scans_are_prepared_first(study, authors, tmp_path):
     done = study.run(stamp, config=[source])
     assert done.returncode == 0, done.stdout[-3000:]
     counts = json.loads((study.folder / stamp).read_text())
-    assert counts["subjects"] == 3 + 2 + 2 and counts["failed"] == 0
+    assert counts["subjects"] == 3 + 2 + 1 and counts["failed"] == 0
     assert "prepare" not in study.plan(config=[source])
     (raw / "t1/IXI000-HH-1000_t1.nii.gz").touch()
     assert study.plan(config=[source])["prepare"] == 1  # another scan under the same name
