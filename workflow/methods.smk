@@ -10,7 +10,7 @@ from methods import KINDS, OF_THE_STUDY, chosen_methods, folder_of, network_of, 
 from warm_kernels import THREADS
 
 METHODS = f"{RESULTS}/methods"
-STEP = f"exec {shlex.quote(sys.executable)} workflow/warm_kernels.py -m workflow.methods "
+STEP = f"{WARM}workflow.methods "
 STEP = "".join(f"{name}={{threads}} " for name in THREADS) + STEP
 TRIED = PLAN.profile["methods"]
 RECONSTRUCTORS = TRIED["reconstructors"]

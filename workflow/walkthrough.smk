@@ -21,8 +21,7 @@ rule lesson:
         given=lambda wildcards: json.dumps(GIVEN.get(wildcards.lesson, {})),
     threads: 1
     shell:
-        f"exec {shlex.quote(sys.executable)} workflow/warm_kernels.py -m workflow.run_notebook "
-        "{input[0]:q} {log:q} --threads {threads} --parameters {params.given:q}"
+        WARM + "workflow.run_notebook {input[0]:q} {log:q} --threads {threads} --parameters {params.given:q}"
 
 
 rule walkthrough:

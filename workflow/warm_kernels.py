@@ -123,8 +123,7 @@ def user_of(connection):
 
 
 def import_libraries():
-    """Import what essim's modules, and what runs notebooks, import from others; a kernel says itself what is wrong with
-    one that fails."""
+    """Import the libraries of essim's modules and of run_notebook.py; a kernel says itself what is wrong with one."""
     import ast
     from pathlib import Path
 
@@ -213,7 +212,7 @@ def be(arguments, path, environment):
     for number in (signal.SIGTERM, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    # The server's own streams know of its files whether one can go back in them.
+    # The server's own streams were opened on other files: what they know of those doesn't hold of these.
     sys.stdout = open(1, "w", encoding=sys.stdout.encoding, closefd=False)
     sys.stderr = open(2, "w", 1, encoding=sys.stderr.encoding, errors="backslashreplace", closefd=False)
     set_by_libraries = {name: os.environ[name] for name in os.environ.keys() - STARTED_WITH}

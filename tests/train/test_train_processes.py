@@ -13,7 +13,6 @@ import pytest
 from helpers import AS_IT_IS, healthy_scans, tiny
 from safetensors.torch import load_file
 
-from essim.train import loop
 from essim.train.__main__ import main
 
 
@@ -92,11 +91,10 @@ def stamp(folder):
         return None
 
 
-def test_a_batch_that_cannot_be_shared(place, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(loop.Accelerator, "num_processes", 2)
-    settings = write(place / "odd.json", place / "scans.csv", batch=3)
-    assert main([str(settings), str(tmp_path / "model")]) == 1
-    assert "a batch of 3 can't be shared by 2 processes; change `batch`" in capsys.readouterr().err
+def test_a_batch_that_cannot_be_shared(place, tmp_path):
+    done = launch(write(place / "odd.json", place / "scans.csv", batch=3), tmp_path / "model")
+    assert done.returncode != 0
+    assert "a batch of 3 can't be shared by 2 processes; change `batch`" in done.stderr
     assert not (tmp_path / "model").exists()
 
 
