@@ -103,6 +103,7 @@ def execute(notebook, executed, parameters):
                 progress_bar=False,
                 start_timeout=120,
                 extra_arguments=["--log-level=ERROR"],
+                shutdown_kernel="immediate",  # asked to end, it waits now and then for its own threads, for 3 seconds
                 stdout_file=Relay(name),
                 stderr_file=Relay(name),
             )

@@ -21,6 +21,7 @@ import signal
 import socket
 import struct
 import sys
+import weakref
 
 NAME = "ESSIM_KERNELS"  # in the environment: the server's address
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")  # what libraries read when they start
@@ -107,6 +108,8 @@ def serve(listener):
             if not can_be_forked():
                 break
             gc.freeze()  # collecting garbage in a fork would copy all that has been imported: a second a kernel
+            for finalizer in weakref.finalize._registry:
+                finalizer.atexit = False  # at the end of a fork, torch would tidy up what is this process's
             imported = True
         connection = listener.accept()[0]
         if user_of(connection) == os.getuid() and os.fork() == 0:
@@ -128,7 +131,7 @@ def import_libraries():
     from pathlib import Path
 
     os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")  # as in a kernel
-    statements = {"import ipykernel.kernelapp", "import threadpoolctl"}
+    statements = {"import ipykernel.kernelapp", "import ipykernel.debugger", "import threadpoolctl"}
     sys.modules["rfc3987_syntax"] = None  # as in run_notebook.py
     root = Path(__file__).resolve().parents[1]
     for path in [root / "workflow/run_notebook.py", *root.glob("essim/**/*.py")]:
