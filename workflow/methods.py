@@ -9,6 +9,7 @@ several draws kept, as in essim.study.rebuilt.
 
 import argparse
 import ast
+import functools
 import json
 import sys
 from pathlib import Path
@@ -42,6 +43,7 @@ def path_of(method):
     return next((path for path in paths if (ROOT / path).is_file()), "")
 
 
+@functools.cache
 def network_of(method):
     """The name of the network that a method takes; None where it takes none."""
     taken, path = None, path_of(method)
