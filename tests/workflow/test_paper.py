@@ -16,11 +16,9 @@ SMALL = CohortConfig(voxel_mm=2, train=3, val=2, test=1, patients_val=1, patient
 
 
 def write(path, array, affine):
-    """A volume at 1 mm: each voxel of 2 mm is eight."""
-    fine = affine @ np.diag([0.5, 0.5, 0.5, 1])
-    fine[:3, 3] = affine[:3, 3] - 0.5
+    """A volume at 1 mm, of a head of half the size: each voxel of 2 mm is one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    nib.save(nib.Nifti1Image(array.repeat(2, 0).repeat(2, 1).repeat(2, 2), fine), path)
+    nib.save(nib.Nifti1Image(array, np.diag([0.5, 0.5, 0.5, 1]) @ affine), path)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +53,7 @@ def authors(tmp_path_factory):
 def study(tmp_path):
     """The paper's profile with a network that is trained in a second."""
     study = Study.copied(tmp_path, "paper")
-    training = {"epochs": 2, "batch": 4, "patch": 2}
+    training = {"epochs": 10, "batch": 4, "lr": 0.01, "patch": 2}  # few steps, which have to show
     training |= {"channels": 8, "multipliers": [1, 2], "blocks": 1, "head_channels": 8}
     study.change_profile({"training": training, "autoencoder": {"steps": 2, "batch": 4, "channels": 8}})
     study.change_profile({"sigmas": [0.3, 1.1], "ablation_sigmas": [0.3, 1.1]})
@@ -97,7 +95,7 @@ def test_the_plan_counts_before_hours_are_spent(study, authors):
         "authors data, prepared already",
         "  healthy t1: 3 train, 2 val, 1 test",
         "  wmh t1: 1 val, 1 test",
-        "  1 seed(s) x 2 fold(s) x 1 training(s) of 2 epochs in batches of 4",
+        "  1 seed(s) x 2 fold(s) x 1 training(s) of 10 epochs in batches of 4",
     ):
         assert line in done.stdout
     assert study.plan(config=[f"source={authors}"]) == {
@@ -120,8 +118,10 @@ def test_raw_scans_are_prepared_first(study, authors, tmp_path):
     """A user's table: healthy people, and patients of two sets, one of them without healthy scans of its contrast."""
     raw = tmp_path / "raw"
     for path in [*authors.glob("Train/ixi/*/*"), *authors.glob("Test/WMH/*/*")]:
+        small = nib.load(path)
         (raw / path.parent.name).mkdir(parents=True, exist_ok=True)
-        nib.save(nib.load(path).slicer[::2, ::2, ::2], raw / path.parent.name / path.name)  # 2 mm is soon prepared
+        grown = nib.Nifti1Image(small.dataobj, np.diag([2, 2, 2, 1]) @ small.affine)  # as large as it was, at 2 mm
+        nib.save(grown, raw / path.parent.name / path.name)
     files = [sorted((raw / kind).glob("IXI*"))[:3] for kind in ("t1", "mask")]
     pairs = enumerate(zip(*files, strict=True))
     rows = [{"dataset": "healthy", "subject": f"h{i}", "contrast": "t1", "image": a, "mask": b} for i, (a, b) in pairs]
