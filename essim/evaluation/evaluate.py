@@ -2,8 +2,8 @@
 
 In: folders of reconstructions (patients, and healthy scans of the same contrast) and a scorer (as in `scoring`).
 Out: tidy tables of the test part: one row per volume, decision (a volume cut at a threshold) or lesion. Test maps are
-made once and wait in temporary files, so that hundreds of test volumes take no more memory than a few; the maps of the
-validation part, on which thresholds are fitted, stay in memory.
+made when needed and never kept, so that hundreds of test volumes take no more memory than a few; the maps of the
+validation part, on which thresholds are fitted, are kept.
 
 A threshold is always named after its source:
     healthy 1%   1 % of the brain voxels of healthy validation scans lie above it; needs no lesions
@@ -11,16 +11,13 @@ A threshold is always named after its source:
     oracle       the same on the test part itself: an upper bound, never a result
 """
 
-import tempfile
 import threading
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from essim.evaluation.cases import FEW, for_each, rows_of
+from essim.evaluation.cases import FEW, case_rows, for_each, read_case, rows_of
 from essim.evaluation.detection import detect, lesions, matched, operating_points, surface_distances
 from essim.evaluation.healthy import healthy_thresholds
 from essim.evaluation.metrics import Pooled, average_precision, best_dice, dice, precision_at
@@ -60,20 +57,18 @@ def evaluate(folder, healthy, scorer, shares):
     Raises ValueError where the set has no validation or no test cases.
     """
     fitted = fitted_thresholds(labelled_validation(folder, lambda case: clean_maps(case, scorer)))
-    promised = healthy_thresholds(healthy, scorer, shares)
-    with _kept_maps(scorer) as maps_of:
-        pools = pool(folder, maps_of)
-        cuts = {method: voxels.marking(SHARES_MARKED) for method, voxels in pools.items()}
-        thresholds = {
-            method: {source_of(share): threshold for share, threshold in promised[method].items()}
-            | {VALIDATION: fitted[method], ORACLE: voxels.best_dice()[1]}
-            for method, voxels in pools.items()
-        }
+    promised, pools = healthy_thresholds(healthy, scorer, shares), pool(folder, scorer)
+    cuts = {method: voxels.marking(SHARES_MARKED) for method, voxels in pools.items()}
+    thresholds = {
+        method: {source_of(share): threshold for share, threshold in promised[method].items()}
+        | {VALIDATION: fitted[method], ORACLE: voxels.best_dice()[1]}
+        for method, voxels in pools.items()
+    }
 
-        def judge(case):
-            return list(_tables_of(case, maps_of(case), thresholds, cuts))
+    def judge(case):
+        return list(_tables_of(case, clean_maps(case, scorer), thresholds, cuts))
 
-        pieces = [piece for case in for_each(folder, "test", judge, "evaluate") for piece in case]
+    pieces = [piece for case in for_each(folder, "test", judge, "evaluate") for piece in case]
     tables = {name: pd.concat([rows for n, rows in pieces if n == name], ignore_index=True) for name in dict(pieces)}
     dataset = tables["volumes"].dataset[0]
     rows = [(dataset, name, *voxels.average_precision(), voxels.prevalence()) for name, voxels in pools.items()]
@@ -81,39 +76,19 @@ def evaluate(folder, healthy, scorer, shares):
     return Evaluation(pooled=pooled, thresholds=thresholds, **tables)
 
 
-@contextmanager
-def _kept_maps(scorer):
-    """A function from a case of one set to its `clean_maps`, which are made the first time and read the next."""
-    with tempfile.TemporaryDirectory() as place:
-
-        def maps_of(case):
-            path = Path(place) / f"{case.subject}.npz"
-            if not path.is_file():
-                maps = clean_maps(case, scorer)
-                np.savez(path, **{method: anomaly[case.mask] for method, anomaly in maps.items()})  # 0 elsewhere
-                return maps
-            maps = {}
-            with np.load(path) as inside:
-                for method, values in inside.items():
-                    maps[method] = np.zeros(case.mask.shape, np.float32)
-                    maps[method][case.mask] = values
-            return maps
-
-        yield maps_of
-
-
-def pool(folder, maps_of):
-    """All voxels of the test part, pooled: {method: `Pooled`}. maps_of: a function from a case to its cleaned maps."""
-    pools, lock = {}, threading.Lock()
+def pool(folder, scorer):
+    """All voxels of the test part, pooled: {method: `Pooled`}."""
+    rows, lock = case_rows(folder, "test"), threading.Lock()
+    if not rows:
+        raise ValueError(f"{folder}: has no test cases; there is nothing to evaluate.")
+    pools = {method: Pooled() for method in scorer(read_case(folder, rows[0]))}
 
     def add(case):
-        for method, anomaly in maps_of(case).items():
+        for method, anomaly in clean_maps(case, scorer).items():
             with lock:
-                pools.setdefault(method, Pooled()).add(anomaly, case.seg, case.scored)
+                pools[method].add(anomaly, case.seg, case.scored)
 
     for_each(folder, "test", add, "pool")
-    if not pools:
-        raise ValueError(f"{folder}: has no test cases; there is nothing to evaluate.")
     return pools
 
 
