@@ -26,7 +26,7 @@ KERNELS = warm_kernels.start()  # the notebooks that tests run are forks; with s
 def pytest_collection_modifyitems(items):
     """The longest files first, so that no worker waits for them at the end."""
     long = ("test_paper", "test_smoke", "test_workflow", "test_walkthrough", "test_score", "test_score_errors")
-    long += ("test_benchmarks", "test_stopping")
+    long += ("test_benchmarks", "test_stopping", "test_warm_kernels", "test_train_processes")
     items.sort(key=lambda item: item.path.stem not in long)
 
 

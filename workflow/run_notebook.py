@@ -44,6 +44,10 @@ class Kernel(AsyncKernelManager):
         warm = NAME in os.environ and words[:2] == ["-m", "ipykernel_launcher"]
         return [python, *([str(ROOT / "workflow/warm_kernels.py")] if warm else []), *words]
 
+    async def shutdown_kernel(self, now=False, restart=False):
+        """End it at once: one that is asked to end waits now and then for its own threads, for three seconds."""
+        await super().shutdown_kernel(now=True, restart=restart)
+
 
 class Relay:
     """A stream that prints whole lines under a name, and of a progress bar one line every few seconds."""
@@ -103,7 +107,6 @@ def execute(notebook, executed, parameters):
                 progress_bar=False,
                 start_timeout=120,
                 extra_arguments=["--log-level=ERROR"],
-                shutdown_kernel="immediate",  # asked to end, it waits now and then for its own threads, for 3 seconds
                 stdout_file=Relay(name),
                 stderr_file=Relay(name),
             )
