@@ -40,10 +40,9 @@ def plot_training_length(table):
         last.plot(errors.step, errors.error, label=SET_NAMES[name], **series)
     last.set(title="Error in healthy brain", ylabel="mean |x \N{MINUS SIGN} y|")
     for axis, part in zip(axes[0], [*(table[table.dataset == name] for name in names), table], strict=True):
-        axis.margins(y=0.1)  # no marker is cut at the top
-        axis.set(xscale="log", xlabel="training step", ylim=(0, None))
+        axis.set(xscale="log", xlabel="training step", ylim=(0, 1.1 * axis.dataLim.y1))  # no marker is cut at the top
         set_ticks(axis.xaxis, part.step.unique())
     panels[0].set_ylabel("AUPRC (validation)")
-    panels[0].legend()
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(methods))
     last.legend()
     return figure

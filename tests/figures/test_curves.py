@@ -149,3 +149,5 @@ def test_training_length_shows_every_set_and_the_error():
             assert line.get_xdata().tolist() == [4, 16, 64]
             assert line.get_ydata().tolist() == part.auprc.tolist()
     assert [line.get_ydata().tolist() for line in last.lines] == [[0.1] * 3] * 2
+    of_one_step = drawn(plot_training_length(table[table.step == 64]))  # as of pretrained networks
+    assert all(axis.get_ylim()[1] > 1.05 * axis.dataLim.y1 for axis in of_one_step.axes), "markers are cut"
