@@ -45,7 +45,7 @@ class Kernel(AsyncKernelManager):
         return [python, *([str(ROOT / "workflow/warm_kernels.py")] if warm else []), *words]
 
     async def shutdown_kernel(self, now=False, restart=False):
-        """End it at once: one that is asked to end waits now and then for its own threads, for three seconds."""
+        """End it at once, without exit handlers: asked to end, a kernel now and then waits seconds for its threads."""
         await super().shutdown_kernel(now=True, restart=restart)
 
 

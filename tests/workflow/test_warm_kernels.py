@@ -130,6 +130,13 @@ def test_the_kernel_and_its_processes_end_with_the_job(tmp_path, number):
     assert job.end()[0] == (-number if number == signal.SIGKILL else 130)
 
 
+def test_what_a_notebook_leaves_running_ends_with_it(tmp_path):
+    job = Job(tmp_path, "import subprocess\nopen(FILE, 'w').write(str(subprocess.Popen(['sleep', '100']).pid))")
+    assert job.end()[0] == 0
+    left = int(job.file.read_text())
+    assert all_end([process for process in psutil.process_iter() if process.pid == left])
+
+
 @pytest.mark.parametrize("who", ["kernel", "keeper"])
 def test_a_kernel_that_is_killed_is_missed(tmp_path, who):
     job = Job(tmp_path, LONG)
